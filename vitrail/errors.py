@@ -1,0 +1,74 @@
+"""The error tree. Every message says what was given, what is allowed, and what to do next.
+
+    VitrailError                    exit 1
+    ├── UsageError                  exit 2   the command or the recipe is wrong
+    │   └── UnknownNameError                 a name that no registry holds (the nearest is named)
+    ├── DataError                   exit 3   the images or labels are wrong
+    │   └── ImageError                       one picture cannot be read
+    ├── BundleError                 exit 1   a saved model is damaged or does not fit
+    ├── SaveError                   exit 1   a durable write failed; what stood before still stands
+    ├── RunError                    exit 1   a run cannot start or cannot go on
+    └── QualityGateError            exit 4   the result is below the bar that was asked for
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VitrailError(Exception):
+    """Anything that vitrail reports to its user in one message, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(VitrailError):
+    """The command line or the recipe asks for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in a registry. The message names the nearest known one and the full list."""
+
+    def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
+        names = list(known)
+        near = difflib.get_close_matches(given, names, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
+
+
+class DataError(VitrailError):
+    """The images, labels or splits of a source are wrong."""
+
+    exit_code = 3
+
+
+class ImageError(DataError):
+    """One picture cannot be read. `path` names it and `reason` is short and has no path in it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class BundleError(VitrailError):
+    """A Bundle or checkpoint is damaged, or does not fit what it is to be loaded into."""
+
+
+class SaveError(VitrailError):
+    """A durable write failed. Nothing that was complete before has been touched."""
+
+
+class RunError(VitrailError):
+    """A run cannot start here, or cannot go on."""
+
+
+class QualityGateError(VitrailError):
+    """A result is below the bar that was asked for."""
+
+    exit_code = 4

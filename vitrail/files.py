@@ -1,0 +1,133 @@
+"""The one seam for durable writes: everything that must survive a crash is written here.
+
+A file or folder appears under its final name only when it is complete: it is staged beside its place,
+flushed to the disk, and renamed. At every instant the old or the new one is there, never a mixture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vitrail.errors import BundleError, SaveError
+
+MANIFEST = "manifest.json"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write one file atomically and durably. Raises SaveError; the older file then still stands."""
+    staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(staged, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise SaveError(f"Cannot save {path}: {error.strerror or error}. What stood there before is untouched. "
+                        "Free some space or choose another --out.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill; on leaving it gets a manifest with checksums and takes the name `path` at once.
+
+    An older folder of that name is replaced only after the new one is complete.
+    Any failure inside (also torch's RuntimeError on a full disk) becomes SaveError and leaves `path` as it was.
+    """
+    staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        yield staged
+        write_manifest(staged)
+        replace_folder(staged, path)
+    except BaseException as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        if type(error).__name__ in ("SafetensorError", "RuntimeError") or isinstance(error, OSError):
+            raise SaveError(f"Cannot save {path}: {error}. What stood there before is untouched. "
+                            "Free some space or choose another --out.") from error
+        raise
+
+
+def replace_folder(staged: Path, path: Path) -> None:
+    """Give a complete folder its final name. Where one stands already, it steps aside for an instant under a
+    name that `recover_folder` knows."""
+    aside = path.with_name(f".old-{path.name}")
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+    os.rename(staged, path)
+    sync_folder(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Finish or undo a replacement that a crash cut short."""
+    aside = path.with_name(f".old-{path.name}")
+    if aside.exists() and not path.exists():
+        os.rename(aside, path)
+
+
+def write_manifest(folder: Path) -> None:
+    """Flush every file of `folder` and write `manifest.json`: name, bytes and SHA-256 of each."""
+    entries = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != MANIFEST:
+            sync_file(file)
+            entries[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+    write_json(folder / MANIFEST, {"files": entries})
+
+
+def verify_manifest(folder: Path) -> None:
+    """Raise BundleError naming the first file that is missing, cut or changed since it was written."""
+    try:
+        entries = json.loads((folder / MANIFEST).read_text())["files"]
+        items = [(str(name), int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()]
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} has no {MANIFEST}: it is not a complete Bundle or checkpoint.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{folder / MANIFEST} cannot be read ({error}): the folder is damaged.") from error
+    for name, size, checksum in items:
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{file} is missing although the manifest lists it: the folder is damaged.")
+        if file.stat().st_size != size or sha256(file) != checksum:
+            raise BundleError(f"{file} has changed since it was written (its checksum differs). "
+                              "Use another copy; a damaged file is never loaded.")
+
+
+def sha256(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def sync_file(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable. Windows has no such call and needs none."""
+    if os.name == "posix":
+        sync_file(folder)
