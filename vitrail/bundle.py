@@ -1,0 +1,246 @@
+"""Bundle: a trained model with everything that an answer needs, as one folder and one object.
+
+    BUNDLE/config.json         model, preprocessing, classes, activation, provenance
+          /model.safetensors   weights; the same JSON in its header, so this one file is enough
+          /manifest.json       SHA-256 of each file
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vitrail.data.decode import decode
+from vitrail.data.preprocess import Preprocess
+from vitrail.errors import BundleError, ImageError
+from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
+from vitrail.models import ViT, ViTConfig, build, describe
+from vitrail.vocabulary import RawImages
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HEADER_KEY = "vitrail.config"
+LARGEST_CONFIG = 64 * 2**20  # bytes; 21,843 class names need one
+
+Activation = Literal["softmax", "sigmoid", "none"]
+Picturelike = str | Path | bytes | np.ndarray | Image.Image
+
+
+class Answer(NamedTuple):
+    """One class with its probability (or its score, where the activation is "none")."""
+
+    name: str
+    index: int
+    probability: float
+
+
+class BundleConfig(BaseModel):
+    """What `config.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    library_name: Literal["vitrail"] = "vitrail"
+    format_version: Literal[1] = FORMAT_VERSION
+    model: ViTConfig
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None
+    activation: Activation
+    provenance: dict[str, Any]
+
+
+@dataclass
+class Bundle:
+    """Weights, model config, preprocessing, class names and provenance. `model` maps normalized images to logits."""
+
+    model: ViT
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None = None
+    activation: Activation = "softmax"
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        classes = self.model.config.classes
+        if self.classes is not None and len(self.classes) != classes:
+            raise BundleError(f"{len(self.classes)} class names for a model with {classes} outputs.")
+
+    @property
+    def config(self) -> BundleConfig:
+        return BundleConfig(model=self.model.config, preprocess=self.preprocess, classes=self.classes,
+                            activation=self.activation, provenance=self.provenance)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the folder atomically; an older Bundle there is replaced only when the new one is complete."""
+        folder = Path(folder)
+        config = self.config.model_dump(mode="json")
+        with staged_folder(folder) as staged:
+            write_json(staged / CONFIG, config)
+            weights = {name: value.detach().float().contiguous().cpu() for name, value in
+                       self.model.state_dict().items()}
+            save_file(weights, staged / WEIGHTS, {"format": "pt", HEADER_KEY: json.dumps(config)})
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read a Bundle folder, a run folder that holds one, or a `model.safetensors` written by `save`.
+
+        Checksums are verified first, sizes are checked against the weights before anything is built. Raises BundleError.
+        """
+        path = find_bundle(Path(path))
+        if path.is_dir():
+            verify_manifest(path)
+            return read_weights(path / WEIGHTS, read_config(path / CONFIG))
+        return read_weights(path, None)
+
+    def to(self, device: str | torch.device) -> Bundle:
+        self.model.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def logits(self, raw: RawImages) -> Float[Tensor, "batch classes"]:
+        """Logits for uint8 images as `preprocess.apply` makes them."""
+        parameter = next(self.model.parameters())
+        was_training = self.model.training
+        self.model.eval()
+        images = self.preprocess.normalize(raw.to(parameter.device)).to(parameter.dtype)
+        logits = self.model(images).float()
+        self.model.train(was_training)
+        return logits
+
+    def scores(self, raw: RawImages) -> Float[Tensor, "batch classes"]:
+        """Probabilities for uint8 images (or logits, where the activation is "none")."""
+        logits = self.logits(raw)
+        if self.activation == "none":
+            return logits
+        return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
+
+    def predict(self, images: Picturelike | Sequence[Picturelike], top: int = 5) -> list[list[Answer]]:
+        """The `top` classes of each image, most probable first. Images are paths, bytes, arrays or Pillow images.
+
+        Raises ImageError for the first that cannot be read.
+        """
+        if isinstance(images, (str, Path, bytes, np.ndarray, Image.Image)):
+            images = [images]
+        answers: list[list[Answer]] = []
+        for start in range(0, len(images), 64):
+            raw = torch.stack([self.preprocess.apply(as_picture(image, self.preprocess.background))
+                               for image in images[start : start + 64]])
+            answers.extend(self.rank(self.scores(raw), top))
+        return answers
+
+    def rank(self, scores: Float[Tensor, "batch classes"], top: int) -> list[list[Answer]]:
+        """The best classes of each row by name."""
+        values, indices = scores.cpu().topk(min(top, scores.shape[1]))
+        return [[Answer(self.class_name(index), index, value) for value, index in zip(row, order, strict=True)]
+                for row, order in zip(values.tolist(), indices.tolist(), strict=True)]
+
+    def class_name(self, index: int) -> str:
+        return self.classes[index] if self.classes is not None else str(index)
+
+
+def as_picture(image: Picturelike, background: tuple[int, int, int]) -> np.ndarray:
+    """Any way to hand over one picture -> RGB uint8 [height, width, 3], by the one documented conversion."""
+    if isinstance(image, (str, Path)):
+        path = Path(image)
+        try:
+            return decode(path.read_bytes(), str(image), background=background)
+        except OSError as error:
+            raise ImageError(str(image), error.strerror or "cannot be read") from None
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG" if image.mode not in ("CMYK", "F", "LAB", "HSV", "YCbCr") else "TIFF")
+        image = buffer.getvalue()
+    return decode(image, "image", background=background)
+
+
+def find_bundle(path: Path) -> Path:
+    """The Bundle folder or weights file that `path` means; a run folder means the Bundle in it."""
+    recover_folder(path)
+    if (path / "bundle").is_dir() or (path / ".old-bundle").is_dir():
+        recover_folder(path / "bundle")
+        path = path / "bundle"
+    if not path.exists():
+        raise BundleError(f"There is no Bundle at {path}. Give a run folder, a Bundle folder or its model.safetensors.")
+    if path.is_dir() and not (path / CONFIG).exists():
+        held = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        raise BundleError(f"{path} is not a Bundle: it has no {CONFIG} (it holds {held}). "
+                          "Give a run folder, a Bundle folder or its model.safetensors.")
+    return path
+
+
+def read_config(path: Path) -> BundleConfig:
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise BundleError(f"{path} is larger than {LARGEST_CONFIG // 2**20} MiB: this is not a Bundle's config.")
+        return parse_config(path.read_text(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} cannot be read: {error}.") from error
+
+
+def parse_config(text: str, path: Path) -> BundleConfig:
+    try:
+        return BundleConfig.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise BundleError(f"{path} is not a Bundle this version understands: {where}: {first['msg']}.") from error
+
+
+def read_weights(path: Path, config: BundleConfig | None) -> Bundle:
+    """Weights and, where `config` is None, the config from the header. Nothing is allocated before it is checked."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if config is None:
+                header = (file.metadata() or {}).get(HEADER_KEY)
+                if header is None:
+                    raise BundleError(f"{path} has no {HEADER_KEY!r} in its header: it was not written by vitrail.")
+                config = parse_config(header, path)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            model = empty_model(config.model, shapes, path)
+            model.load_state_dict({name: file.get_tensor(name) for name in shapes}, assign=True)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
+    return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
+                  dict(config.provenance))
+
+
+def empty_model(config: ViTConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> ViT:
+    """The model on no device at all, once the number of parameters and every shape agree with the file."""
+    held = sum(int(np.prod(shape)) for shape in shapes.values())
+    wanted = describe(config).parameters
+    if held != wanted:
+        raise BundleError(f"{path} holds {held:,} parameters, but its config describes {wanted:,}.")
+    with torch.device("meta"):
+        model = build(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    differing = describe_differences(expected, shapes)
+    if differing:
+        raise BundleError(f"{path} does not fit its config: {'; '.join(differing)}.")
+    return model
+
+
+def describe_differences(expected: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]],
+                         most: int = 5) -> list[str]:
+    """What two sets of named shapes disagree in, a phrase each."""
+    rows = [f"{name} is missing" for name in expected if name not in given]
+    rows += [f"{name} is not known" for name in given if name not in expected]
+    rows += [f"{name} is {given[name]}, not {expected[name]}" for name in expected
+             if name in given and given[name] != expected[name]]
+    return [*rows[:most], f"and {len(rows) - most} more"] if len(rows) > most else rows
+

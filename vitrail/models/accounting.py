@@ -1,0 +1,86 @@
+"""Parameters, multiply-accumulates and activation memory, from the configuration alone.
+
+Rule of the paper's Table 6: FLOPs of training = 6 x forward MACs x images, where the MACs count patch embedding,
+projections, q k^T, attention times values, feed-forward and head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrail.models.vit.config import ViTConfig
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """`macs`: forward, one image. `activation_bytes`: what one image holds for the backward pass, in 2-byte numbers."""
+
+    parameters: int
+    macs: int
+    activation_bytes: int
+    tokens: int
+
+    def training_exaflops(self, images: int) -> float:
+        return 6 * self.macs * images / 1e18
+
+
+def describe(config: ViTConfig) -> Accounting:
+    """Account for a model without building it."""
+    return Accounting(
+        parameters=parameters(config), macs=macs(config), activation_bytes=activation_bytes(config),
+        tokens=config.tokens,
+    )
+
+
+def parameters(config: ViTConfig) -> int:
+    width, norm = config.width, 2 * config.width
+    patches = config.channels * config.patch[0] * config.patch[1] * width + width
+    attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
+    scales = 0 if config.layer_scale is None else 2 * width
+    block = 2 * norm + attention + feed_forward_parameters(config) + scales
+    total = patches + config.prefix * width + position_parameters(config) + config.depth * block + norm
+    if config.pooling == "attention":
+        total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
+    if config.head_hidden:
+        total += width * config.head_hidden + config.head_hidden
+    return total + config.embedding * config.classes + config.classes
+
+
+def feed_forward_parameters(config: ViTConfig) -> int:
+    gates = 2 if config.feedforward == "swiglu" else 1
+    return (config.width + 1) * gates * config.mlp + (config.mlp + 1) * config.width
+
+
+def position_parameters(config: ViTConfig) -> int:
+    rows, columns = config.grid
+    one = {
+        "learned": (config.class_tokens + config.patches) * config.width,
+        "learned-2d": config.class_tokens * config.width + (rows + columns) * (config.width // 2),
+        "relative": (2 * config.tokens - 1) * config.width,
+    }.get(config.positions, 0)
+    return one * (config.depth if config.positions_at == "every" else 1)
+
+
+def macs(config: ViTConfig) -> int:
+    width, tokens = config.width, config.tokens
+    patches = config.patches * config.channels * config.patch[0] * config.patch[1] * width
+    products = 3 if config.feedforward == "swiglu" else 2
+    attention = 4 * tokens * width**2 + 2 * tokens**2 * width
+    if config.positions == "relative":
+        attention += tokens * (2 * tokens - 1) * width
+    block = attention + products * tokens * width * config.mlp
+    pooled = 0
+    if config.pooling == "attention":
+        pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
+    hidden = width * (config.head_hidden or 0)
+    return patches + config.depth * block + pooled + hidden + config.embedding * config.classes
+
+
+def activation_bytes(config: ViTConfig) -> int:
+    """Tensors that autograd keeps per block: block input, both norms' outputs, the middle sum, q, k, v and their mix
+    (8 widths), the hidden layer before and after GELU, and with plain products the attention weights."""
+    gates = 4 if config.feedforward == "swiglu" else 2
+    per_token = 8 * config.width + gates * config.mlp
+    block = config.tokens * per_token + config.heads * config.tokens**2
+    pixels = config.channels * config.image_size[0] * config.image_size[1]
+    return 2 * (config.depth * block + 2 * config.tokens * config.width + pixels)

@@ -1,0 +1,75 @@
+"""Multi-head self-attention. The core is a module of its own, so that inspection can record its queries and keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.positions import Position
+from vitrail.vocabulary import Tokens
+
+Kernel = Literal["fused", "products"]
+
+
+class AttentionCore(nn.Module):
+    """softmax(q k^T / sqrt(head_width) + bias) v, with queries and keys after any rotation.
+
+    `kernel` is chosen by measurement (`training/precision.py`) before compiling or exporting, never in `forward`:
+    the fused one is several times slower than plain products for short bf16 sequences on some processors.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel: Kernel = "fused"
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch heads tokens head_width"],
+        keys: Float[Tensor, "batch heads others head_width"],
+        values: Float[Tensor, "batch heads others head_width"],
+        bias: Tensor | None = None,
+    ) -> Float[Tensor, "batch heads tokens head_width"]:
+        if self.kernel == "fused":
+            return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+        return torch.matmul(attention_weights(queries, keys, bias), values)
+
+
+def attention_weights(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+    """How much each token attends to each other one: [batch, heads, tokens, others], rows summing to one."""
+    scores = torch.matmul(queries * queries.shape[-1] ** -0.5, keys.transpose(-1, -2))
+    return torch.softmax(scores if bias is None else scores + bias, dim=-1)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values from one product, heads side by side; dropout after the output projection only."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.core = AttentionCore()
+        self.out = nn.Linear(config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def initialize(self) -> None:
+        """Xavier uniform for each of q, k and v on its own, as separate layers would be drawn."""
+        for part in self.qkv.weight.chunk(3):
+            nn.init.xavier_uniform_(part)
+        nn.init.xavier_uniform_(self.out.weight)
+        for layer in (self.qkv, self.out):
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens
+    ) -> Float[Tensor, "batch tokens width"]:
+        split = self.qkv(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = split.contiguous().unbind(0)  # one copy here is cheaper than strided products forward and backward
+        q, k = position.rotate(q, tokens), position.rotate(k, tokens)
+        mixed = self.core(q, k, v, position.bias(q, tokens))
+        return self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))

@@ -1,0 +1,118 @@
+"""Everything that decides a Vision Transformer, as one frozen value. A field stands here once and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+from vitrail.vocabulary import Grid, Size
+
+PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "rotary-2d"]
+Placement = Literal["stem", "every", "shared"]
+Pooling = Literal["token", "mean", "attention"]
+FeedForwardKind = Literal["gelu-tanh", "gelu", "swiglu"]
+
+PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
+    "none": ("stem",),
+    "learned": ("stem", "every", "shared"),
+    "learned-2d": ("stem", "every", "shared"),
+    "sincos-2d": ("stem", "shared"),  # fixed numbers: every layer has the same ones in any case
+    "relative": ("every", "shared"),  # acts on attention scores, so never at the stem
+    "rotary-2d": ("shared",),  # fixed angles inside attention
+}
+
+
+def as_size(value: object) -> object:
+    """A side in pixels may be given once for a square."""
+    return (value, value) if isinstance(value, int) else value
+
+
+Sides = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(as_size)]
+
+
+class ViTConfig(BaseModel):
+    """A Vision Transformer. Sizes are (height, width) in pixels; Source of the names: paper, section 3.1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: Literal["vit"] = "vit"
+    name: str = "custom"
+    image_size: Sides = (224, 224)
+    patch: Sides = (16, 16)
+    channels: PositiveInt = 3
+    classes: PositiveInt = 1000
+    width: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    mlp: PositiveInt = Field(description="hidden width of the feed-forward layers")
+
+    positions: PositionKind = "learned"
+    positions_at: Placement = "stem"
+    rotary_base: float = Field(100.0, gt=1)
+    pooling: Pooling = "token"
+    registers: int = Field(0, ge=0)
+    head_hidden: PositiveInt | None = Field(None, description="width of the paper's tanh layer before the head")
+    head_bias: float = Field(0.0, description="what the head's bias starts from (-10 for sigmoid losses)")
+
+    feedforward: FeedForwardKind = "gelu-tanh"
+    qkv_bias: bool = True
+    norm_eps: float = Field(1e-6, gt=0)
+    layer_scale: float | None = Field(None, description="initial value of the residual scales; none without")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the last block; linear from 0")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ViTConfig:
+        for side, pixels, patch in zip(("height", "width"), self.image_size, self.patch, strict=True):
+            if pixels % patch:
+                lower, upper = pixels // patch * patch, (pixels // patch + 1) * patch
+                raise ValueError(f"image {side} {pixels} is not divisible by the patch size {patch}; "
+                                 f"use {lower or upper} or {upper}")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        allowed = PLACEMENTS[self.positions]
+        if self.positions_at not in allowed:
+            raise ValueError(f"{self.positions} positions cannot stand at {self.positions_at!r}; "
+                             f"allowed: {', '.join(allowed)}")
+        if self.positions == "sincos-2d" and self.width % 4:
+            raise ValueError(f"sincos-2d positions need a width divisible by 4, not {self.width}")
+        if self.positions == "learned-2d" and self.width % 2:
+            raise ValueError(f"learned-2d positions need an even width, not {self.width}")
+        if self.positions == "rotary-2d" and self.head_width % 4:
+            raise ValueError(f"rotary-2d positions need a head width divisible by 4, not {self.head_width}")
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches."""
+        return self.image_size[0] // self.patch[0], self.image_size[1] // self.patch[1]
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def class_tokens(self) -> int:
+        return 1 if self.pooling == "token" else 0
+
+    @property
+    def prefix(self) -> int:
+        """Tokens in front of the patches: the class token, then the registers."""
+        return self.class_tokens + self.registers
+
+    @property
+    def tokens(self) -> int:
+        return self.prefix + self.patches
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def embedding(self) -> int:
+        """Numbers in what `embed` returns: the vector before the linear head."""
+        return self.head_hidden or self.width
+
+    def at_size(self, image_size: Size) -> ViTConfig:
+        return ViTConfig.model_validate(self.model_dump() | {"image_size": image_size})

@@ -1,0 +1,35 @@
+"""The two dense layers of a block, with GELU (the paper) or a gated unit between them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.models.vit.config import FeedForwardKind, ViTConfig
+
+
+class FeedForward(nn.Module):
+    """width -> mlp -> width; dropout after both dense layers (paper, appendix B.1)."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.kind: FeedForwardKind = config.feedforward
+        gates = 2 if self.kind == "swiglu" else 1
+        self.expand = nn.Linear(config.width, gates * config.mlp)
+        self.contract = nn.Linear(config.mlp, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def initialize(self) -> None:
+        for layer in (self.expand, self.contract):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.normal_(layer.bias, std=1e-6)
+
+    def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        return self.dropout(self.contract(self.dropout(self.activate(self.expand(values)))))
+
+    def activate(self, values: Tensor) -> Tensor:
+        if self.kind == "swiglu":
+            gate, linear = values.chunk(2, dim=-1)
+            return F.silu(gate) * linear
+        return F.gelu(values, approximate="tanh" if self.kind == "gelu-tanh" else "none")

@@ -1,0 +1,68 @@
+"""The sizes that the literature gave names: `B/16` is size B with patches of 16 by 16 pixels.
+
+Ti, S: DeiT and AugReg (2106.10270). B, L, H: the paper's Table 1. g, G: 2106.04560. mu, M, So400m, e: big_vision.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from vitrail.errors import UnknownNameError, UsageError
+from vitrail.models.vit.config import PLACEMENTS, ViTConfig
+
+
+class Shape(NamedTuple):
+    width: int
+    depth: int
+    mlp: int
+    heads: int
+
+
+SIZES: dict[str, Shape] = {
+    "mu": Shape(32, 1, 128, 2),
+    "Ti": Shape(192, 12, 768, 3),
+    "S": Shape(384, 12, 1536, 6),
+    "M": Shape(512, 12, 2048, 8),
+    "B": Shape(768, 12, 3072, 12),
+    "L": Shape(1024, 24, 4096, 16),
+    "So400m": Shape(1152, 27, 4304, 16),
+    "H": Shape(1280, 32, 5120, 16),
+    "g": Shape(1408, 40, 6144, 16),
+    "G": Shape(1664, 48, 8192, 16),
+    "e": Shape(1792, 56, 15360, 16),
+}
+
+USUAL_PATCHES = {"H": (14,), "g": (14,), "G": (14,), "e": (14,), "So400m": (14, 16), "B": (8, 16, 32)}
+KNOWN_NAMES = [f"{size}/{patch}" for size in SIZES for patch in USUAL_PATCHES.get(size, (4, 8, 16, 32))]
+
+NAME = re.compile(r"(?P<size>[A-Za-z0-9]+)/(?P<rows>[1-9][0-9]*)(?:x(?P<columns>[1-9][0-9]*))?")
+
+
+def configure(name: str, **overrides: Any) -> ViTConfig:
+    """The configuration of `SIZE/PATCH` (`B/16`, `L/16x32`), with any field replaced.
+
+    Raises UnknownNameError for an unknown size and UsageError where fields do not fit together.
+    """
+    match = NAME.fullmatch(name)
+    if match is None or match["size"] not in SIZES:
+        raise UnknownNameError("model", name, KNOWN_NAMES)
+    unknown = sorted(set(overrides) - set(ViTConfig.model_fields))
+    if unknown:
+        raise UnknownNameError("model setting", unknown[0], ViTConfig.model_fields)
+    rows, columns = int(match["rows"]), int(match["columns"] or match["rows"])
+    fields = SIZES[match["size"]]._asdict() | {"name": name, "patch": (rows, columns)} | overrides
+    if "positions" in overrides and "positions_at" not in overrides and overrides["positions"] in PLACEMENTS:
+        fields["positions_at"] = PLACEMENTS[overrides["positions"]][0]
+    return validated(fields)
+
+
+def validated(fields: dict[str, Any]) -> ViTConfig:
+    try:
+        return ViTConfig.model_validate(fields)
+    except ValidationError as error:
+        reasons = [".".join(map(str, e["loc"])) + ": " * bool(e["loc"]) + e["msg"].removeprefix("Value error, ")
+                   for e in error.errors()]
+        raise UsageError(f"Model {fields.get('name', '?')}: {'; '.join(reasons)}.") from None

@@ -1,0 +1,56 @@
+"""The Vision Transformer of "An Image is Worth 16x16 Words" (2010.11929), Figure 1 read aloud."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.encoder import Encoder
+from vitrail.models.vit.head import Head, Hidden
+from vitrail.models.vit.patches import PatchEmbedding
+from vitrail.models.vit.pooling import build_pooling
+from vitrail.models.vit.prefix import Prefix
+from vitrail.vocabulary import Images, Tokens
+
+
+class ViT(nn.Module):
+    """image -> patches -> tokens -> encoder -> pooled -> logits"""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patchify = PatchEmbedding(config)
+        self.prefix = Prefix(config)
+        self.encoder = Encoder(config)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.pool = build_pooling(config)
+        self.hidden = Hidden(config.width, config.head_hidden) if config.head_hidden else nn.Identity()
+        self.head = Head(config)
+        self.initialize()
+
+    def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
+        return self.head(self.embed(images))
+
+    def embed(self, images: Images) -> Float[Tensor, "batch embedding"]:
+        """The vector before the linear head."""
+        return self.hidden(self.pool(self.encode(images)))
+
+    def feature_map(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
+        """The patches after the last norm, on their grid."""
+        tokens = self.patchify(images)
+        patches = self.encode_tokens(tokens)[:, self.config.prefix :]
+        return patches.transpose(1, 2).unflatten(2, tokens.grid)
+
+    def encode(self, images: Images) -> Float[Tensor, "batch tokens width"]:
+        return self.encode_tokens(self.patchify(images))
+
+    def encode_tokens(self, tokens: Tokens) -> Float[Tensor, "batch tokens width"]:
+        """Prefix and patches after the last norm. `tokens` may be any subset of the patches, in any order."""
+        return self.norm(self.encoder(self.prefix(tokens.values), tokens))
+
+    def initialize(self) -> None:
+        """Every part draws its own weights, as the paper's code does; norms start as the identity."""
+        for part in self.modules():
+            if part is not self and callable(getattr(part, "initialize", None)):
+                part.initialize()
