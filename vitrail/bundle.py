@@ -96,7 +96,8 @@ class Bundle:
     def load(cls, path: str | Path) -> Bundle:
         """Read a Bundle folder, a run folder that holds one, or a `model.safetensors` written by `save`.
 
-        Checksums are verified first, sizes are checked against the weights before anything is built. Raises BundleError.
+        Checksums are verified first; sizes are checked against the weights before anything is built.
+        Raises BundleError.
         """
         path = find_bundle(Path(path))
         if path.is_dir():

@@ -47,7 +47,8 @@ class Batch:
 
     `views`: named uint8 images, "image" for the plain one, [batch, 3, height, width] each.
     `targets`: [batch] class indices (int64), or [batch, classes] 0/1 labels (float32) for several labels an image.
-    `indices`: [batch] int64, which sample of the split each is. `positions`: [batch] int64, place in the endless stream.
+    `indices`: [batch] int64, which sample of the split each is.
+    `positions`: [batch] int64, the place of each in the endless stream.
     """
 
     views: dict[str, Tensor]

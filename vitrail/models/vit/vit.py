@@ -52,5 +52,6 @@ class ViT(nn.Module):
     def initialize(self) -> None:
         """Every part draws its own weights, as the paper's code does; norms start as the identity."""
         for part in self.modules():
-            if part is not self and callable(getattr(part, "initialize", None)):
-                part.initialize()
+            draw = getattr(part, "initialize", None)
+            if part is not self and callable(draw):
+                draw()

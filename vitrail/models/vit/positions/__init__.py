@@ -12,6 +12,8 @@ from vitrail.models.vit.positions.learned import Learned, Learned2D
 from vitrail.models.vit.positions.position import Position
 from vitrail.models.vit.positions.relative import Relative
 
+__all__ = ["POSITIONS", "Position", "Positions"]
+
 POSITIONS: dict[PositionKind, Callable[[ViTConfig], Position]] = {
     "none": lambda config: Position(),
     "learned": Learned,

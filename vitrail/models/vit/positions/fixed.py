@@ -14,7 +14,7 @@ TEMPERATURE = 10_000.0
 
 
 class SinCos2D(Position):
-    """big_vision's `posemb_sincos_2d`: sines then cosines of the column, then of the row; a quarter of the width each."""
+    """big_vision's `posemb_sincos_2d`: sines, cosines of the column, then of the row; a quarter of the width each."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ class LearnedTable(Position):
     def add(self, values: Float[Tensor, "batch tokens width"], tokens: Tokens) -> Float[Tensor, "batch tokens width"]:
         table = self.on_grid(tokens.grid).flatten(0, 1)[patch_index(tokens)]
         unplaced = values.shape[1] - table.shape[-2] - self.class_position.shape[0]
-        parts = (self.class_position, table.new_zeros(unplaced, table.shape[-1]), table)
+        parts: tuple[Tensor, ...] = (self.class_position, table.new_zeros(unplaced, table.shape[-1]), table)
         if table.dim() == 3:
             parts = tuple(part.expand(table.shape[0], *part.shape[-2:]) for part in parts)
         return values + torch.cat(parts, dim=-2)
