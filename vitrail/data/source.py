@@ -7,11 +7,17 @@ Classes come from the training split only; other splits are mapped onto them by 
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
+from vitrail.errors import DataError, UnknownNameError, UsageError
 
 SPLITS = ("train", "val", "test")
 
@@ -67,3 +73,51 @@ class Source:
     multilabel: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+
+
+def open_source(spec: str, *, seed: int = 0, validation: float = 0.1, classes: Sequence[str] | None = None,
+                divide: bool = True) -> Source:
+    """Recognize what `spec` names and open it; nothing is decoded, copied or fetched.
+
+    Pictures without splits are divided 80/10/10 by `seed` (with `validation` instead of the first 10). Where there is
+    train and test but no val, the share `validation` of train becomes val; 0 makes none. `classes`: map labels onto
+    these by name, as for a trained model, instead of taking the classes of train. `divide=False`, for evaluation
+    alone: no split is made, pictures without splits are all "test".
+
+    Raises UsageError for a kind of source that does not exist, DataError where the images or labels are wrong.
+    """
+    # Imported here because every kind of source builds on the values above.
+    from vitrail.data.sources import SOURCE_KINDS
+    from vitrail.data.sources.contract import Request
+
+    refuse_remote(spec)
+    request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide)
+    for kind in SOURCE_KINDS.values():
+        if kind.recognizes(request):
+            return kind.open(request)
+    raise unknown_source(request.path, spec, [kind.example for kind in SOURCE_KINDS.values()])
+
+
+def refuse_remote(spec: str) -> None:
+    """Raise UsageError for what is not on this machine, or not yet supported."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
+        raise UsageError(f"{spec} is a URL, and nothing is fetched from the network. Fetch it yourself, then give the "
+                         "folder or archive on this machine.")
+    if spec.startswith(("shards:", "hf:")):
+        raise UsageError(f"{spec}: this kind of source is not supported yet. Use a folder, an archive or a manifest.")
+
+
+def unknown_source(path: Path, spec: str, allowed: list[str]) -> UsageError | DataError:
+    """The error for a spec that no kind of source recognizes, with the nearest name there is."""
+    allow = "A source is one of: " + "; ".join(allowed) + "."
+    if path.exists():
+        return UsageError(f"{spec} is no source that vitrail can open. {allow}")
+    builtin = ("fashion", "digits")
+    if difflib.get_close_matches(spec, builtin, n=1, cutoff=0.6):
+        return UnknownNameError("source", spec, (*builtin, *allowed[len(builtin):]))
+    try:
+        near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.6)
+    except OSError:
+        near = []
+    hint = f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    return DataError(f"There is no file or folder {spec!r}.{hint} {allow}")

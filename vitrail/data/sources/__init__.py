@@ -1,0 +1,13 @@
+"""The kinds of source, one file each. The first that recognizes what was given opens it."""
+
+from __future__ import annotations
+
+from vitrail.data.sources import builtin, folder, idx
+from vitrail.data.sources.contract import SourceKind
+
+SOURCE_KINDS: dict[str, SourceKind] = {
+    "fashion": SourceKind("fashion", builtin.is_fashion, builtin.open_fashion),
+    "digits": SourceKind("digits", builtin.is_digits, builtin.open_digits),
+    "idx": SourceKind("a folder of IDX files (MNIST's format)", idx.recognizes, idx.open_idx),
+    "folder": SourceKind("a folder with one sub-folder for each class", folder.recognizes, folder.open_folder),
+}
