@@ -1,0 +1,294 @@
+"""bytes -> RGB uint8 [height, width, 3]: the one conversion for every format, mode and orientation.
+
+What is in the file                   What comes out
+------------------------------------  ---------------------------------------------------------------------------
+1-bit, grey, palette, RGB, HSV        as they are; grey becomes three equal channels
+grey, palette or RGB with alpha,      laid over the background: color * alpha + background * (1 - alpha)
+  or with one transparent color
+16-bit grey (PNG, TIFF, PGM)          value / 257, rounded: scaled, never clipped (a transparent color is ignored)
+16-bit RGB, with or without alpha     the high byte (value // 256)
+32-bit integers                       0 .. 65535 as 16-bit grey; anything outside: stretched from lowest to highest
+floating point                        0 .. 1 times 255; else 0 .. 255 as they are; else 0 .. 65535 / 257; else
+                                      stretched from lowest to highest. Not-a-number or infinity is an error
+CMYK, YCCK                            red = (255 - cyan) * (255 - black) / 255, green and blue likewise
+YCbCr                                 ITU-R 601 full range, as JPEG has it
+CIE Lab                               through Little CMS, D50, to sRGB
+several frames or pages               the first
+EXIF orientation 1 to 8               applied; other values and damaged EXIF count as 1
+embedded color profiles               ignored: the numbers are taken as sRGB
+
+The only exception that comes out is ImageError, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms, UnidentifiedImageError
+from pydantic import Field
+
+from vitrail.errors import ImageError
+from vitrail.vocabulary import Picture, Size
+
+Color = tuple[
+    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+]
+"""Red, green and blue, 0 to 255."""
+
+WHITE: Color = (255, 255, 255)
+
+MAX_PIXELS = 64_000_000
+"""The largest picture that is decoded. A PNG of 10 kB can hold 88 million pixels and take half a gigabyte."""
+
+MAX_SIDE = 65_535
+"""The longest side, which is JPEG's own limit. Resizing a line of millions of pixels would need huge filter tables."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO", "QOI")
+"""A closed list: Pillow can also open formats that start other programs (EPS) or that hardly anybody tests."""
+
+
+def decode(
+    encoded: bytes | np.ndarray,
+    name: str,
+    *,
+    background: Color = WHITE,
+    max_pixels: int = MAX_PIXELS,
+    min_size: Size | None = None,
+) -> Picture:
+    """One picture as RGB uint8 [height, width, 3], upright, over `background`, by the table above.
+
+    `encoded` is a whole file, or pixels as uint8 [height, width] or [height, width, 3]. `name` is for messages only.
+    More than `max_pixels` are refused from the header, before anything is decoded.
+    `min_size` lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, as long as height and width stay at least so
+    large: faster, and slightly different pixels, so only training asks for it.
+    Raises ImageError.
+    """
+    try:
+        if isinstance(encoded, np.ndarray):
+            return from_pixels(encoded, name)
+        if len(encoded) == 0:
+            raise ImageError(name, "the file is empty")
+        picture = from_jpeg(encoded, name, max_pixels, min_size) if is_jpeg(encoded) else None
+        return picture if picture is not None else from_any(encoded, name, background, max_pixels)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(name, f"not a picture in a format that is read ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, f"far more pixels than the limit of {max_pixels / 1e6:.4g} million") from error
+    except Exception as error:  # decoders of damaged files raise almost anything; none of it may stop a run
+        raise ImageError(name, f"the file is damaged or cut short ({short(error)})") from error
+
+
+def short(error: Exception) -> str:
+    message = " ".join(str(error).split()) or type(error).__name__
+    return message if len(message) <= 100 else message[:97] + "..."
+
+
+def from_pixels(pixels: np.ndarray, name: str) -> Picture:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise ImageError(name, "pixels must be uint8 [height, width] or [height, width, 3], "
+                               f"not {pixels.dtype} {list(pixels.shape)}")
+    if pixels.size == 0:
+        raise ImageError(name, f"there are no pixels in {list(pixels.shape)}")
+    return np.ascontiguousarray(pixels) if pixels.ndim == 3 else from_grey(pixels)
+
+
+def from_grey(values: np.ndarray) -> Picture:
+    return np.repeat(values[:, :, None], 3, axis=2)
+
+
+def check_size(name: str, size: Size, max_pixels: int) -> None:
+    height, width = size
+    if height * width > max_pixels:
+        raise ImageError(name, f"{width} x {height} = {height * width / 1e6:.4g} million pixels, "
+                               f"more than the limit of {max_pixels / 1e6:.4g} million")
+    if max(height, width) > MAX_SIDE:
+        raise ImageError(name, f"{width} x {height}: a side is longer than the limit of {MAX_SIDE} pixels")
+
+
+# JPEG, the fast way: libjpeg-turbo without Pillow's copies. Both give the same pixels to the bit.
+
+
+def is_jpeg(encoded: bytes) -> bool:
+    return encoded[:3] == b"\xff\xd8\xff"
+
+
+def jpeg_size(encoded: bytes | np.ndarray) -> Size | None:
+    """Upright height and width from the header of a JPEG that `min_size` can speed up; None for everything else."""
+    if isinstance(encoded, np.ndarray) or not is_jpeg(encoded):
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(encoded)
+    except ValueError:
+        return None
+    if space in ("CMYK", "YCCK"):
+        return None
+    return (width, height) if jpeg_orientation(encoded) >= 5 else (height, width)
+
+
+def from_jpeg(encoded: bytes, name: str, max_pixels: int, min_size: Size | None) -> Picture | None:
+    """None where Pillow has to look: CMYK, and files that a strict reading refuses but a lenient one may accept."""
+    upright = jpeg_size(encoded)
+    if upright is None:
+        return None
+    check_size(name, upright, max_pixels)
+    orientation = jpeg_orientation(encoded)
+    height, width = upright[::-1] if orientation >= 5 else upright
+    fraction = 1 if min_size is None else jpeg_fraction(upright, min_size)
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            encoded, min_height=-(-height // fraction), min_width=-(-width // fraction), min_factor=1)
+    except ValueError:
+        return None
+    return upright_pixels(pixels, orientation)
+
+
+def jpeg_fraction(size: Size, min_size: Size) -> int:
+    """By how much a JPEG may be shrunk while it is decoded. Other fractions exist (7/8 .. 3/8) and are slower."""
+    for fraction in (8, 4, 2):
+        if all(-(-whole // fraction) >= least for whole, least in zip(size, min_size, strict=True)):
+            return fraction
+    return 1
+
+
+def jpeg_orientation(encoded: bytes) -> int:
+    """The EXIF orientation, 1 to 8, out of the segments before the picture; 1 where there is none."""
+    place = 2
+    while place + 4 <= len(encoded) and encoded[place] == 0xFF:
+        marker = encoded[place + 1]
+        if marker == 0xFF:  # padding
+            place += 1
+            continue
+        if marker in (0xDA, 0xD9):  # the picture itself, or the end
+            break
+        length = int.from_bytes(encoded[place + 2:place + 4], "big")
+        if marker == 0xE1 and encoded[place + 4:place + 10] == b"Exif\0\0":
+            return exif_orientation(encoded[place + 10:place + 2 + length])
+        place += 2 + length
+    return 1
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Tag 0x0112 of the first directory of a TIFF header; 1 where it is missing or damaged."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(entries):
+            tag, kind, count, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * entry)
+            if (tag, kind, count) == (0x0112, 3, 1):
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def upright_pixels(pixels: np.ndarray, orientation: int) -> Picture:
+    """Undo the way the camera was held (EXIF 2.32, tag 0x0112)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+# Everything else, through Pillow.
+
+
+def from_any(encoded: bytes, name: str, background: Color, max_pixels: int) -> Picture:
+    with quiet_pillow(), Image.open(io.BytesIO(encoded), formats=known_formats()) as image:
+        check_size(name, (image.height, image.width), max_pixels)
+        image.load()
+        orientation = jpeg_orientation(encoded) if is_jpeg(encoded) else pillow_orientation(image)
+        pixels = to_rgb(image, background)
+    if pixels.size == 0:
+        raise ImageError(name, "there are no pixels in it")
+    return upright_pixels(pixels, orientation)
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Those of FORMATS that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def pillow_orientation(image: Image.Image) -> int:
+    with contextlib.suppress(Exception):  # damaged EXIF does not make a good picture bad
+        orientation = int(image.getexif().get(0x0112, 1))
+        return orientation if 1 <= orientation <= 8 else 1
+    return 1
+
+
+def to_rgb(image: Image.Image, background: Color) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        return from_grey(from_numbers(np.asarray(image), sixteen_bits=image.mode.startswith("I;16")))
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.asarray(ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB")))
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    image = image.convert("RGBA")
+    canvas = Image.new("RGBA", image.size, (*background, 255))
+    return np.asarray(Image.alpha_composite(canvas, image).convert("RGB"))
+
+
+def from_numbers(values: np.ndarray, sixteen_bits: bool) -> np.ndarray:
+    """Numbers of more than 8 bits -> uint8, by the rows of the table for 16 and 32 bits and for floating point."""
+    if values.size == 0:
+        return values.astype(np.uint8)
+    if sixteen_bits:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high):
+        raise ValueError("some values are not finite numbers")
+    is_float = values.dtype.kind == "f"
+    values = values.astype(np.float64)
+    if low < 0 or high > 65535:
+        values = (values - low) * (255 / (high - low))
+    elif is_float and high <= 1:
+        values *= 255
+    elif not is_float or high > 255:
+        values /= 257
+    return np.rint(values).astype(np.uint8)
+
+
+SILENCE = ("ignore", None, Warning, re.compile(r"(PIL|vitrail\.data\.decode)\b"), 0)
+silenced, silence_lock = 0, threading.Lock()
+
+
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow warns about odd metadata and large pictures; a file is either read or refused here, so nothing is said.
+
+    `warnings.catch_warnings` swaps a list that all threads share, and two overlapping swaps leave it wrong. Here one
+    entry stands at the head of the list while any thread decodes.
+    """
+    global silenced
+    with silence_lock:
+        silenced += 1
+        if silenced == 1:
+            warnings.filters.insert(0, SILENCE)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        with silence_lock:
+            silenced -= 1
+            if silenced == 0:
+                with contextlib.suppress(ValueError):  # somebody else has restored an older list meanwhile
+                    warnings.filters.remove(SILENCE)  # type: ignore[attr-defined]
