@@ -1,0 +1,10 @@
+"""What is being learned. An objective is the root module: views and targets in, losses out."""
+
+from __future__ import annotations
+
+from vitrail.objectives.classify import Classify
+from vitrail.objectives.contract import Losses, Objective
+
+OBJECTIVES: dict[str, type[Objective]] = {"classify": Classify}
+
+__all__ = ["OBJECTIVES", "Classify", "Losses", "Objective"]

@@ -1,0 +1,52 @@
+"""Name what is in an image: one of many (softmax) or any of many (sigmoid) classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.objectives.contract import Losses, Objective
+from vitrail.vocabulary import Batch
+
+Loss = Literal["softmax", "sigmoid"]
+
+
+class Classify(Objective):
+    """Cross-entropy of a model's logits. Parts: `loss`, and `top1` where every image has one class.
+
+    With the sigmoid loss, labels may be indices or 0/1 rows; the loss is summed over classes, as in the paper's
+    multi-label pre-training, and averaged over images.
+    """
+
+    def __init__(
+        self, model: nn.Module, normalize: Callable[[Tensor], Tensor], *, loss: Loss = "softmax",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.model, self.normalize = model, normalize
+        self.loss: Loss = loss
+        self.label_smoothing = label_smoothing
+
+    def losses(self, batch: Batch) -> Losses:
+        dtype = next(self.model.parameters()).dtype
+        logits = self.model(self.normalize(batch.views["image"]).to(dtype)).float()
+        total = self.cross_entropy(logits, batch.targets)
+        parts = {"loss": total.detach()}
+        if batch.targets.dim() == 1:
+            parts["top1"] = (logits.detach().argmax(-1) == batch.targets).float().mean()
+        return Losses(total, parts)
+
+    def cross_entropy(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, ""]:
+        if self.loss == "softmax" and targets.dim() == 1:
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        labels = targets if targets.dim() == 2 else F.one_hot(targets, logits.shape[-1])
+        labels = labels.to(logits.dtype)
+        if self.loss == "softmax":
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.label_smoothing:
+            labels = labels * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[0]

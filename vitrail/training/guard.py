@@ -1,0 +1,68 @@
+"""Signals ask a run to stop; the run stops where it loses nothing. And one run folder has one run at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from vitrail.errors import RunError
+
+
+class Interrupts:
+    """Remembers the first SIGINT or SIGTERM. A second one ends the process as usual; files are never half written."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, 143 after SIGTERM, 0 without a signal."""
+        return 0 if self.signal is None else 128 + self.signal
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[Interrupts]:
+        """Handle signals inside the block (only the main thread of a process can)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold a run folder. The lock belongs to the process, so it is gone with it, also after kill -9."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as lock:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no flock; two runs in one folder are then the user's to avoid
+            yield
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise RunError(f"{folder} is in use by another run (process {lock.read().strip() or 'unknown'}). "
+                           "Wait for it, or choose another --out.") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

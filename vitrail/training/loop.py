@@ -1,0 +1,119 @@
+"""The training loop: a generator of steps. The caller logs, evaluates, saves and stops; nothing calls back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitrail.errors import RunError
+from vitrail.objectives import Objective
+from vitrail.training.precision import Weights
+from vitrail.vocabulary import Batch
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step that has been taken. `step` counts them from 1; `parts` are the objective's numbers."""
+
+    step: int
+    samples: int
+    parts: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+
+
+def steps(
+    objective: Objective,
+    batches: Iterable[Batch],
+    weights: Weights,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: Callable[[int], float],
+    *,
+    start: int = 0,
+    samples: int = 0,
+    micro_batches: int = 1,
+    clip: float | None = None,
+    seed: int = 0,
+) -> Iterator[Step]:
+    """Forward, backward, clip, step - once for each batch, endlessly.
+
+    `learning_rate(step)` is asked before each step (from 0). Each batch is cut into `micro_batches` whose gradients add
+    up to the whole batch's. Random numbers are seeded by (seed, step, part), so nothing about them needs saving.
+    Raises RunError before an update that a non-finite loss or gradient would spoil, and names the images.
+    """
+    for step, batch in enumerate(batches, start=start):
+        began = time.perf_counter()
+        rate = learning_rate(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        parts = backward(objective, batch, weights, micro_batches, (seed, step))
+        norm = gradient_norm(weights.masters)
+        refuse_non_finite(step, batch, parts, norm)
+        if clip is not None and norm > clip:
+            torch._foreach_mul_([p.grad for p in weights.masters if p.grad is not None], clip / norm)
+        optimizer.step()
+        weights.publish()
+        weights.clear_gradients()
+        samples += len(batch.targets)
+        yield Step(step + 1, samples, parts, rate, norm, time.perf_counter() - began)
+
+
+def backward(objective: Objective, batch: Batch, weights: Weights, micro_batches: int,
+             key: tuple[int, int]) -> dict[str, float]:
+    """Gradients of the whole batch into the masters; returns the objective's parts, averaged."""
+    sums: dict[str, float] = {}
+    for number, micro in enumerate(cut(batch, micro_batches)):
+        torch.manual_seed(hash_seed(*key, number))
+        share = len(micro.targets) / len(batch.targets)
+        losses = objective(micro)
+        (losses.total * share).backward()
+        weights.collect_gradients()
+        for name, value in losses.parts.items():
+            sums[name] = sums.get(name, 0.0) + share * float(value)
+    return sums
+
+
+def cut(batch: Batch, parts: int) -> Iterator[Batch]:
+    """Consecutive micro-batches of nearly equal size."""
+    if parts == 1:
+        yield batch
+        return
+    for places in torch.arange(len(batch.targets)).chunk(parts):
+        here = slice(int(places[0]), int(places[-1]) + 1)
+        yield Batch({name: view[here] for name, view in batch.views.items()}, batch.targets[here],
+                    batch.indices[here], batch.positions[here])
+
+
+def gradient_norm(parameters: list[Tensor]) -> float:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+
+
+def refuse_non_finite(step: int, batch: Batch, parts: dict[str, float], norm: float) -> None:
+    wrong = [name for name, value in parts.items() if not math.isfinite(value)]
+    if not math.isfinite(norm):
+        wrong.append("the gradient")
+    if wrong:
+        shown = ", ".join(map(str, batch.indices[:8].tolist()))
+        raise RunError(
+            f"Step {step + 1}: {' and '.join(wrong)} is not finite; the weights were not changed. The batch held the "
+            f"training images number {shown}{', ...' if len(batch.indices) > 8 else ''}. Use a lower learning rate, a "
+            "longer warmup or --set training.precision=fp32, and go on from the last checkpoint with --resume."
+        )
+
+
+def hash_seed(*numbers: int) -> int:
+    """One 63-bit seed from several numbers (splitmix64 steps), well spread also for small ones."""
+    state = 0
+    for number in numbers:
+        state = (state ^ (number + 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

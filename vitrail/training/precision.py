@@ -1,0 +1,142 @@
+"""In which numbers to compute and with which attention kernel: chosen by measurement, then written down.
+
+bf16 keeps fp32 master weights: the model computes in bf16 throughout, gradients are added up in fp32, the optimizer
+moves the masters, and the model gets a rounded copy. Compared with autocast this saves the casts around every layer.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitrail.models.vit.attention import AttentionCore, Kernel
+
+Precision = Literal["bf16", "fp32"]
+DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class Backend(NamedTuple):
+    """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume."""
+
+    precision: Precision
+    attention: Kernel
+    reason: str
+
+
+def choose_backend(device: torch.device, *, rows: int, width: int, mlp: int, batch: int, heads: int, tokens: int,
+                   precision: Precision | None = None) -> Backend:
+    """Measure dense layers in bf16 and fp32 (unless `precision` is given), then both attention kernels in that type.
+
+    `rows` = batch x tokens. Takes a fraction of a second; remembered within the process for the same shape.
+    """
+    return measure_backend(str(device), torch.get_num_threads(), min(rows, 4096), width, mlp, min(batch, 64), heads,
+                           tokens, precision)
+
+
+@functools.cache
+def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, batch: int, heads: int, tokens: int,
+                    precision: Precision | None) -> Backend:
+    reasons = []
+    if precision is None:
+        seconds = {name: time_dense(dtype, device, rows, width, mlp) for name, dtype in DTYPES.items()}
+        precision = "bf16" if seconds["bf16"] < seconds["fp32"] else "fp32"
+        reasons.append(f"dense layers {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32")
+    kernels: tuple[Kernel, ...] = ("fused", "products")
+    times = {kernel: time_attention(kernel, DTYPES[precision], device, (batch, heads, tokens, width // heads))
+             for kernel in kernels}
+    attention: Kernel = "fused" if times["fused"] <= times["products"] else "products"
+    reasons.append(f"attention {1e3 * times['products']:.1f} ms by products, {1e3 * times['fused']:.1f} ms fused "
+                   f"(batch {batch}, {heads} heads, {tokens} tokens, {threads} threads)")
+    return Backend(precision, attention, "; ".join(reasons))
+
+
+def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int) -> float:
+    x = torch.ones(rows, width, dtype=dtype, device=device, requires_grad=True)
+    w = torch.ones(mlp, width, dtype=dtype, device=device, requires_grad=True)
+    return seconds_of(lambda: F.linear(x, w).sum().backward(), device)
+
+
+def time_attention(kernel: Kernel, dtype: torch.dtype, device: str, shape: tuple[int, int, int, int]) -> float:
+    core = AttentionCore()
+    core.kernel = kernel
+    q, k, v = (torch.ones(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3))
+    return seconds_of(lambda: core(q, k, v).sum().backward(), device)
+
+
+def seconds_of(work: Callable[[], object], device: str, repeats: int = 5) -> float:
+    """Median seconds of a piece of work, after two rounds to warm up."""
+    taken = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[2:])
+
+
+def set_attention_kernel(model: nn.Module, kernel: Kernel) -> None:
+    for module in model.modules():
+        if isinstance(module, AttentionCore):
+            module.kernel = kernel
+
+
+class Weights:
+    """The parameters that the optimizer moves, and the model's copy of them in the type that computes.
+
+    In fp32 both are the same tensors. Only parameters that require gradients take part.
+    """
+
+    def __init__(self, module: nn.Module, precision: Precision) -> None:
+        self.module = module
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.copies = [p for _, p in named]
+        self.separate = precision != "fp32"
+        self.masters: list[Tensor] = list(self.copies)
+        if self.separate:
+            self.masters = [p.detach().float().clone() for p in self.copies]
+            module.to(DTYPES[precision])
+
+    def named_masters(self) -> Iterator[tuple[str, Tensor]]:
+        return zip(self.names, self.masters, strict=True)
+
+    def collect_gradients(self) -> None:
+        """Add the copies' gradients to the masters' in fp32, and drop the former."""
+        if not self.separate:
+            return
+        for master, copy in zip(self.masters, self.copies, strict=True):
+            if copy.grad is None:
+                continue
+            master.grad = copy.grad.float() if master.grad is None else master.grad.add_(copy.grad)
+            copy.grad = None
+
+    def clear_gradients(self) -> None:
+        for master in self.masters:
+            master.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Round the masters into the model's copies."""
+        if self.separate:
+            torch._foreach_copy_([copy.data for copy in self.copies], self.masters)
+
+    @torch.no_grad()
+    def restore(self, values: dict[str, Tensor]) -> None:
+        """Set the masters by name, and the copies with them."""
+        for name, master in self.named_masters():
+            master.copy_(values[name])
+        self.publish()
+
+    def export(self, module: nn.Module) -> dict[str, Tensor]:
+        """The fp32 state of `module`, a part of the whole: masters where there are some, else its own values."""
+        masters = {id(copy): master for copy, master in zip(self.copies, self.masters, strict=True)}
+        return {name: masters.get(id(value), value).detach().float().clone()
+                for name, value in module.state_dict(keep_vars=True).items()}
