@@ -1,0 +1,173 @@
+"""Recipe: one frozen value that decides a run - data, model, objective, optimizer, schedule and evaluation.
+
+It is complete: `vitrail train --recipe RUN/recipe.json` does the run again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from vitrail.data.augment import Augmentation
+from vitrail.data.preprocess import Preprocess
+from vitrail.errors import UnknownNameError, UsageError
+from vitrail.models import ViTConfig, configure
+from vitrail.training.checkpoint import recipe_hash
+from vitrail.training.optimizer import OptimizerSettings
+from vitrail.training.schedule import Schedule
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(Settings):
+    """`validation`: share of the training images set apart where the source has no validation split."""
+
+    source: str
+    split_seed: int = 0
+    validation: float = Field(0.1, ge=0, lt=1)
+    workers: int | None = Field(None, ge=0, description="decoding threads; chosen by the machine's cores without")
+    max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
+
+
+class ModelSettings(Settings):
+    """`name` as `vitrail describe` takes it; `settings` are fields of ViTConfig other than classes and image size."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    def configure(self, classes: int, image_size: tuple[int, int]) -> ViTConfig:
+        return configure(self.name, **{**self.settings, "classes": classes, "image_size": image_size})
+
+
+class ObjectiveSettings(Settings):
+    """`loss` "auto": softmax for one label an image, sigmoid for several."""
+
+    name: Literal["classify"] = "classify"
+    loss: Literal["auto", "softmax", "sigmoid"] = "auto"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class TrainingSettings(Settings):
+    """`micro_batches`: parts of a batch whose gradients are added up. `precision` "auto": whatever is faster here."""
+
+    batch_size: PositiveInt = 128
+    micro_batches: PositiveInt = 1
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    log_every: PositiveInt = Field(10, description="steps between rows of the journal")
+    checkpoint_seconds: PositiveFloat = Field(120.0, description="time between checkpoints")
+
+
+class EvaluationSettings(Settings):
+    """`every_epochs`: validation during the run. `keep`: the last weights, or the best by validation."""
+
+    every_epochs: PositiveFloat = 1.0
+    keep: Literal["last", "best"] = "last"
+    batch_size: PositiveInt = 128
+
+
+class Recipe(Settings):
+    name: str = "custom"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataSettings
+    model: ModelSettings
+    preprocess: Preprocess
+    augmentation: Augmentation = Augmentation()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: Schedule
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        self.model.configure(2, self.preprocess.size)
+        if self.training.micro_batches > self.training.batch_size:
+            raise ValueError(f"{self.training.micro_batches} micro-batches cannot be made of a batch of "
+                             f"{self.training.batch_size}")
+        return self
+
+    def identity(self) -> str:
+        """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
+        value = self.model_dump(mode="json")
+        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers",),
+                            "evaluation": tuple(EvaluationSettings.model_fields)}.items():
+            for name in names:
+                del value[part][name]
+        return recipe_hash(value)
+
+    def replaced(self, changes: dict[str, Any]) -> Recipe:
+        """A copy with dotted settings changed: `{"optimizer.learning_rate": 3e-4}`. Raises UsageError."""
+        value = self.model_dump(mode="json")
+        for path, setting in changes.items():
+            assign(value, path, setting)
+        return validated_recipe(value)
+
+
+LENGTHS = ("epochs", "steps", "seconds")
+
+
+def assign(value: dict[str, Any], path: str, setting: Any) -> None:
+    """Set one dotted key of a nested recipe; an unknown key is an error that names the nearest."""
+    *parents, last = path.split(".")
+    inner = value
+    for depth, name in enumerate(parents):
+        if not isinstance(inner.get(name), dict):
+            raise UnknownNameError("recipe key", path, known_keys(value)) from None
+        inner = inner[name]
+        if parents[: depth + 1] == ["model", "settings"]:
+            break
+    free = parents == ["model", "settings"]
+    if last not in inner and not free:
+        raise UnknownNameError("recipe key", path, known_keys(value))
+    if parents == ["schedule"] and last in LENGTHS:
+        inner.update(dict.fromkeys(LENGTHS))  # the three exclude one another: the newest counts
+    inner[last] = setting
+
+
+def known_keys(value: dict[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, inner in value.items():
+        if isinstance(inner, dict) and prefix + name != "model.settings":
+            keys += known_keys(inner, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def validated_recipe(value: Any) -> Recipe:
+    """Raises UsageError that says which key is wrong, what was given and what is allowed."""
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            if isinstance(value, dict):
+                known = known_keys(json.loads(example_recipe().model_dump_json()))
+                raise UnknownNameError("recipe key", where, known) from None
+            message = "is not a key of a recipe"
+        given = "" if first["type"] in ("value_error", "missing") else f" (given: {first['input']!r})"
+        raise UsageError(f"Recipe{': ' + where if where else ''}: {message}{given}.") from None
+
+
+def example_recipe() -> Recipe:
+    """The smallest recipe, to read the names of keys from."""
+    return Recipe(data=DataSettings(source="fashion"), model=ModelSettings(name="Ti/4"),
+                  preprocess=Preprocess(size=(28, 28)), schedule=Schedule(epochs=1))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a JSON file, as a run folder holds one. Raises UsageError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The recipe {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageError(f"The recipe {path} is not valid JSON: {error}.") from None
+    return validated_recipe(value)
