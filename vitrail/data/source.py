@@ -93,13 +93,19 @@ def open_source(spec: str, *, seed: int = 0, validation: float = 0.1, classes: S
     refuse_remote(spec)
     request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide)
     for kind in SOURCE_KINDS.values():
-        if kind.recognizes(request):
+        try:
+            recognized = kind.recognizes(request)
+        except OSError as error:
+            raise DataError(f"{spec} cannot be looked at: {error.strerror}.") from error
+        if recognized:
             return kind.open(request)
     raise unknown_source(request.path, spec, [kind.example for kind in SOURCE_KINDS.values()])
 
 
 def refuse_remote(spec: str) -> None:
-    """Raise UsageError for what is not on this machine, or not yet supported."""
+    """Raise UsageError for nothing, for what is not on this machine, and for what is not yet supported."""
+    if not spec.strip():
+        raise UsageError("No source was given. Give fashion, digits, a folder, an archive or a manifest.")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
         raise UsageError(f"{spec} is a URL, and nothing is fetched from the network. Fetch it yourself, then give the "
                          "folder or archive on this machine.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitrail.data.sources import builtin, folder, idx
+from vitrail.data.sources import archive, arrays, builtin, folder, idx, manifest
 from vitrail.data.sources.contract import SourceKind
 
 SOURCE_KINDS: dict[str, SourceKind] = {
@@ -10,4 +10,7 @@ SOURCE_KINDS: dict[str, SourceKind] = {
     "digits": SourceKind("digits", builtin.is_digits, builtin.open_digits),
     "idx": SourceKind("a folder of IDX files (MNIST's format)", idx.recognizes, idx.open_idx),
     "folder": SourceKind("a folder with one sub-folder for each class", folder.recognizes, folder.open_folder),
+    "archive": SourceKind("an archive.zip or .tar of such a folder", archive.recognizes, archive.open_archive),
+    "manifest": SourceKind("a manifest.csv, .jsonl or .parquet", manifest.recognizes, manifest.open_manifest),
+    "arrays": SourceKind("an arrays.npz", arrays.recognizes, arrays.open_arrays),
 }

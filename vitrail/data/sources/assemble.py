@@ -25,6 +25,8 @@ def assemble(listing: Listing, request: Request, kind: str) -> Source:
     if not len(listing.names):
         raise DataError(f"{request.spec} ({kind}) holds no picture that could be read.")
     own = None if listing.splits is None else np.array([SPLITS.index(split) for split in listing.splits], np.int64)
+    if own is not None and request.divide and (own == TRAIN).all():
+        own = None  # nothing is held out, so there would be nothing to measure by: divide it like an unsplit source
     classes = decide_classes(listing, request, own)
     labels = label_array(listing, request, classes, own)
     parts, how = decide_splits(listing, request, labels, own)

@@ -49,7 +49,8 @@ def open_fashion(request: Request) -> Source:
         if counts != {"train": 60_000, "test": 10_000}:
             raise DataError(f"{place} is not Fashion-MNIST: {counts} pictures were found, 60,000 train and 10,000 "
                             "test are expected. Repair it, or use fashion:embedded.")
-        return idx_source(splits, request, "fashion/", kind, FASHION_CLASSES)
+        notes = ["fashion:embedded takes the 6,000 embedded pictures instead", *folder_note(request)]
+        return idx_source(splits, request, "fashion/", kind, FASHION_CLASSES, notes=notes)
     if flavor == "full":
         raise DataError(f"fashion:full needs the full Fashion-MNIST, which is not in {places[0]} nor in {places[1]}. "
                         "Install Debian's package dataset-fashion-mnist, put its four files there, or use "
@@ -72,4 +73,11 @@ def embedded_source(folder: Path, request: Request, prefix: str, kind: str) -> S
     classes, splits, _ = read_sheets(folder)
     pictures = {name: (part.images, part.labels) for name, part in splits.items()}
     indices = {name: part.indices for name, part in splits.items()}
-    return idx_source(pictures, request, prefix, kind, classes, indices)
+    return idx_source(pictures, request, prefix, kind, classes, indices, folder_note(request))
+
+
+def folder_note(request: Request) -> list[str]:
+    """Say how to reach a folder that has the name of a built-in source."""
+    if not request.path.exists():
+        return []
+    return [f"this is the built-in {request.spec}; for what lies here under that name write ./{request.spec}"]

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def open_idx(request: Request) -> Source:
 
 
 def idx_source(splits: dict[str, tuple[np.ndarray, np.ndarray]], request: Request, prefix: str, kind: str,
-               classes: tuple[str, ...] | None = None, indices: dict[str, np.ndarray] | None = None) -> Source:
+               classes: tuple[str, ...] | None = None, indices: dict[str, np.ndarray] | None = None,
+               notes: Sequence[str] = ()) -> Source:
     """A Source of (images, labels) by split. `classes` names the label numbers, else the numbers are the names;
     `indices` says what number each picture has in its name, else they are counted from 0."""
     shapes = {images.shape[1:] for images, _ in splits.values()}
@@ -54,7 +56,8 @@ def idx_source(splits: dict[str, tuple[np.ndarray, np.ndarray]], request: Reques
         labels=[classes[number] if classes else str(number) for number in numbers.tolist()],
         splits=[name for name, (_, labels) in splits.items() for _ in range(len(labels))],
         sizes=np.full(len(numbers), math.prod(images.shape[1:]), np.int64), reader=ArrayReader(images),
-        class_order=classes, numeric_order=True, content=hashlib.sha256(images.data).hexdigest())
+        class_order=classes, numeric_order=True, notes=list(notes),
+        content=hashlib.sha256(images.data).hexdigest())
     return assemble(listing, request, kind)
 
 

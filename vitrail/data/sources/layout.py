@@ -18,8 +18,8 @@ SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "va
 """Folder names that mean a split, in any case of letters."""
 
 EXTENSIONS = frozenset({
-    "apng", "avif", "avifs", "bmp", "dib", "gif", "ico", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "jpx", "mpo", "pbm",
-    "pcx", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"})
+    "apng", "avif", "avifs", "bmp", "dib", "gif", "ico", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "jpx", "mpo",
+    "pbm", "pcx", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"})
 """Endings of picture files that Pillow opens, in any case of letters."""
 
 BOTH_LAYOUTS = """Put the pictures of each class into a folder of its own:
