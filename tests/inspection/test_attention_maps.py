@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny
+
+from vitrail.bundle import Bundle
+from vitrail.data.preprocess import Preprocess
+from vitrail.inspection import attention_maps, record
+
+
+def bundle_of(**overrides: object) -> Bundle:
+    return Bundle(tiny(**overrides), Preprocess(size=(12, 8)))
+
+
+def pictures(count: int = 2) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 12, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def without_keys(bundle: Bundle) -> Bundle:
+    """Queries and keys of zero: every token attends to all of them alike."""
+    with torch.no_grad():
+        for block in bundle.model.encoder.blocks:
+            qkv = block.attention.qkv  # type: ignore[union-attr]
+            qkv.weight[:32].zero_()  # type: ignore[index, union-attr, operator]
+            qkv.bias[:32].zero_()  # type: ignore[index, union-attr, operator]
+    return bundle
+
+
+@pytest.mark.parametrize("registers", [0, 2])
+def test_uniform_attention_of_the_class_token(registers: int) -> None:
+    maps = attention_maps(without_keys(bundle_of(registers=registers)), pictures())
+    assert maps.layers.shape == (3, 2, 3, 2)
+    assert maps.last.shape == (2, 2, 3, 2)
+    assert maps.layers == pytest.approx(np.full((3, 2, 3, 2), 1 / (7 + registers)))
+    assert maps.asked_by == "the class token"
+    assert maps.pooling is None
+
+
+def test_without_a_class_token_it_is_the_mean_over_the_patches() -> None:
+    bundle = bundle_of(pooling="mean", registers=1)
+    maps = attention_maps(bundle, pictures())
+    with record(bundle.model) as trace:
+        bundle.logits(pictures())
+    weights = trace["encoder.blocks.2.attention.core"].weights().numpy()
+    expected = weights[:, :, 1:, 1:].mean(2).reshape(2, 2, 3, 2)  # [batch, heads, rows, columns]
+    assert maps.last == pytest.approx(expected, abs=1e-6)
+    assert maps.layers[2] == pytest.approx(expected.mean(1), abs=1e-6)
+    assert "mean" in maps.asked_by
+
+
+def test_attention_pooling_has_a_map_of_its_own() -> None:
+    bundle = bundle_of(pooling="attention")
+    maps = attention_maps(bundle, pictures())
+    assert maps.pooling is not None
+    assert maps.pooling.shape == (2, 3, 2)
+    assert maps.pooling.sum((1, 2)) == pytest.approx(np.ones(2), abs=1e-5)
+    with torch.no_grad():
+        bundle.model.pool.key_value.weight.zero_()  # type: ignore[union-attr, operator]
+    uniform = attention_maps(bundle, pictures()).pooling
+    assert uniform == pytest.approx(np.full((2, 3, 2), 1 / 6))
+
+
+def test_the_class_token_finds_the_patch_whose_key_matches() -> None:
+    """Only the patch at row 2, column 1 is bright, and keys are made to measure brightness."""
+    bundle = bundle_of(depth=1, positions="none")
+    model = bundle.model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.patchify.weight[0].fill_(1.0)  # the first number of a token is its brightness
+        model.patchify.weight[1].fill_(-1.0)  # the second its opposite, so that the norm keeps both
+        model.prefix.class_token[0, 2] = 1.0
+        block = model.encoder.blocks[0]
+        block.norm1.weight.fill_(1.0)  # type: ignore[union-attr, operator]
+        qkv = block.attention.qkv  # type: ignore[union-attr]
+        qkv.weight[0, 2], qkv.weight[8, 2] = 9.0, 9.0  # type: ignore[index, operator]
+        qkv.weight[16, 0], qkv.weight[24, 0] = 9.0, 9.0  # type: ignore[index, operator]
+    raw = torch.full((1, 3, 12, 8), 0, dtype=torch.uint8)
+    raw[:, :, 8:, 4:] = 255
+    maps = attention_maps(bundle, raw)
+    assert maps.layers[0, 0].argmax() == 5
+    assert maps.layers[0, 0, 2, 1] > 0.99
+
+
+def test_another_image_size_has_another_grid() -> None:
+    bundle = Bundle(tiny(), Preprocess(size=(16, 16)))
+    raw = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    assert attention_maps(bundle, raw).layers.shape == (3, 1, 4, 4)

@@ -1,0 +1,38 @@
+"""What the first layer reacts to: the principal components of the patch embedding, as pictures (paper, Figure 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from vitrail.models import ViT
+
+PAPER_COUNT = 28
+
+
+@dataclass(frozen=True)
+class PatchFilters:
+    """`pictures` float32 [filters, height, width, channels], 0 to 1 with 0.5 for zero, the strongest first.
+    `shares` float32 [filters]: how much of the embedding's variance each one explains."""
+
+    pictures: Float[np.ndarray, "filters height width_px channels"]
+    shares: Float[np.ndarray, filters]
+
+
+def patch_filters(model: ViT, count: int = PAPER_COUNT) -> PatchFilters:
+    """The first `count` principal components of the rows of E, fewer where there are fewer.
+
+    Each is scaled by its own largest value. Its sign means nothing, so it is chosen to make that value positive.
+    """
+    weight = model.patchify.weight.detach().double().cpu().numpy()
+    rows = weight.reshape(len(weight), -1)
+    _, strengths, components = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    variance = strengths**2
+    useful = int(np.count_nonzero(variance > variance.max(initial=0.0) * 1e-12))
+    components = components[: min(count, useful)]
+    peaks = components[np.arange(len(components)), np.abs(components).argmax(1)]
+    pictures = 0.5 + 0.5 * (components / peaks[:, None]).reshape(-1, *weight.shape[1:])
+    shares = variance[: len(components)] / max(variance.sum(), np.finfo(np.float64).tiny)
+    return PatchFilters(pictures.transpose(0, 2, 3, 1).astype(np.float32), shares.astype(np.float32))
