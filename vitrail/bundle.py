@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,21 +16,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitrail.data.decode import decode
+from vitrail.data.decode import Color, pillow_orientation, to_rgb, upright_pixels
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, ImageError
-from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
+from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.models import ViT, ViTConfig, build, describe
-from vitrail.vocabulary import RawImages
+from vitrail.vocabulary import Picture, RawImages
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEADER_KEY = "vitrail.config"
 LARGEST_CONFIG = 64 * 2**20  # bytes; 21,843 class names need one
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
     """One class with its probability (or its score, where the activation is "none")."""
 
     name: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of an answer
     probability: float
 
 
@@ -140,10 +140,20 @@ class Bundle:
             images = [images]
         answers: list[list[Answer]] = []
         for start in range(0, len(images), 64):
-            raw = torch.stack([self.preprocess.apply(as_picture(image, self.preprocess.background))
-                               for image in images[start : start + 64]])
+            raw = torch.stack([self.read(image) for image in images[start : start + 64]])
             answers.extend(self.rank(self.scores(raw), top))
         return answers
+
+    def read(self, image: Picturelike) -> UInt8[Tensor, "3 height width_px"]:
+        """Any way to hand over one picture -> what the model was trained on, by the one documented conversion."""
+        if isinstance(image, Image.Image):
+            return self.preprocess.apply(pixels_of(image, self.preprocess.background))
+        if isinstance(image, (bytes, np.ndarray)):
+            return self.preprocess.read(image, "image")
+        try:
+            return self.preprocess.read(Path(image).read_bytes(), str(image))
+        except OSError as error:
+            raise ImageError(str(image), error.strerror or "cannot be read") from None
 
     def rank(self, scores: Float[Tensor, "batch classes"], top: int) -> list[list[Answer]]:
         """The best classes of each row by name."""
@@ -155,19 +165,12 @@ class Bundle:
         return self.classes[index] if self.classes is not None else str(index)
 
 
-def as_picture(image: Picturelike, background: tuple[int, int, int]) -> np.ndarray:
-    """Any way to hand over one picture -> RGB uint8 [height, width, 3], by the one documented conversion."""
-    if isinstance(image, (str, Path)):
-        path = Path(image)
-        try:
-            return decode(path.read_bytes(), str(image), background=background)
-        except OSError as error:
-            raise ImageError(str(image), error.strerror or "cannot be read") from None
-    if isinstance(image, Image.Image):
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG" if image.mode not in ("CMYK", "F", "LAB", "HSV", "YCbCr") else "TIFF")
-        image = buffer.getvalue()
-    return decode(image, "image", background=background)
+def pixels_of(image: Image.Image, background: Color) -> Picture:
+    """A Pillow image as the same file would be decoded."""
+    try:
+        return upright_pixels(to_rgb(image, background), pillow_orientation(image))
+    except Exception as error:  # Pillow reads lazily, and raises almost anything on a damaged file
+        raise ImageError("image", f"Pillow cannot convert it from mode {image.mode} ({error})") from error
 
 
 def find_bundle(path: Path) -> Path:
@@ -178,6 +181,8 @@ def find_bundle(path: Path) -> Path:
         path = path / "bundle"
     if not path.exists():
         raise BundleError(f"There is no Bundle at {path}. Give a run folder, a Bundle folder or its model.safetensors.")
+    if path.name == WEIGHTS and (path.parent / MANIFEST).exists() and (path.parent / CONFIG).exists():
+        return path.parent  # its checksums are there
     if path.is_dir() and not (path / CONFIG).exists():
         held = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
         raise BundleError(f"{path} is not a Bundle: it has no {CONFIG} (it holds {held}). "
@@ -194,6 +199,23 @@ def read_config(path: Path) -> BundleConfig:
         raise BundleError(f"{path} cannot be read: {error}.") from error
 
 
+def header_config(path: Path) -> BundleConfig:
+    """The config of a Bundle folder or weights file (as `find_bundle` gives it), without reading the weights."""
+    if path.is_dir():
+        return read_config(path / CONFIG)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return config_in(file.metadata(), path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
+
+
+def config_in(header: dict[str, str] | None, path: Path) -> BundleConfig:
+    if HEADER_KEY not in (header or {}):
+        raise BundleError(f"{path} has no {HEADER_KEY!r} in its header: it was not written by vitrail.")
+    return parse_config((header or {})[HEADER_KEY], path)
+
+
 def parse_config(text: str, path: Path) -> BundleConfig:
     try:
         return BundleConfig.model_validate_json(text)
@@ -207,14 +229,10 @@ def read_weights(path: Path, config: BundleConfig | None) -> Bundle:
     """Weights and, where `config` is None, the config from the header. Nothing is allocated before it is checked."""
     try:
         with safe_open(path, framework="pt") as file:
-            if config is None:
-                header = (file.metadata() or {}).get(HEADER_KEY)
-                if header is None:
-                    raise BundleError(f"{path} has no {HEADER_KEY!r} in its header: it was not written by vitrail.")
-                config = parse_config(header, path)
+            config = config or config_in(file.metadata(), path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             model = empty_model(config.model, shapes, path)
-            model.load_state_dict({name: file.get_tensor(name) for name in shapes}, assign=True)
+            model.load_state_dict({name: file.get_tensor(name).float() for name in shapes}, assign=True)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
@@ -223,10 +241,12 @@ def read_weights(path: Path, config: BundleConfig | None) -> Bundle:
 
 def empty_model(config: ViTConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> ViT:
     """The model on no device at all, once the number of parameters and every shape agree with the file."""
-    held = sum(int(np.prod(shape)) for shape in shapes.values())
+    held = sum(math.prod(shape) for shape in shapes.values())
     wanted = describe(config).parameters
     if held != wanted:
         raise BundleError(f"{path} holds {held:,} parameters, but its config describes {wanted:,}.")
+    if config.depth > len(shapes):  # a great many tiny layers would take hours even to name
+        raise BundleError(f"{path} holds {len(shapes):,} tensors, but its config describes {config.depth:,} layers.")
     with torch.device("meta"):
         model = build(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}

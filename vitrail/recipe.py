@@ -82,6 +82,7 @@ class Recipe(Settings):
     schedule: Schedule
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    reasons: dict[str, str] = Field({}, description="why a default was chosen, for the box that opens the run")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
@@ -93,7 +94,7 @@ class Recipe(Settings):
 
     def identity(self) -> str:
         """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
-        value = self.model_dump(mode="json")
+        value = self.model_dump(mode="json", exclude={"reasons", "name"})
         for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers",),
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vitrail.objectives.classify import Classify
+from vitrail.objectives.classify import Classify, Loss
 from vitrail.objectives.contract import Losses, Objective
 
 OBJECTIVES: dict[str, type[Objective]] = {"classify": Classify}
 
-__all__ = ["OBJECTIVES", "Classify", "Losses", "Objective"]
+__all__ = ["OBJECTIVES", "Classify", "Loss", "Losses", "Objective"]

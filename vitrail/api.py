@@ -1,0 +1,70 @@
+"""The commands as functions, for notebooks and scripts: `vitrail.load`, `vitrail.train`, `vitrail.evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitrail import evaluation
+from vitrail.bundle import Bundle
+from vitrail.data.source import Source, Split, open_source
+from vitrail.data.split import joined
+from vitrail.errors import UnknownNameError, UsageError
+from vitrail.evaluation import Evaluation
+from vitrail.events import Finished
+from vitrail.recipe import Recipe
+from vitrail.recipes import RECIPES
+from vitrail.run import run
+
+
+def load(path: str | Path) -> Bundle:
+    """A trained model from a run folder, a Bundle folder or its model.safetensors. Raises BundleError."""
+    return Bundle.load(path)
+
+
+def train(recipe: Recipe | str | Path, out: str | Path) -> Bundle:
+    """Train to the end and return the model; everything else is in the new run folder `out`.
+
+    `recipe`: a Recipe, or a source of images for the default one. Raises VitrailError as `vitrail.run.run` does.
+    """
+    source = None
+    if not isinstance(recipe, Recipe):
+        source = open_source(str(recipe))
+        recipe = RECIPES["default"](source)
+    for event in run(recipe, Path(out), source=source):
+        if isinstance(event, Finished):
+            return event.bundle
+    raise AssertionError("a run ends with Finished or raises")
+
+
+def evaluate(bundle: Bundle | str | Path, source: str | None = None, split: str | None = None) -> Evaluation:
+    """Accuracy, per-class results, confusion and calibration on labeled images, matched by class name.
+
+    `source`: as `vitrail train` takes it; the held-out images of the training run without. Raises DataError where an
+    image carries a class that the model does not know.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    return evaluation.evaluate(loaded, choose_split(open_for(loaded, source), split)[1])
+
+
+def open_for(bundle: Bundle, spec: str | None) -> Source:
+    """The source with labels in the Bundle's order. The data of its own training run is split as it was then, so that
+    no training image is ever counted as a test image."""
+    trained = bundle.provenance.get("recipe", {}).get("data", {})
+    own = trained.get("source")
+    spec = spec or own
+    if spec is None:
+        raise UsageError("This Bundle does not say what it was trained on. Give labeled images: "
+                         "vitrail evaluate BUNDLE photos/")
+    if own is not None and (spec == own or Path(spec).resolve() == Path(own).resolve()):
+        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes)
+    return open_source(spec, classes=bundle.classes, divide=False)
+
+
+def choose_split(source: Source, wanted: str | None) -> tuple[str, Split]:
+    """The split asked for ("all" joins them), or the first of test, val and train that there is."""
+    if wanted == "all":
+        return "all", joined(list(source.splits.values()))
+    if wanted is not None and wanted not in source.splits:
+        raise UnknownNameError("split", wanted, [*source.splits, "all"])
+    name = wanted or next(name for name in ("test", "val", "train") if name in source.splits)
+    return name, source.splits[name]

@@ -1,0 +1,134 @@
+"""How a run looks in a terminal: the box, the bar, the answer, the next command. Plain lines where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from vitrail.briefing import duration
+from vitrail.evaluation import Evaluation
+from vitrail.events import Evaluated, Event, Finished, Noted, Stepped, Understood
+from vitrail.vocabulary import Progress as Pass
+
+PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
+
+
+class RunView:
+    """Shows events as they come, on stderr. `finished` holds the last one."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.spoken = 0.0
+        self.finished: Finished | None = None
+
+    def show(self, events: Iterable[Event]) -> Finished | None:
+        try:
+            for event in events:
+                self.one(event)
+        finally:
+            self.close_bar()
+        return self.finished
+
+    def one(self, event: Event) -> None:
+        match event:
+            case Understood():
+                self.box(event)
+            case Stepped():
+                self.step(event)
+            case Evaluated():
+                self.say(f"{event.split} after step {event.step:,}: {score_words(event.evaluation)}")
+            case Noted():
+                self.say(event.text)
+            case Finished():
+                self.finished = event
+
+    def say(self, text: str) -> None:
+        self.console.print(Text(text))
+
+    def box(self, event: Understood) -> None:
+        show_box(self.console, "what I understood", event.rows)
+        for warning in event.warnings:
+            self.say(f"note: {warning}")
+
+    def step(self, event: Stepped) -> None:
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in event.step.parts.items())
+        rate = f"{event.progress.rate:,.0f} images/s"
+        if self.console.is_terminal:
+            if self.bar is None:
+                self.bar = Progress(TextColumn("training"), BarColumn(None), TextColumn("{task.percentage:>3.0f} %"),
+                                    TextColumn("{task.fields[words]}"), console=self.console)
+                self.task = self.bar.add_task("training", total=event.progress.total, words="")
+                self.bar.start()
+            assert self.task is not None
+            words = f"epoch {event.epoch:.1f}, {parts}, {rate}, {duration(event.remaining)} left"
+            self.bar.update(self.task, completed=event.progress.done, total=event.progress.total, words=words)
+        elif time.monotonic() - self.spoken > PLAIN_SECONDS:
+            self.spoken = time.monotonic()
+            self.say(f"step {event.progress.done:,} of {event.progress.total:,}, epoch {event.epoch:.1f}, {parts}, "
+                     f"{rate}, {duration(event.remaining)} left")
+        if event.progress.done >= event.progress.total:
+            self.close_bar()
+
+    def close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def watch(self, split: str, progress: Pass) -> None:
+        """For `run`: progress inside a long pass over a split."""
+        if progress.done < progress.total and time.monotonic() - self.spoken > PLAIN_SECONDS:
+            self.spoken = time.monotonic()
+            left = (progress.total - progress.done) / max(progress.rate, 1e-9)
+            self.say(f"evaluating {split}: {progress.done:,} of {progress.total:,} images, {duration(left)} left")
+
+
+def show_box(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    if not console.is_terminal:
+        console.print(Text(f"[{title}]"))
+        for subject, words in rows:
+            console.print(Text(f"  {subject:<11} {words}"), soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for subject, words in rows:
+        table.add_row(subject, Text(words))
+    console.print(Panel(table, title=title, title_align="left", border_style="blue"))
+
+
+def score_words(evaluation: Evaluation) -> str:
+    """The answer in words: "84.1 % right (81.9 to 86.3) of 1,000 images"."""
+    if evaluation.top1 is None:
+        score = evaluation.mean_average_precision
+        return f"mean average precision {100 * score:.1f} % of {evaluation.images:,} images" if score is not None else (
+            f"no label to measure on in {evaluation.images:,} images")
+    low, high = evaluation.interval or (evaluation.top1, evaluation.top1)
+    bad = f"; {len(evaluation.errors)} could not be read and count as wrong" if evaluation.errors else ""
+    return (f"{100 * evaluation.top1:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f}) of "
+            f"{evaluation.images:,} images{bad}")
+
+
+def conclude(finished: Finished, again: str) -> int:
+    """The result on stdout, and what to type next; returns the exit code. `again`: the command that goes on."""
+    folder = finished.folder
+    if finished.signal is not None:
+        print(f"stopped after {finished.steps:,} steps; the model so far is in {folder / 'bundle'} and can be used.")
+        print(f"next: {again}")
+        return 128 + finished.signal
+    if finished.evaluation is not None:
+        print(f"{finished.split} accuracy: {score_words(finished.evaluation)}"
+              if finished.evaluation.top1 is not None else f"{finished.split}: {score_words(finished.evaluation)}")
+    print(f"model:  {folder / 'bundle'}")
+    print(f"report: {folder / 'report.html'}")
+    print(f"next:   vitrail predict {folder} YOUR_IMAGE.jpg")
+    sys.stdout.flush()
+    return 0

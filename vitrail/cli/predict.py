@@ -1,0 +1,68 @@
+"""vitrail predict BUNDLE IMAGES..."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vitrail.errors import UsageError
+
+
+def predict(
+    bundle: Path, /, *images: str,
+    top: Annotated[int, Parameter(alias="-k")] = 5,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    csv: Annotated[bool, Parameter(negative=())] = False,
+    batch_size: int = 32,
+) -> int:
+    """Name what is in images. A picture that cannot be read is reported, the others are answered all the same.
+
+        vitrail predict runs/first cat.jpg dog.png
+
+        find . -name '*.jpg' | vitrail predict runs/first - --csv > answers.csv
+
+    Parameters
+    ----------
+    bundle
+        A run folder, a Bundle folder, or its model.safetensors.
+    images
+        Files, folders, patterns in quotes ('holiday/*.jpg'), or - for a list of names on standard input.
+    top
+        How many classes to name for each image.
+    json
+        One JSON object a line: path and top, or path and error.
+    csv
+        A table with a row for each image.
+    batch_size
+        Images at a time.
+    """
+    from vitrail.bundle import Bundle
+    from vitrail.evaluation.inputs import Failure, expand
+    from vitrail.evaluation.predictions import predict_files
+    from vitrail.evaluation.writers import csv_header, csv_row, json_line, text_line
+
+    if not images:
+        raise UsageError("No images given. Name files, folders or patterns: vitrail predict BUNDLE cat.jpg photos/")
+    if json and csv:
+        raise UsageError("Give --json or --csv, not both.")
+    loaded = Bundle.load(bundle)
+    top = min(top, loaded.model.config.classes)
+    if csv:
+        print(csv_header(top))
+    answered = failed = 0
+    for result in predict_files(loaded, expand(images, sys.stdin), top=top, batch_size=batch_size):
+        bad = isinstance(result, Failure)
+        failed, answered = failed + bad, answered + (not bad)
+        if json:
+            print(json_line(result))
+        elif csv:
+            print(csv_row(result, top))
+        else:
+            print(text_line(result), file=sys.stderr if bad else sys.stdout)
+        sys.stdout.flush()
+    if failed:
+        print(f"{failed} of {failed + answered} could not be read; the others were answered.", file=sys.stderr)
+    return 3 if failed else 0

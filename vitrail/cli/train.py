@@ -1,0 +1,163 @@
+"""vitrail train SOURCE"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from vitrail.cli.running import next_folder, train_and_show
+from vitrail.errors import UsageError
+from vitrail.training.guard import Interrupts
+
+if TYPE_CHECKING:
+    from vitrail.recipe import Recipe
+
+LENGTH = Group("How long", sort_key=1)
+Length = Parameter(group=LENGTH)
+
+
+def train(
+    source: str | None = None, /, *,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    model: Annotated[str | None, Parameter(alias="-m")] = None,
+    image_size: str | None = None,
+    recipe: Annotated[str, Parameter(alias="-r")] = "default",
+    seed: int | None = None,
+    epochs: Annotated[float | None, Length] = None,
+    steps: Annotated[int | None, Length] = None,
+    time: Annotated[str | None, Length] = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+) -> int:
+    """Train a Vision Transformer on your images.
+
+        vitrail train photos/ --out first
+
+        vitrail train fashion --model S/4 --epochs 20
+
+        vitrail train --resume --out first
+
+    Parameters
+    ----------
+    source
+        A folder with one sub-folder per class, an archive.zip or .tar of one, a manifest .csv/.jsonl/.parquet with
+        path and label, arrays.npz, an IDX folder, or one of: fashion, digits.
+    out
+        Run folder to make; `runs/SOURCE-N` without.
+    model
+        Size and patch, such as Ti/8, S/16 or B/32; chosen by the data without.
+    image_size
+        Pixels, as 224 or 160x224 (height x width); chosen by the data without.
+    recipe
+        A name (default, demo) or a recipe.json.
+    seed
+        Decides weights, order and augmentation; 0 without.
+    epochs
+        Passes over the training images.
+    steps
+        Optimizer steps.
+    time
+        Time for training, as 90s, 10m or 2h; the learning rate follows it.
+    set_
+        Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
+    resume
+        Go on with the run in --out from its newest checkpoint.
+    dry_run
+        Stop after saying what would be done and how long it would take.
+    quiet
+        Say nothing but the result.
+    """
+    with Interrupts().listen() as interrupts:
+        from vitrail.data.source import open_source
+        from vitrail.recipe import read_recipe
+
+        changes = settings(set_) | lengths(epochs, steps, time)
+        if resume:
+            folder = resumed_folder(out, source, model, image_size, recipe, seed)
+            chosen = read_recipe(folder / "recipe.json").replaced(changes)
+            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet)
+        chosen, opened = choose(source, recipe, model, image_size, seed, changes, open_source)
+        folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
+        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet)
+
+
+def choose(source: str | None, name: str, model: str | None, image_size: str | None, seed: int | None,
+           changes: dict[str, Any], open_source: Any) -> tuple[Recipe, Any]:
+    """The recipe and its opened source, from a name and the data, or from a file."""
+    from vitrail.errors import UnknownNameError
+    from vitrail.recipe import DataSettings, read_recipe
+    from vitrail.recipes import RECIPES
+
+    size = None if image_size is None else parse_size(image_size)
+    if name.endswith(".json") or "/" in name:
+        kept = read_recipe(Path(name))
+        asked: dict[str, Any] = {"data.source": source, "model.name": model, "preprocess.size": size, "seed": seed}
+        kept = kept.replaced({path: value for path, value in asked.items() if value is not None} | changes)
+        return kept, open_source(kept.data.source, seed=kept.data.split_seed, validation=kept.data.validation)
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, [*RECIPES, "a file ending in .json"])
+    if source is None:
+        raise UsageError("Nothing to train on. Give a folder of images with one sub-folder per class, or a name such "
+                         "as fashion: vitrail train photos/")
+    data = {path.removeprefix("data."): value for path, value in changes.items() if path.startswith("data.")}
+    unknown = set(data) - set(DataSettings.model_fields)
+    if unknown:
+        raise UnknownNameError("recipe key", f"data.{unknown.pop()}", [f"data.{n}" for n in DataSettings.model_fields])
+    wanted = DataSettings.model_fields
+    opened = open_source(source, seed=data.get("split_seed", wanted["split_seed"].default),
+                         validation=data.get("validation", wanted["validation"].default))
+    return RECIPES[name](opened, model=model, image_size=size, seed=seed or 0).replaced(changes), opened
+
+
+def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
+    if out is None and source is not None and (Path(source) / "recipe.json").exists():
+        return Path(source)  # `vitrail train RUN --resume` is as clear as --out RUN
+    if out is None:
+        raise UsageError("Which run is to go on? Give its folder: vitrail train --resume --out RUN")
+    if any(value is not None and value != "default" for value in others):
+        raise UsageError("A resumed run keeps its model, image size, recipe and seed. Leave them out, or start a new "
+                         "run with another --out.")
+    return out
+
+
+def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`a.b=v` pairs; values are JSON where they parse as it, else words."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(f"--set {pair} is not of the form key=value, such as optimizer.learning_rate=3e-4.")
+        try:
+            changes[key.strip()] = json.loads(text)
+        except ValueError:
+            changes[key.strip()] = text
+    return changes
+
+
+def lengths(epochs: float | None, steps: int | None, time: str | None) -> dict[str, Any]:
+    """At most one of the three, as a setting of the schedule."""
+    given = {"epochs": epochs, "steps": steps, "seconds": None if time is None else parse_time(time)}
+    chosen = {f"schedule.{name}": value for name, value in given.items() if value is not None}
+    if len(chosen) > 1:
+        raise UsageError("Give only one of --epochs, --steps and --time: each says how long the run is.")
+    return chosen
+
+
+def parse_time(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"--time {text} is not a length of time. Use 90s, 10m or 2h.")
+    return float(match[1]) * {"s": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if match is None:
+        raise UsageError(f"--image-size {text} is not a size. Use pixels: 224, or 160x224 for height x width.")
+    return int(match[1]), int(match[2] or match[1])

@@ -1,0 +1,64 @@
+"""What a run tells while it goes: a stream of values that a terminal, a page or a test can watch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitrail.bundle import Bundle
+from vitrail.evaluation import Evaluation
+from vitrail.training.loop import Step
+from vitrail.vocabulary import Progress
+
+
+@dataclass(frozen=True)
+class Understood:
+    """Before anything is trained: what the run took its orders to mean, as (subject, words) rows, and how long it will
+    take, measured on a few steps."""
+
+    rows: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    total_steps: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step of training; `remaining` seconds to the end of the whole run."""
+
+    step: Step
+    progress: Progress
+    epoch: float
+    remaining: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished pass over a split, after `step` steps."""
+
+    step: int
+    split: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that a person should know and that did not stop the run."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end. `signal`: the one that ended the run early, or None. `evaluation`: on `split`, where there is one."""
+
+    bundle: Bundle
+    folder: Path
+    steps: int
+    seconds: float
+    split: str | None
+    evaluation: Evaluation | None
+    signal: int | None
+
+
+Event = Understood | Stepped | Evaluated | Noted | Finished

@@ -1,0 +1,16 @@
+"""Ready-made recipes. Each file opens with its command, its cost and the result to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vitrail.data.source import Source
+from vitrail.recipe import Recipe
+from vitrail.recipes import default, demo
+
+Choose = Callable[..., Recipe]
+"""choose(source, model=None, image_size=None, seed=0) -> Recipe"""
+
+RECIPES: dict[str, Choose] = {"default": default.choose, "demo": demo.choose}
+
+__all__ = ["RECIPES", "Choose", "Source"]

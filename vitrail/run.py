@@ -1,0 +1,225 @@
+"""Recipe -> Bundle: the one place where the stations are wired together.
+
+    for event in run(recipe, Path("runs/first")): ...
+
+The run folder: recipe.json, manifest.csv (the splits), metrics.jsonl, tb/, checkpoints/step-N/, bundle/, report.html.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitrail.briefing import understood
+from vitrail.bundle import Bundle
+from vitrail.data.source import Source, open_source
+from vitrail.data.split import write_manifest_csv
+from vitrail.errors import BundleError, SaveError, UsageError
+from vitrail.evaluation import Evaluation, evaluate
+from vitrail.events import Evaluated, Event, Finished, Noted, Stepped
+from vitrail.files import write_json
+from vitrail.recipe import Recipe
+from vitrail.training.allocator import keep_freed_memory
+from vitrail.training.checkpoint import State, prune_checkpoints, save_checkpoint
+from vitrail.training.guard import Interrupts, sole_owner
+from vitrail.training.journal import Journal
+from vitrail.training.loop import Step, steps
+from vitrail.vocabulary import Progress
+from vitrail.workshop import Watch, Workshop, set_up, to_device, trained_bundle
+
+RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
+
+
+def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
+        interrupts: Interrupts | None = None, watch: Watch | None = None) -> Iterator[Event]:
+    """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
+
+    With `dry_run` it ends after the first event and writes nothing. Raises UsageError where the folder holds another
+    run, DataError, RunError or SaveError where training cannot go on.
+    """
+    claim(folder, resume)
+    with contextlib.nullcontext() if dry_run else sole_owner(folder):
+        keep_freed_memory()
+        source = source or open_source(recipe.data.source, seed=recipe.data.split_seed,
+                                       validation=recipe.data.validation)
+        shop = set_up(recipe, source, folder, interrupts or Interrupts(), watch or ignore, resume)
+        yield understood(shop)
+        if dry_run:
+            return
+        if not resume:
+            write_json(folder / RECIPE, recipe.model_dump(mode="json"))
+            write_manifest_csv(source, folder / MANIFEST_CSV)
+        journal = Journal(folder, upto_step=shop.step if resume else None)
+        try:
+            journal.write({"step": shop.step, "samples": shop.samples, "backend": shop.backend._asdict(),
+                           "threads": torch.get_num_threads()})
+            yield from train(shop, journal)
+            yield from conclude(shop, journal)
+        finally:
+            journal.close()
+
+
+def claim(folder: Path, resume: bool) -> None:
+    """A new run needs a folder without another run; a resumed one needs its recipe."""
+    held = folder / RECIPE
+    if resume and not held.exists():
+        raise UsageError(f"There is no run to resume in {folder}: it has no {RECIPE}. Leave out --resume to start one.")
+    if not resume and folder.exists() and (not folder.is_dir() or any(
+            entry.name != ".lock" for entry in folder.iterdir())):
+        what = "already holds another run" if held.exists() else "is not empty"
+        raise UsageError(f"{folder} {what}. Choose another --out" + (
+            ", or go on with that run by --resume." if held.exists() else "."))
+
+
+def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
+    """Steps until the end, a signal, or the time is up; with rows in the journal, validation and checkpoints."""
+    recipe = shop.recipe
+    shop.objective.train()
+    batches = shop.loader.batches(shop.samples)
+    stream = steps(
+        shop.objective, (to_device(batch, shop.device) for batch in batches), shop.weights, shop.optimizer,
+        lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
+        start=shop.step, samples=shop.samples, micro_batches=recipe.training.micro_batches,
+        clip=recipe.optimizer.clip, seed=recipe.seed)
+    last_saved, recent = time.monotonic(), Recent()
+    per_epoch = len(shop.loader.split) / recipe.training.batch_size
+    every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
+    saved_step = shop.step
+    began, before = time.monotonic(), shop.seconds
+    while shop.progress < 1 and not shop.interrupts:
+        step = next(stream)
+        shop.step, shop.seconds = step.step, before + time.monotonic() - began
+        recent.add(step)
+        yield stepped(shop, step, recent)
+        at_end = shop.progress >= 1
+        if step.step % recipe.training.log_every == 0 or at_end:
+            journal.write(recent.row(step))
+        if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
+            yield from validate(shop, journal)
+        if time.monotonic() - last_saved >= recipe.training.checkpoint_seconds:
+            yield from checkpoint(shop)
+            last_saved, saved_step = time.monotonic(), step.step
+    stream.close()  # type: ignore[attr-defined]
+    batches.close()  # type: ignore[attr-defined]
+    if shop.step > saved_step:
+        yield from checkpoint(shop, final=True)
+    if journal.trouble:
+        yield Noted(journal.trouble)
+
+
+class Recent:
+    """Averages of the objective's numbers since the last row of the journal."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def add(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def mean(self, name: str) -> float:
+        return sum(step.parts[name] for step in self.steps) / len(self.steps)
+
+    def row(self, step: Step) -> dict[str, Any]:
+        """One row of the journal; the next one starts afresh."""
+        seconds = sum(one.seconds for one in self.steps)
+        row: dict[str, Any] = {"step": step.step, "samples": step.samples}
+        row |= {f"train/{name}": self.mean(name) for name in step.parts}
+        row |= {"train/learning_rate": step.learning_rate, "train/gradient_norm": step.gradient_norm,
+                "train/seconds_per_step": seconds / len(self.steps)}
+        self.steps = []
+        return row
+
+
+def stepped(shop: Workshop, step: Step, recent: Recent) -> Stepped:
+    rate = shop.recipe.training.batch_size / max(step.seconds, 1e-9)
+    seconds = shop.recipe.schedule.seconds
+    if shop.total_steps is None and seconds is not None:
+        remaining = max(seconds - shop.seconds, 0.0)
+        total = round(shop.step / max(shop.progress, 1e-9))
+    else:
+        total = shop.total_steps or 0
+        remaining = (total - shop.step) * shop.seconds / max(shop.step, 1)
+    return Stepped(step, Progress(shop.step, total, rate), step.samples / len(shop.loader.split), remaining)
+
+
+def validate(shop: Workshop, journal: Journal) -> Iterator[Event]:
+    """Evaluate on the validation split; where it is the best so far and the recipe keeps the best, keep it."""
+    split = shop.validation
+    assert split is not None
+    evaluation = watched_evaluation(shop, shop.view(), split)
+    if evaluation is None:
+        return
+    score = evaluation.top1 if evaluation.top1 is not None else evaluation.mean_average_precision
+    row: dict[str, Any] = {"step": shop.step, "samples": shop.samples, "val/loss": evaluation.loss}
+    row["val/top1" if evaluation.top1 is not None else "val/mean_average_precision"] = score
+    journal.write(row)
+    yield Evaluated(shop.step, split, evaluation)
+    if shop.recipe.evaluation.keep == "best" and score is not None and (shop.best is None or score > shop.best):
+        try:
+            trained_bundle(shop).save(shop.folder / "checkpoints" / "best")
+            shop.best, shop.best_step = score, shop.step
+        except SaveError as error:
+            yield Noted(f"{error} The run goes on; the best model so far is the one before.")
+
+
+def ignore(split: str, progress: Progress) -> None:
+    """Nobody watches."""
+
+
+class StopEvaluation(Exception):  # noqa: N818 - a request, not an error
+    """A signal arrived in the middle of an evaluation."""
+
+
+def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation | None:
+    """Evaluate, or None where a signal asks to stop."""
+    def watch(progress: Progress) -> None:
+        if shop.interrupts:
+            raise StopEvaluation
+        shop.watch(split, progress)
+
+    try:
+        return evaluate(bundle, shop.source.splits[split], batch_size=shop.recipe.evaluation.batch_size, progress=watch)
+    except StopEvaluation:
+        return None
+
+
+def checkpoint(shop: Workshop, *, final: bool = False) -> Iterator[Event]:
+    """Save what a resumed run needs. A full disk costs this checkpoint, not the run."""
+    state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
+                  backend=shop.backend, threads=torch.get_num_threads(), best=shop.best, best_step=shop.best_step)
+    folder = shop.folder / "checkpoints"
+    try:
+        save_checkpoint(folder, shop.weights, shop.optimizer, state)
+        prune_checkpoints(folder)
+    except SaveError as error:
+        yield Noted(f"{error} " + ("The last checkpoint is older." if final else "The run goes on and tries again."))
+
+
+def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
+    """Save the Bundle first, then measure it, then write the report: each is complete when a signal comes."""
+    bundle = trained_bundle(shop)
+    if shop.recipe.evaluation.keep == "best" and shop.best is not None:
+        try:
+            bundle = Bundle.load(shop.folder / "checkpoints" / "best")
+            yield Noted(f"keeping the best weights by validation: step {shop.best_step:,}")
+        except BundleError as error:
+            yield Noted(f"{error} Keeping the last weights instead.")
+    bundle.save(shop.folder / "bundle")
+    split = next((name for name in ("test", "val") if name in shop.source.splits), None)
+    evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
+    if evaluation is not None and split is not None:
+        bundle.provenance["evaluation"] = {"split": split, "top1": evaluation.top1, "images": evaluation.images,
+                                           "interval": evaluation.interval,
+                                           "mean_average_precision": evaluation.mean_average_precision}
+        bundle.save(shop.folder / "bundle")
+        yield Evaluated(shop.step, split, evaluation)
+    if not shop.interrupts:
+        yield from report(shop, bundle, split, evaluation)
+    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
+
+

@@ -1,0 +1,173 @@
+"""What stands ready when a run begins: model, objective, optimizer, loader, backend, and how far the run is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from vitrail import __version__
+from vitrail.bundle import Bundle
+from vitrail.data.loader import Loader
+from vitrail.data.source import Source
+from vitrail.data.views import TrainView
+from vitrail.errors import RunError, UsageError
+from vitrail.models import ViTConfig, build
+from vitrail.objectives import Classify, Loss
+from vitrail.recipe import Recipe
+from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.guard import Interrupts
+from vitrail.training.loop import backward, hash_seed
+from vitrail.training.optimizer import build_optimizer, kernel_names
+from vitrail.training.precision import Backend, Weights, choose_backend, set_attention_kernel
+from vitrail.vocabulary import Batch, Progress
+
+Watch = Callable[[str, Progress], None]
+"""Called in the middle of a pass over a split: its name, and how far the pass is."""
+
+
+@dataclass
+class Workshop:
+    """Everything that stands ready when a run begins."""
+
+    recipe: Recipe
+    source: Source
+    folder: Path
+    objective: Classify
+    model: ViTConfig
+    loader: Loader
+    weights: Weights
+    optimizer: torch.optim.Optimizer
+    backend: Backend
+    interrupts: Interrupts
+    watch: Watch
+    total_steps: int | None
+    step_seconds: float = 0.0
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def batch_size(self) -> int:
+        return self.recipe.training.batch_size
+
+    @property
+    def samples(self) -> int:
+        return self.step * self.batch_size
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the run that lies behind, by steps or by time."""
+        if self.total_steps is not None:
+            return self.step / self.total_steps
+        return self.seconds / (self.recipe.schedule.seconds or 1.0)
+
+    @property
+    def validation(self) -> str | None:
+        return "val" if "val" in self.source.splits else None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.objective.parameters()).device
+
+    def view(self) -> Bundle:
+        """The model as it is now, for a look during training."""
+        return Bundle(self.objective.model, self.recipe.preprocess, self.source.classes, self.activation)
+
+    @property
+    def activation(self) -> Loss:
+        return self.objective.loss
+
+
+def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
+           resume: bool) -> Workshop:
+    """Model, objective, optimizer, loader and backend, as they were where a run goes on."""
+    checkpoint, troubles = newest_checkpoint(folder / "checkpoints") if resume else (None, [])
+    state = read_state(checkpoint) if checkpoint else None
+    if state is not None and checkpoint is not None and state.recipe != recipe.identity():
+        raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
+                       "or choose another --out.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
+    backend = state.backend if state else backend_for(recipe, config, device)
+    torch.manual_seed(hash_seed(recipe.seed))
+    objective = build_objective(recipe, config, source).to(device)
+    set_attention_kernel(objective, backend.attention)
+    kernels = kernel_names(objective)
+    weights = Weights(objective, backend.precision)
+    optimizer = build_optimizer(recipe.optimizer, weights.named_masters(), kernels)
+    train_split = source.splits["train"]
+    loader = Loader(train_split, TrainView(recipe.preprocess, recipe.augmentation), recipe.training.batch_size,
+                    seed=recipe.seed, workers=recipe.data.workers, max_bad=recipe.data.max_bad)
+    shop = Workshop(recipe, source, folder, objective, config, loader, weights, optimizer, backend, interrupts, watch,
+                    recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
+    if state is not None and checkpoint is not None:
+        load_checkpoint(checkpoint, weights, optimizer)
+        shop.step, shop.seconds = state.step, state.seconds
+        shop.best, shop.best_step = state.best, state.best_step
+        shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
+    shop.step_seconds = time_steps(shop)
+    return shop
+
+
+def build_objective(recipe: Recipe, config: ViTConfig, source: Source) -> Classify:
+    loss = recipe.objective.loss
+    if loss == "auto":
+        loss = "sigmoid" if source.multilabel else "softmax"
+    if loss == "softmax" and source.multilabel:
+        raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
+                         "Use --set objective.loss=sigmoid.")
+    return Classify(build(config), recipe.preprocess.normalize, loss=loss,
+                    label_smoothing=recipe.objective.label_smoothing)
+
+
+def backend_for(recipe: Recipe, config: ViTConfig, device: torch.device) -> Backend:
+    batch = -(-recipe.training.batch_size // recipe.training.micro_batches)
+    precision = recipe.training.precision
+    return choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp, batch=batch,
+                          heads=config.heads, tokens=config.tokens,
+                          precision=None if precision == "auto" else precision)
+
+
+def time_steps(shop: Workshop, repeats: int = 2) -> float:
+    """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves."""
+    batch = next(stream := shop.loader.batches(shop.samples))
+    stream.close()  # type: ignore[attr-defined]
+    batch = to_device(batch, shop.device)
+    taken = []
+    for _ in range(repeats + 1):
+        if shop.interrupts:
+            break
+        start = time.perf_counter()
+        backward(shop.objective, batch, shop.weights, shop.recipe.training.micro_batches, (0, 0))
+        shop.weights.clear_gradients()
+        taken.append(time.perf_counter() - start)
+    return 1.05 * min(taken) if taken else 0.0  # the optimizer takes about a twentieth more
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    views = {name: view.to(device, non_blocking=True) for name, view in batch.views.items()}
+    return Batch(views, batch.targets.to(device, non_blocking=True), batch.indices, batch.positions)
+
+
+def trained_bundle(shop: Workshop) -> Bundle:
+    """The fp32 masters as a Bundle with its history."""
+    model = build(shop.model)
+    model.load_state_dict(shop.weights.export(shop.objective.model))
+    provenance = {
+        "vitrail": __version__, "torch": torch.__version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "step": shop.step, "samples": shop.samples, "seconds": round(shop.seconds, 1),
+        "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
+        "backend": shop.backend._asdict(), "recipe": shop.recipe.model_dump(mode="json"),
+        "unreadable": dict(list(shop.loader.bad.items())[:100]),
+    }
+    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,
+                  provenance)
