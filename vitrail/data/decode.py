@@ -53,8 +53,9 @@ MAX_PIXELS = 64_000_000
 MAX_SIDE = 65_535
 """The longest side, which is JPEG's own limit. Resizing a line of millions of pixels would need huge filter tables."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO", "QOI")
-"""A closed list: Pillow can also open formats that start other programs (EPS) or that hardly anybody tests."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
+"""A closed list. Pillow opens more: some start other programs (EPS), some have no signature, so that noise passes for
+a picture (TGA), and some hide a large picture behind a small header (ICO)."""
 
 
 def decode(
@@ -85,7 +86,9 @@ def decode(
     except UnidentifiedImageError as error:
         raise ImageError(name, f"not a picture in a format that is read ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(name, f"far more pixels than the limit of {max_pixels / 1e6:.4g} million") from error
+        found = re.search(r"\d+", str(error))  # Pillow's own limit, hit before the size can be asked for
+        count = f"{int(found[0]) / 1e6:.4g} million" if found else "far more"
+        raise ImageError(name, f"{count} pixels, more than the limit of {max_pixels / 1e6:.4g} million") from error
     except Exception as error:  # decoders of damaged files raise almost anything; none of it may stop a run
         raise ImageError(name, f"the file is damaged or cut short ({short(error)})") from error
 
@@ -214,6 +217,7 @@ def from_any(encoded: bytes, name: str, background: Color, max_pixels: int) -> P
     with quiet_pillow(), Image.open(io.BytesIO(encoded), formats=known_formats()) as image:
         check_size(name, (image.height, image.width), max_pixels)
         image.load()
+        check_size(name, (image.height, image.width), max_pixels)  # some formats correct their header while loading
         orientation = jpeg_orientation(encoded) if is_jpeg(encoded) else pillow_orientation(image)
         pixels = to_rgb(image, background)
     if pixels.size == 0:

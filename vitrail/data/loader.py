@@ -77,12 +77,11 @@ class Loader:
     ) -> None:
         if len(split) == 0:
             raise DataError("There is nothing to train on: the split is empty.")
-        if batch_size < 1:
-            raise UsageError(f"A batch size of {batch_size} is not possible: it must be at least 1.")
         if not 0 <= max_bad <= 1:
             raise UsageError(f"max_bad {max_bad} is not a fraction: it must be from 0 to 1.")
-        self.split, self.view, self.batch_size, self.seed = split, view, batch_size, seed
-        self.workers = default_workers(split) if workers is None else workers
+        self.split, self.view, self.seed = split, view, seed
+        self.batch_size = checked("batch_size", batch_size, 1)
+        self.workers = default_workers(split) if workers is None else checked("workers", workers, 0)
         self.max_bad, self.part = max_bad, rank_slice(batch_size, world, rank)
         self.bad: dict[str, str] = {}
 
@@ -155,8 +154,8 @@ class Passed(NamedTuple):
 def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int | None = None) -> Iterator[Passed]:
     """Every picture once, in the order of the split. Bad ones are reported and never replaced, so a batch may be
     smaller than `batch_size`, or empty."""
-    if batch_size < 1:
-        raise UsageError(f"A batch size of {batch_size} is not possible: it must be at least 1.")
+    checked("batch_size", batch_size, 1)
+    workers = default_workers(split) if workers is None else checked("workers", workers, 0)
 
     def work() -> Iterator[tuple[np.ndarray, list[int]]]:
         for start in range(0, len(split), batch_size):
@@ -175,7 +174,7 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
                 found.errors.append(error)
         return found
 
-    with closing(prefetched(work(), fill, default_workers(split) if workers is None else workers)) as filled:
+    with closing(prefetched(work(), fill, workers)) as filled:
         for raw, places, found in filled:
             indices = np.array([index for part in found for index in part.indices], dtype=np.int64)
             kept = raw if len(indices) == len(places) else raw[indices - places[0]]
@@ -197,6 +196,12 @@ def default_workers(split: Split) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 8)
+
+
+def checked(name: str, given: int, least: int) -> int:
+    if given < least:
+        raise UsageError(f"{name} {given} is not possible: it must be at least {least}.")
+    return given
 
 
 def empty_batch(preprocess: Preprocess, count: int) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""How many images a second one core turns from JPEG bytes into normalized 224 x 224 tensors.
+
+    python benchmarks/input_pipeline.py [--size 500x375] [--photographs 100] [--rounds 9] [--json]
+
+Against a Pillow-only pipeline written the way torchvision writes it (decode, crop, resize, flip, to tensor,
+normalize), which is written out below because torchvision itself is not needed anywhere else. Both run in one thread,
+one after the other in every round, and the medians over the rounds are compared.
+
+The JPEG files are cut, with a seed, from the two photographs that come with scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import io
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from vitrail.data.augment import Augmentation
+from vitrail.data.order import Key
+from vitrail.data.preprocess import Preprocess
+from vitrail.data.views import EvalView, TrainView, View
+
+TARGET, RESIZED, BATCH = 224, 256, 16
+Pipeline = Callable[[Sequence[bytes]], None]
+
+
+def photographs(count: int, width: int, height: int, seed: int = 0) -> list[bytes]:
+    """JPEG files, quality 90, 4:2:0: different parts of the two sample photographs, at the asked size."""
+    random = np.random.default_rng(seed)
+    sources = [Image.fromarray(picture) for picture in load_sample_images().images]
+    files = []
+    for index in range(count):
+        source = sources[index % len(sources)]
+        scale = random.uniform(0.7, 1.0) * min(source.width / width, source.height / height)
+        left = random.uniform(0, source.width - width * scale)
+        top = random.uniform(0, source.height - height * scale)
+        box = (left, top, left + width * scale, top + height * scale)
+        file = io.BytesIO()
+        source.resize((width, height), Image.Resampling.BICUBIC, box=box).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    return files
+
+
+# The peer, in the order and with the calls of torchvision's PIL backend: RandomResizedCrop, RandomHorizontalFlip,
+# ToTensor, Normalize; for evaluation Resize and CenterCrop.
+
+
+def peer_decode(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file)).convert("RGB")
+
+
+def peer_box(width: int, height: int) -> tuple[int, int, int, int]:
+    for _ in range(10):
+        area = height * width * torch.empty(1).uniform_(0.05, 1.0).item()
+        ratio = torch.exp(torch.empty(1).uniform_(math.log(3 / 4), math.log(4 / 3))).item()
+        columns, rows = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < columns <= width and 0 < rows <= height:
+            top = int(torch.randint(0, height - rows + 1, size=(1,)).item())
+            left = int(torch.randint(0, width - columns + 1, size=(1,)).item())
+            return left, top, left + columns, top + rows
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2
+
+
+def peer_tensor(image: Image.Image) -> torch.Tensor:
+    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    pixels = pixels.view(image.size[1], image.size[0], 3).permute((2, 0, 1)).contiguous()
+    tensor = pixels.to(dtype=torch.float32).div(255).clone()
+    mean = torch.as_tensor([0.5, 0.5, 0.5], dtype=tensor.dtype).view(-1, 1, 1)
+    std = torch.as_tensor([0.5, 0.5, 0.5], dtype=tensor.dtype).view(-1, 1, 1)
+    return tensor.sub_(mean).div_(std)
+
+
+def peer_train(files: Sequence[bytes]) -> None:
+    for file in files:
+        image = peer_decode(file)
+        image = image.crop(peer_box(*image.size)).resize((TARGET, TARGET), Image.Resampling.BILINEAR)
+        if torch.rand(1) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        peer_tensor(image)
+
+
+def peer_evaluation(files: Sequence[bytes]) -> None:
+    for file in files:
+        image = peer_decode(file)
+        scale = RESIZED / min(image.size)
+        size = (int(image.width * scale), int(image.height * scale))
+        image = image.resize(size, Image.Resampling.BILINEAR)
+        left, top = round((image.width - TARGET) / 2), round((image.height - TARGET) / 2)
+        peer_tensor(image.crop((left, top, left + TARGET, top + TARGET)))
+
+
+def ours(view: View) -> Pipeline:
+    """Views into a uint8 batch, then one normalization of the batch, as in training on a CPU."""
+    batch = np.empty((BATCH, 3, TARGET, TARGET), np.uint8)
+
+    def go(files: Sequence[bytes]) -> None:
+        for start in range(0, len(files), BATCH):
+            for row, file in enumerate(files[start:start + BATCH]):
+                batch[row] = view(file, "photograph", Key(0, 0, start + row)).numpy()
+            view.preprocess.normalize(torch.from_numpy(batch[:row + 1]))
+
+    return go
+
+
+def entropy_only(files: Sequence[bytes]) -> None:
+    """The floor for anything that reads whole JPEG files with libjpeg-turbo: almost nothing but Huffman decoding."""
+    for file in files:
+        simplejpeg.decode_jpeg(file, min_height=1, min_width=1)
+
+
+def measure(pipelines: dict[str, Pipeline], files: list[bytes], rounds: int) -> dict[str, float]:
+    """Median images a second of each, after one round to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
+    for _ in range(rounds + 1):
+        for name, go in pipelines.items():
+            start = time.perf_counter()
+            go(files)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: len(files) / statistics.median(times[1:]) for name, times in seconds.items()}
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}, Pillow {Image.__version__}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="500x375", help="width x height of the photographs (default 500x375)")
+    parser.add_argument("--photographs", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    width, height = map(int, asked.size.split("x"))
+    torch.set_num_threads(1)
+    files = photographs(asked.photographs, width, height)
+    crop = Augmentation(crop="random-resized", flip=0.5)
+    central = Preprocess(size=TARGET, resize="crop", crop_fraction=TARGET / RESIZED)
+    rates = measure({
+        "training, Pillow": peer_train, "training, vitrail": ours(TrainView(Preprocess(size=TARGET), crop)),
+        "evaluation, Pillow": peer_evaluation, "evaluation, vitrail": ours(EvalView(central)),
+        "Huffman decoding alone": entropy_only,
+    }, files, asked.rounds)
+    result = {
+        "date": datetime.date.today().isoformat(), "machine": machine(), "photographs": len(files),
+        "size": asked.size, "kilobytes": round(sum(map(len, files)) / len(files) / 1000, 1),
+        "images_per_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "training_ratio": round(rates["training, vitrail"] / rates["training, Pillow"], 2),
+        "evaluation_ratio": round(rates["evaluation, vitrail"] / rates["evaluation, Pillow"], 2),
+        "training_bound": round(rates["Huffman decoding alone"] / rates["training, Pillow"], 2),
+    }
+    if asked.json:
+        print(json.dumps(result, indent=2))
+        return
+    print(f"{result['date']}, {result['machine']}\n{len(files)} JPEG files of {asked.size}, "
+          f"{result['kilobytes']} kB each on average; images a second in one thread, median of {asked.rounds}\n")
+    print("              Pillow   vitrail   ratio")
+    for view in ("training", "evaluation"):
+        print(f"{view:<12}{rates[f'{view}, Pillow']:>8.0f}{rates[f'{view}, vitrail']:>10.0f}"
+              f"{result[f'{view}_ratio']:>8}")
+    print(f"\nHuffman decoding alone: {rates['Huffman decoding alone']:.0f} images a second, "
+          f"{result['training_bound']} times the training peer: the bound for whole files.")
+
+
+if __name__ == "__main__":
+    main()
