@@ -77,10 +77,19 @@ def macs(config: ViTConfig) -> int:
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """Tensors that autograd keeps per block: block input, both norms' outputs, the middle sum, q, k, v and their mix
-    (8 widths), the hidden layer before and after GELU, and with plain products the attention weights."""
-    gates = 4 if config.feedforward == "swiglu" else 2
-    per_token = 8 * config.width + gates * config.mlp
-    block = config.tokens * per_token + config.heads * config.tokens**2
+    """What autograd keeps per block: the block's input, both norms' outputs, the middle sum, q, k, v, the scaled q and
+    the mix (9 widths); the hidden layer before and after GELU; the attention weights (all but the fused kernel)."""
+    tokens, width = config.tokens, config.width
+    widths, hidden, scores = 9, 4 if config.feedforward == "swiglu" else 2, tokens
+    if config.layer_scale is not None:
+        widths += 2  # both branches before they are scaled
+    if config.dropout:
+        widths, hidden = widths + 2, hidden + 1  # masks
+    if config.positions == "rotary-2d":
+        widths += 1  # k after its turn; the one before it shares its memory with v
+    if config.positions == "relative":
+        widths, scores = widths + 1, scores + 2 * tokens - 1  # q for the offset keys, and its scores
+    block = tokens * (widths * width + hidden * config.mlp + config.heads * scores)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
-    return 2 * (config.depth * block + 2 * config.tokens * config.width + pixels)
+    pooled = config.patches * (3 * width + config.heads) if config.pooling == "attention" else 0
+    return 2 * (config.depth * block + tokens * width + pooled + pixels)

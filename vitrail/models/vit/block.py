@@ -33,7 +33,7 @@ class Block(nn.Module):
 
 
 class Branch(nn.Module):
-    """What happens to a branch before it joins its shortcut: layer scale (2103.17239), stochastic depth (1603.09382)."""
+    """Before a branch joins its shortcut: layer scale (2103.17239), stochastic depth (1603.09382)."""
 
     def __init__(self, config: ViTConfig, drop_path: float) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ Sides = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(as_size)]
 class ViTConfig(BaseModel):
     """A Vision Transformer. Sizes are (height, width) in pixels; Source of the names: paper, section 3.1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: Literal["vit"] = "vit"
     name: str = "custom"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -22,12 +21,3 @@ def resize_table(table: Float[Tensor, "rows columns width"], grid: Grid) -> Floa
 def resize_line(table: Float[Tensor, "places width"], places: int) -> Float[Tensor, "new_places width"]:
     """The same along one axis."""
     return resize_table(table.unsqueeze(0), (1, places))[0]
-
-
-def interpolate_rows(table: Float[Tensor, offsets *rest], at: Float[Tensor, ...]) -> Tensor:
-    """Rows of `table` at fractional indices, linearly interpolated and clamped to its ends."""
-    at = at.clamp(0, table.shape[0] - 1)
-    low = at.floor().long()
-    high = (low + 1).clamp(max=table.shape[0] - 1)
-    share = (at - low).to(table.dtype)
-    return torch.lerp(table[low], table[high], share.reshape(share.shape + (1,) * (table.dim() - 1)))

@@ -7,18 +7,21 @@ registers followed by the patches in reading order, so offsets reach from -(toke
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.positions.learned import STD
-from vitrail.models.vit.positions.position import Position, patch_index
-from vitrail.models.vit.resize import resize_line
+from vitrail.models.vit.positions.position import Position
 from vitrail.vocabulary import Tokens
+
+Reading = tuple[Tensor, Tensor]
+"""Whole offsets along one axis of the table's grid, and how much each counts."""
 
 
 class Relative(Position):
-    """Scores by offset. On another grid, offsets along rows and columns are scaled to the grid of the table."""
+    """Scores by offset. On another grid they are read by location: an offset along rows or columns is scaled to the
+    grid of the table, and lies between whole ones there (bilinear, corners on corners, as tables are resized)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -30,25 +33,38 @@ class Relative(Position):
 
     def bias(self, queries: Float[Tensor, "batch heads tokens head_width"], tokens: Tokens) -> Tensor | None:
         scale = queries.shape[-1] ** -0.5
-        by_offset = torch.einsum("bhtd,hod->bhto", queries * scale, self.keys_for(tokens))
-        order = self.order(tokens, queries.shape[2])
-        reach = (by_offset.shape[-1] - 1) // 2
-        offsets = (order[..., :, None] - order[..., None, :] + reach).clamp(0, 2 * reach)
-        offsets = offsets if offsets.dim() == 2 else offsets[:, None]
-        return by_offset.gather(-1, offsets.expand(*by_offset.shape[:2], *offsets.shape[-2:]))
-
-    def keys_for(self, tokens: Tokens) -> Float[Tensor, "heads offsets head_width"]:
-        """The table stretched to the reach of this grid's sequence."""
-        patches = tokens.grid[0] * tokens.grid[1]
-        prefix = self.reach + 1 - self.home[0] * self.home[1]
-        reach = prefix + patches - 1
+        by_offset = torch.einsum("bhtd,hod->bhto", queries * scale, self.offset_keys)
+        rows, columns, front = offsets_between(tokens, queries.shape[2])
         if tokens.grid == self.home:
-            return self.offset_keys
-        return torch.stack([resize_line(table, 2 * reach + 1) for table in self.offset_keys])
+            return self.read(by_offset, rows * self.home[1] + columns + front)
+        (height, width), (home_height, home_width) = tokens.grid, self.home
+        parts = [
+            (row_share * column_share).to(by_offset.dtype) * self.read(by_offset, row * home_width + column + front)
+            for row, row_share in scaled(rows, height, home_height)
+            for column, column_share in scaled(columns, width, home_width)
+        ]
+        return torch.stack(parts).sum(0)
 
-    def order(self, tokens: Tokens, length: int) -> Tensor:
-        """Place of every token in the 1-D sequence, [tokens] or [batch, tokens]."""
-        patches = patch_index(tokens)
-        prefix = length - patches.shape[-1]
-        front = torch.arange(-prefix, 0, device=patches.device).expand(*patches.shape[:-1], prefix)
-        return torch.cat((front, patches), dim=-1)
+    def read(self, by_offset: Float[Tensor, "batch heads tokens offsets"], offsets: Tensor) -> Tensor:
+        index = offsets + self.reach if offsets.dim() == 2 else offsets[:, None] + self.reach
+        return by_offset.gather(-1, index.expand(*by_offset.shape[:2], *index.shape[-2:]))
+
+
+def offsets_between(tokens: Tokens, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query minus key in rows, in columns, and in steps through the prefix; each [tokens, tokens], or with a batch.
+    The prefix stands in front of the first patch: -1 is its last token."""
+    patches = tokens.places
+    prefix = length - patches.shape[-2]
+    places = torch.cat((patches.new_zeros(*patches.shape[:-2], prefix, 2), patches), dim=-2)
+    front = torch.cat((torch.arange(-prefix, 0, device=patches.device), patches.new_zeros(length - prefix)))
+    between = places[..., :, None, :] - places[..., None, :, :]
+    return between[..., 0], between[..., 1], front[:, None] - front
+
+
+def scaled(offsets: Int[Tensor, "*batch query key"], cells: int, home_cells: int) -> tuple[Reading, Reading]:
+    """Offsets among `cells` as the whole offsets below and above among `home_cells`. In whole numbers, so that the
+    longest one never lands outside the table."""
+    steps = max(cells - 1, 1)
+    stretched = offsets * (home_cells - 1)
+    below, rest = stretched.div(steps, rounding_mode="floor"), stretched.remainder(steps)
+    return (below, 1 - rest / steps), (below + (rest > 0), rest / steps)
