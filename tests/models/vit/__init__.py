@@ -1,0 +1,1 @@
+"""Tests of the Vision Transformer, one file per station."""

@@ -1,0 +1,22 @@
+"""One vector -> logits."""
+
+from __future__ import annotations
+
+import torch
+
+from models.small import awake, pictures, small
+
+
+def test_the_hidden_layer_ends_in_tanh() -> None:
+    config = small(head_hidden=7)
+    model, images = awake(config), pictures(config)
+    pooled = model.pool(model.encode(images))
+    linear = model.hidden.linear
+    torch.testing.assert_close(model.embed(images), torch.tanh(pooled @ linear.weight.T + linear.bias))
+
+
+def test_without_it_the_head_reads_the_pooled_vector() -> None:
+    config = small()
+    model, images = awake(config), pictures(config)
+    assert torch.equal(model.embed(images), model.pool(model.encode(images)))
+    assert model.head.weight.shape == (5, 16)
