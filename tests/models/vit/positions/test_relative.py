@@ -103,11 +103,17 @@ def test_a_grid_twice_as_fine_keeps_every_second_score() -> None:
     torch.testing.assert_close(part.bias(queries, subset), part.bias(queries, coarse))
 
 
-def test_a_subset_has_the_scores_of_its_pairs() -> None:
-    part, tokens, queries = relative(registers=1), tokens_on((3, 4), 16), queries_for(relative(registers=1), 14)
+@pytest.mark.parametrize("grid", [(3, 4), (5, 3)])
+def test_a_subset_has_the_scores_of_its_pairs(grid: Grid) -> None:
+    part = relative(registers=1)
+    tokens, queries = tokens_on(grid, 16), queries_for(part, 2 + grid[0] * grid[1])
     whole = part.bias(queries, tokens)
     assert whole is not None
-    kept = torch.tensor([7, 0, 10])
-    rows = torch.cat((torch.tensor([0, 1]), kept + 2))
-    subset = Tokens(tokens.values[:, :3], tokens.places[kept].expand(2, -1, -1), tokens.grid)
-    torch.testing.assert_close(part.bias(queries[:, :, rows], subset), whole[:, :, rows][..., rows])
+    kept = torch.tensor([[7, 0, 10], [3, 11, 4]])
+    rows = torch.cat((torch.tensor([[0, 1], [0, 1]]), kept + 2), dim=1)
+    subset = Tokens(tokens.values[:, :3], tokens.places[kept], tokens.grid)
+    given = part.bias(torch.stack([queries[image][:, rows[image]] for image in range(2)]), subset)
+    assert given is not None
+    for image in range(2):
+        expected = whole[image][:, rows[image]][..., rows[image]]
+        torch.testing.assert_close(given[image], expected)

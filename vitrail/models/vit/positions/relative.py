@@ -46,14 +46,13 @@ class Relative(Position):
         return torch.stack(parts).sum(0)
 
     def read(self, by_offset: Float[Tensor, "batch heads tokens offsets"], offsets: Tensor) -> Tensor:
-        index = offsets + self.reach if offsets.dim() == 2 else offsets[:, None] + self.reach
-        return by_offset.gather(-1, index.expand(*by_offset.shape[:2], *index.shape[-2:]))
+        return by_offset.gather(-1, (offsets + self.reach).expand(*by_offset.shape[:3], by_offset.shape[2]))
 
 
 def offsets_between(tokens: Tokens, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Query minus key in rows, in columns, and in steps through the prefix; each [tokens, tokens], or with a batch.
-    The prefix stands in front of the first patch: -1 is its last token."""
-    patches = tokens.places
+    """Query minus key in rows, in columns, and in steps through the prefix; each [tokens, tokens], rows and columns
+    [batch, 1, tokens, tokens] where places differ. The prefix stands before the first patch: -1 is its last token."""
+    patches = tokens.places if tokens.places.dim() == 2 else tokens.places[:, None]
     prefix = length - patches.shape[-2]
     places = torch.cat((patches.new_zeros(*patches.shape[:-2], prefix, 2), patches), dim=-2)
     front = torch.cat((torch.arange(-prefix, 0, device=patches.device), patches.new_zeros(length - prefix)))
