@@ -55,6 +55,10 @@ def test_a_picture_of_the_right_size_is_not_touched(monkeypatch):
         result = Preprocess(size=28, resize=resize).apply(picture)
         assert np.array_equal(result.numpy(), picture.transpose(2, 0, 1))
         assert result.is_contiguous()
+    one = np.zeros((1, 1, 3), np.uint8)
+    one.flags.writeable = False
+    Preprocess(size=1).apply(one)[:] = 9
+    assert (one == 0).all()
 
 
 @settings(max_examples=60, deadline=None)

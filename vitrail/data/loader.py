@@ -60,7 +60,8 @@ class Loader:
 
     A picture that cannot be read is replaced by one drawn from (seed, position), so the stream stays the same for any
     number of workers and after any resume. `bad` maps the name of each to the reason, in the order of the stream.
-    More of them than `max_bad` of the split (but one is always allowed, unless `max_bad` is 0) raise DataError.
+    More of them than `max_bad` of the split raise DataError; one is allowed in a small split too, unless `max_bad`
+    is 0 or it is the only picture.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Loader:
 
     @property
     def allowed(self) -> int:
-        """How many pictures may be bad."""
-        return max(1, int(self.max_bad * len(self.split))) if self.max_bad else 0
+        """How many pictures may be bad: never all of them."""
+        share = max(1, int(self.max_bad * len(self.split))) if self.max_bad else 0
+        return min(share, len(self.split) - 1)
 
     def batches(self, start_position: int = 0) -> Iterator[Batch]:
         """Batches from a position of the stream on: the position after a batch is its last one plus 1 (of the world).
