@@ -14,8 +14,8 @@ from vitrail.data.source import SPLITS, Split
 from vitrail.data.sources.contract import counted, first_names
 from vitrail.errors import ImageError
 
-BUDGET = 64 * 2**20
-"""Bytes that may be read to look for duplicates (well under a second); nothing is looked for above it."""
+MAX_BYTES, MAX_PICTURES = 64 * 2**20, 20_000
+"""What may be read to look for duplicates (about a second); nothing is looked for above it."""
 
 
 def duplicate_warnings(splits: dict[str, Split], sizes: np.ndarray) -> list[str]:
@@ -25,7 +25,8 @@ def duplicate_warnings(splits: dict[str, Split], sizes: np.ndarray) -> list[str]
     """
     present = [name for name in SPLITS if name in splits]
     candidates = {name: shared_sizes(name, present, splits, sizes) for name in present}
-    if sum(int(sizes[splits[name].keys[rows]].sum()) for name, rows in candidates.items()) > BUDGET:
+    total = sum(int(sizes[splits[name].keys[rows]].sum()) for name, rows in candidates.items())
+    if total > MAX_BYTES or sum(map(len, candidates.values())) > MAX_PICTURES:
         return []
     contents = {name: {digest(splits[name], row): row for row in rows.tolist()} for name, rows in candidates.items()}
     warnings = []
