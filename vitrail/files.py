@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +23,22 @@ MANIFEST = "manifest.json"
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write one file atomically and durably. Raises SaveError; the older file then still stands."""
-    staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    path = path.resolve()
+    staged = staging_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(staged, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)
+        clear_litter(path)
+        try:
+            with open(staged, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(staged, path)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise SaveError(f"Cannot save {path}: {error.strerror or error}. What stood there before is untouched. "
                         "Free some space or choose another --out.") from error
 
@@ -49,17 +55,23 @@ def write_json(path: Path, value: Any) -> None:
 def staged_folder(path: Path) -> Iterator[Path]:
     """A folder to fill; on leaving it gets a manifest with checksums and takes the name `path` at once.
 
-    An older folder of that name is replaced only after the new one is complete.
-    Any failure inside (also torch's RuntimeError on a full disk) becomes SaveError and leaves `path` as it was.
+    An older folder of that name is replaced only after the new one is complete; a folder that was not written here
+    is never replaced. Any failure inside (also torch's RuntimeError on a full disk) becomes SaveError and leaves
+    `path` as it was.
     """
-    staged = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    path = path.resolve()
+    refuse_foreign(path)
+    staged = staging_place(path)
     try:
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
+        clear_litter(path)
         yield staged
         write_manifest(staged)
         replace_folder(staged, path)
     except BaseException as error:
+        with contextlib.suppress(OSError):
+            recover_folder(path)
         shutil.rmtree(staged, ignore_errors=True)
         if type(error).__name__ in ("SafetensorError", "RuntimeError") or isinstance(error, OSError):
             raise SaveError(f"Cannot save {path}: {error}. What stood there before is untouched. "
@@ -67,10 +79,52 @@ def staged_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def staging_place(path: Path) -> Path:
+    return path.parent / f".tmp-{path.name}-{os.getpid()}"
+
+
+def stepped_aside(path: Path) -> Path:
+    return path.parent / f".old-{path.name}"
+
+
+def clear_litter(path: Path) -> None:
+    """Remove what killed processes left half-written beside `path`; numbers at the end of its name do not matter
+    (`step-100` clears after `step-80`). Where it is not known that a process has ended, its files stay."""
+    pattern = re.compile(re.escape(f".tmp-{path.name.rstrip('0123456789')}") + r"\d*-(\d+)")
+    for left in list(path.parent.iterdir()):
+        match = pattern.fullmatch(left.name)
+        if match is None or is_running(int(match[1])):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    if os.name != "posix":  # signal 0 would stop the process there
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise SaveError where `path` holds something that was not written here and would be lost."""
+    if not path.exists() or (path / MANIFEST).exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    raise SaveError(f"Cannot save {path}: it exists, and was not written by vitrail (it has no {MANIFEST}). "
+                    "Choose another --out, or move it away.")
+
+
 def replace_folder(staged: Path, path: Path) -> None:
     """Give a complete folder its final name. Where one stands already, it steps aside for an instant under a
     name that `recover_folder` knows."""
-    aside = path.with_name(f".old-{path.name}")
+    aside = stepped_aside(path)
     if path.exists():
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(path, aside)
@@ -81,16 +135,19 @@ def replace_folder(staged: Path, path: Path) -> None:
 
 def recover_folder(path: Path) -> None:
     """Finish or undo a replacement that a crash cut short."""
-    aside = path.with_name(f".old-{path.name}")
+    path = path.resolve()
+    aside = stepped_aside(path)
     if aside.exists() and not path.exists():
         os.rename(aside, path)
 
 
 def write_manifest(folder: Path) -> None:
-    """Flush every file of `folder` and write `manifest.json`: name, bytes and SHA-256 of each."""
+    """Flush everything in `folder` and write `manifest.json`: name, bytes and SHA-256 of each file."""
     entries = {}
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != MANIFEST:
+        if file.is_dir():
+            sync_folder(file)
+        elif file != folder / MANIFEST:
             sync_file(file)
             entries[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
     write_json(folder / MANIFEST, {"files": entries})
@@ -103,11 +160,11 @@ def verify_manifest(folder: Path) -> None:
         items = [(str(name), int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()]
     except FileNotFoundError as error:
         raise BundleError(f"{folder} has no {MANIFEST}: it is not a complete Bundle or checkpoint.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{folder / MANIFEST} cannot be read ({error}): the folder is damaged.") from error
     for name, size, checksum in items:
         file = folder / name
-        if not file.is_file():
+        if not os.path.isfile(file):  # unlike Path.is_file, it never raises, whatever a stranger calls a file
             raise BundleError(f"{file} is missing although the manifest lists it: the folder is damaged.")
         if file.stat().st_size != size or sha256(file) != checksum:
             raise BundleError(f"{file} has changed since it was written (its checksum differs). "
