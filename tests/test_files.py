@@ -78,7 +78,7 @@ class Faults:
     def open(self, path: Path, mode: str = "r") -> Any:
         if "w" in mode and self.due("open"):
             self.strike()
-        file = open(path, mode)  # noqa: SIM115: handed on open
+        file = open(path, mode)  # noqa: SIM115 (handed on open)
         if "w" not in mode:
             return file
         write = file.write

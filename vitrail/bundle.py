@@ -1,12 +1,13 @@
 """Bundle: a trained model with everything that an answer needs, as one folder and one object.
 
     BUNDLE/config.json         model, preprocessing, classes, activation, provenance
-          /model.safetensors   weights; the same JSON in its header, so this one file is enough
+          /model.safetensors   weights; the same JSON and a SHA-256 in its header, so this one file is enough
           /manifest.json       SHA-256 of each file
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from vitrail.vocabulary import Picture, RawImages
 
 FORMAT_VERSION: Literal[1] = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-HEADER_KEY = "vitrail.config"
+HEADER_KEY, CHECKSUM_KEY = "vitrail.config", "vitrail.sha256"
 LARGEST_CONFIG = 64 * 2**20  # bytes; 21,843 class names need one
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -89,7 +90,9 @@ class Bundle:
             write_json(staged / CONFIG, config)
             weights = {name: value.detach().float().contiguous().cpu() for name, value in
                        self.model.state_dict().items()}
-            save_file(weights, staged / WEIGHTS, {"format": "pt", HEADER_KEY: json.dumps(config)})
+            text = json.dumps(config)
+            save_file(weights, staged / WEIGHTS,
+                      {"format": "pt", HEADER_KEY: text, CHECKSUM_KEY: checksum(text, weights)})
         return folder
 
     @classmethod
@@ -167,6 +170,8 @@ class Bundle:
 
 def pixels_of(image: Image.Image, background: Color) -> Picture:
     """A Pillow image as the same file would be decoded."""
+    if 0 in image.size:
+        raise ImageError("image", f"there are no pixels in {image.width} x {image.height}")
     try:
         return upright_pixels(to_rgb(image, background), pillow_orientation(image))
     except Exception as error:  # Pillow reads lazily, and raises almost anything on a damaged file
@@ -194,7 +199,7 @@ def read_config(path: Path) -> BundleConfig:
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise BundleError(f"{path} is larger than {LARGEST_CONFIG // 2**20} MiB: this is not a Bundle's config.")
-        return parse_config(path.read_text(), path)
+        return parse_config(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} cannot be read: {error}.") from error
 
@@ -226,17 +231,32 @@ def parse_config(text: str, path: Path) -> BundleConfig:
 
 
 def read_weights(path: Path, config: BundleConfig | None) -> Bundle:
-    """Weights and, where `config` is None, the config from the header. Nothing is allocated before it is checked."""
+    """Weights and, where `config` is None, config and checksum from the header. Nothing is allocated unchecked."""
     try:
         with safe_open(path, framework="pt") as file:
-            config = config or config_in(file.metadata(), path)
+            alone, header = config is None, file.metadata() or {}
+            config = config or config_in(header, path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             model = empty_model(config.model, shapes, path)
-            model.load_state_dict({name: file.get_tensor(name).float() for name in shapes}, assign=True)
+            # Copied: in the mapped file a tensor lies at any address, and sums may round differently there.
+            weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in shapes}
+            if alone and header.get(CHECKSUM_KEY) != checksum(header[HEADER_KEY], weights):
+                raise BundleError(f"{path} has changed since it was written (its checksum differs). "
+                                  "Use another copy; a damaged file is never loaded.")
+            model.load_state_dict(weights, assign=True)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
                   dict(config.provenance))
+
+
+def checksum(config: str, weights: dict[str, Tensor]) -> str:
+    """SHA-256 of everything in a weights file: the folder's manifest does not travel with it."""
+    digest = hashlib.sha256(config.encode())
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
 
 
 def empty_model(config: ViTConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> ViT:

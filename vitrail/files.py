@@ -156,7 +156,7 @@ def write_manifest(folder: Path) -> None:
 def verify_manifest(folder: Path) -> None:
     """Raise BundleError naming the first file that is missing, cut or changed since it was written."""
     try:
-        entries = json.loads((folder / MANIFEST).read_text())["files"]
+        entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         items = [(str(name), int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()]
     except FileNotFoundError as error:
         raise BundleError(f"{folder} has no {MANIFEST}: it is not a complete Bundle or checkpoint.") from error
