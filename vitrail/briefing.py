@@ -12,15 +12,19 @@ FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 
 def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
+    seconds = whole_run_seconds(shop)
+    whole = ("whole run", f"about {duration(seconds)} ({shop.batch_size / max(shop.step_seconds, 1e-9):,.0f} training "
+                          "images a second, timed on a few steps)")
+    return Understood((*rows_of(shop), whole), (*shop.source.warnings, *shop.notes), shop.total_steps, seconds)
+
+
+def rows_of(shop: Workshop) -> list[tuple[str, str]]:
+    """(subject, words): everything but how long it will take."""
     rows = [("data", data_words(shop)), ("classes", class_words(shop.source.classes)), ("model", model_words(shop)),
             ("images", image_words(shop)), ("optimizer", optimizer_words(shop)), ("length", length_words(shop)),
             ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
     reasons = shop.recipe.reasons
-    rows = [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows]
-    seconds = whole_run_seconds(shop)
-    rows.append(("whole run", f"about {duration(seconds)} ({1 / max(shop.step_seconds, 1e-9) * shop.batch_size:,.0f} "
-                              "training images a second, timed on a few steps)"))
-    return Understood(tuple(rows), (*shop.source.warnings, *shop.notes), shop.total_steps, seconds)
+    return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows]
 
 
 def whole_run_seconds(shop: Workshop) -> float:
@@ -39,6 +43,16 @@ def whole_run_seconds(shop: Workshop) -> float:
     return training + final * image * in_fp32 + 4.0  # the report takes a few seconds
 
 
+def bad_words(shop: Workshop) -> list[str]:
+    """What to say of training images that could not be read; each was replaced by another one."""
+    bad = shop.loader.bad
+    if not bad:
+        return []
+    shown = "; ".join(f"{name} ({reason})" for name, reason in list(bad.items())[:5])
+    return [f"{len(bad)} training images could not be read and were replaced by others: {shown}"
+            f"{'; ...' if len(bad) > 5 else ''}"]
+
+
 def data_words(shop: Workshop) -> str:
     counts = ", ".join(f"{len(split):,} {name}" for name, split in shop.source.splits.items())
     notes = "; ".join(shop.source.notes)
@@ -51,7 +65,7 @@ def class_words(classes: tuple[str, ...], most: int = 6) -> str:
 
 
 def model_words(shop: Workshop) -> str:
-    config, account = shop.model, describe(shop.model)
+    config, account = shop.config, describe(shop.config)
     rows, columns = config.grid
     return (f"{config.name}: {config.depth} layers, {config.width} wide, {account.parameters / 1e6:.1f} M parameters, "
             f"{account.macs / 1e6:,.0f} M multiply-adds an image ({rows}x{columns} patches of "
@@ -79,7 +93,7 @@ def length_words(shop: Workshop) -> str:
     if shop.total_steps is None:
         return f"{duration(shop.recipe.schedule.seconds or 0.0)} of training"
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
-    flops = describe(shop.model).training_exaflops(shop.total_steps * shop.batch_size)
+    flops = describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
     return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {flops:.2g} exaFLOPs"
 
 

@@ -96,6 +96,7 @@ class Recipe(Settings):
         """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
         value = self.model_dump(mode="json", exclude={"reasons", "name"})
         for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers",),
+                            "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
                 del value[part][name]

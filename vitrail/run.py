@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from vitrail.briefing import understood
+from vitrail.briefing import bad_words, rows_of, understood
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source, open_source
 from vitrail.data.split import write_manifest_csv
@@ -24,10 +24,11 @@ from vitrail.evaluation import Evaluation, evaluate
 from vitrail.events import Evaluated, Event, Finished, Noted, Stepped
 from vitrail.files import write_json
 from vitrail.recipe import Recipe
+from vitrail.report import Run, write_report
 from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.checkpoint import State, prune_checkpoints, save_checkpoint
 from vitrail.training.guard import Interrupts, sole_owner
-from vitrail.training.journal import Journal
+from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
 from vitrail.workshop import Watch, Workshop, set_up, to_device, trained_bundle
@@ -47,7 +48,8 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         keep_freed_memory()
         source = source or open_source(recipe.data.source, seed=recipe.data.split_seed,
                                        validation=recipe.data.validation)
-        shop = set_up(recipe, source, folder, interrupts or Interrupts(), watch or ignore, resume)
+        interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
+        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume)
         yield understood(shop)
         if dry_run:
             return
@@ -108,8 +110,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     batches.close()  # type: ignore[attr-defined]
     if shop.step > saved_step:
         yield from checkpoint(shop, final=True)
-    if journal.trouble:
-        yield Noted(journal.trouble)
+    yield from (Noted(words) for words in (journal.trouble, *bad_words(shop)) if words)
 
 
 class Recent:
@@ -154,10 +155,7 @@ def validate(shop: Workshop, journal: Journal) -> Iterator[Event]:
     evaluation = watched_evaluation(shop, shop.view(), split)
     if evaluation is None:
         return
-    score = evaluation.top1 if evaluation.top1 is not None else evaluation.mean_average_precision
-    row: dict[str, Any] = {"step": shop.step, "samples": shop.samples, "val/loss": evaluation.loss}
-    row["val/top1" if evaluation.top1 is not None else "val/mean_average_precision"] = score
-    journal.write(row)
+    score = record(shop, journal, split, evaluation)
     yield Evaluated(shop.step, split, evaluation)
     if shop.recipe.evaluation.keep == "best" and score is not None and (shop.best is None or score > shop.best):
         try:
@@ -169,6 +167,15 @@ def validate(shop: Workshop, journal: Journal) -> Iterator[Event]:
 
 def ignore(split: str, progress: Progress) -> None:
     """Nobody watches."""
+
+
+def record(shop: Workshop, journal: Journal, split: str, evaluation: Evaluation) -> float | None:
+    """A row of the journal; returns the score by which models are compared."""
+    single = evaluation.top1 is not None
+    score = evaluation.top1 if single else evaluation.mean_average_precision
+    journal.write({"step": shop.step, "samples": shop.samples, f"{split}/loss": evaluation.loss,
+                   f"{split}/{'top1' if single else 'mean_average_precision'}": score})
+    return score
 
 
 class StopEvaluation(Exception):  # noqa: N818 - a request, not an error
@@ -217,9 +224,29 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
                                            "interval": evaluation.interval,
                                            "mean_average_precision": evaluation.mean_average_precision}
         bundle.save(shop.folder / "bundle")
+        record(shop, journal, split, evaluation)
         yield Evaluated(shop.step, split, evaluation)
     if not shop.interrupts:
-        yield from report(shop, bundle, split, evaluation)
+        yield from write_page(shop, bundle, split, evaluation)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
 
 
+
+
+def write_page(shop: Workshop, bundle: Bundle, split: str | None, evaluation: Evaluation | None) -> Iterator[Event]:
+    """The run on one page, `report.html`. A report that cannot be saved costs nothing else."""
+    train_split = shop.source.splits["train"]
+    page = Run(
+        title=f"{shop.config.name} on {shop.source.spec}",
+        trained_on=f"{len(train_split):,} images of {shop.source.spec} ({shop.samples / len(train_split):.3g} epochs)",
+        seconds=shop.seconds, facts={subject.capitalize(): words for subject, words in rows_of(shop)},
+        history=read_journal(shop.folder / JOURNAL), measured_on=split or "test",
+        notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
+        commands=(f"vitrail predict {shop.folder} YOUR_IMAGE.jpg", f"vitrail evaluate {shop.folder}",
+                  f"tensorboard --logdir {shop.folder / 'tb'}"),
+    )
+    try:
+        write_report(shop.folder / REPORT, page, bundle, evaluation=evaluation,
+                     split=shop.source.splits[split] if split and evaluation else None)
+    except SaveError as error:
+        yield Noted(str(error))

@@ -15,7 +15,7 @@ from vitrail.data.loader import Loader
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import RunError, UsageError
-from vitrail.models import ViTConfig, build
+from vitrail.models import ViT, ViTConfig, build
 from vitrail.objectives import Classify, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
@@ -37,7 +37,8 @@ class Workshop:
     source: Source
     folder: Path
     objective: Classify
-    model: ViTConfig
+    model: ViT
+    config: ViTConfig
     loader: Loader
     weights: Weights
     optimizer: torch.optim.Optimizer
@@ -77,7 +78,7 @@ class Workshop:
 
     def view(self) -> Bundle:
         """The model as it is now, for a look during training."""
-        return Bundle(self.objective.model, self.recipe.preprocess, self.source.classes, self.activation)
+        return Bundle(self.model, self.recipe.preprocess, self.source.classes, self.activation)
 
     @property
     def activation(self) -> Loss:
@@ -96,7 +97,8 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
     backend = state.backend if state else backend_for(recipe, config, device)
     torch.manual_seed(hash_seed(recipe.seed))
-    objective = build_objective(recipe, config, source).to(device)
+    model = build(config)
+    objective = build_objective(recipe, model, source).to(device)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
     weights = Weights(objective, backend.precision)
@@ -104,8 +106,8 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     train_split = source.splits["train"]
     loader = Loader(train_split, TrainView(recipe.preprocess, recipe.augmentation), recipe.training.batch_size,
                     seed=recipe.seed, workers=recipe.data.workers, max_bad=recipe.data.max_bad)
-    shop = Workshop(recipe, source, folder, objective, config, loader, weights, optimizer, backend, interrupts, watch,
-                    recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
+    shop = Workshop(recipe, source, folder, objective, model, config, loader, weights, optimizer, backend, interrupts,
+                    watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
     if state is not None and checkpoint is not None:
         load_checkpoint(checkpoint, weights, optimizer)
         shop.step, shop.seconds = state.step, state.seconds
@@ -115,14 +117,14 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     return shop
 
 
-def build_objective(recipe: Recipe, config: ViTConfig, source: Source) -> Classify:
+def build_objective(recipe: Recipe, model: ViT, source: Source) -> Classify:
     loss = recipe.objective.loss
     if loss == "auto":
         loss = "sigmoid" if source.multilabel else "softmax"
     if loss == "softmax" and source.multilabel:
         raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
                          "Use --set objective.loss=sigmoid.")
-    return Classify(build(config), recipe.preprocess.normalize, loss=loss,
+    return Classify(model, recipe.preprocess.normalize, loss=loss,
                     label_smoothing=recipe.objective.label_smoothing)
 
 
@@ -159,8 +161,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 def trained_bundle(shop: Workshop) -> Bundle:
     """The fp32 masters as a Bundle with its history."""
-    model = build(shop.model)
-    model.load_state_dict(shop.weights.export(shop.objective.model))
+    model = build(shop.config)
+    model.load_state_dict(shop.weights.export(shop.model))
     provenance = {
         "vitrail": __version__, "torch": torch.__version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitrail.data.source import Source, Split, open_source
-from vitrail.data.split import TEST, TRAIN, VAL, carve_validation, divide, few_shot, manifest_rows, nested_fraction
+from vitrail.data.split import (
+    TEST,
+    TRAIN,
+    VAL,
+    carve_validation,
+    divide,
+    few_shot,
+    joined,
+    manifest_rows,
+    nested_fraction,
+)
 from vitrail.data.split import write_manifest_csv as write_manifest
 from vitrail.errors import UsageError
 
@@ -169,3 +179,16 @@ def test_rows_of_several_labels_are_joined(tmp_path):
     write_manifest(source, tmp_path / "splits.csv")
     rows = list(csv.reader((tmp_path / "splits.csv").read_text().splitlines()))
     assert rows == [["path", "label", "split"], ["x", "cat|dog", "train"], ["y", "", "train"]]
+
+
+def test_joined_splits_keep_every_picture_its_name_and_label() -> None:
+    source = open_source("digits")
+    whole = joined(list(source.splits.values()))
+    assert len(whole) == sum(map(len, source.splits.values()))
+    place = 0
+    for split in source.splits.values():
+        for index in (0, len(split) - 1):
+            assert whole.names[place + index] == split.names[index]
+            assert whole.labels[place + index] == split.labels[index]
+            assert np.array_equal(whole.read(place + index), split.read(index))
+        place += len(split)

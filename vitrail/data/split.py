@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,27 @@ def few_shot(split: Split, shots: int, seed: int) -> Split:
         raise UsageError("Few-shot subsets need one label a picture; this source has several.")
     generator = np.random.default_rng(seed)
     return split.subset(np.concatenate([m[:shots] for m in permuted_classes(split.labels, generator)]))
+
+
+@dataclass(frozen=True)
+class JoinedReader:
+    """Several readers as one: keys are places in the splits laid end to end."""
+
+    splits: tuple[Split, ...]
+    ends: np.ndarray
+
+    def read(self, key: int) -> bytes | np.ndarray:
+        which = int(np.searchsorted(self.ends, key, side="right"))
+        return self.splits[which].read(key - int(self.ends[which - 1]) if which else key)
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """All pictures of several splits, in their order."""
+    if len(splits) == 1:
+        return splits[0]
+    ends = np.cumsum([len(split) for split in splits])
+    return Split(names=[name for split in splits for name in split.names], keys=np.arange(ends[-1]),
+                 labels=np.concatenate([split.labels for split in splits]), reader=JoinedReader(tuple(splits), ends))
 
 
 def permuted_classes(labels: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:

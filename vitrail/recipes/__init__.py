@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vitrail.data.source import Source
 from vitrail.recipe import Recipe
 from vitrail.recipes import default, demo
 
@@ -13,4 +12,4 @@ Choose = Callable[..., Recipe]
 
 RECIPES: dict[str, Choose] = {"default": default.choose, "demo": demo.choose}
 
-__all__ = ["RECIPES", "Choose", "Source"]
+__all__ = ["RECIPES", "Choose"]

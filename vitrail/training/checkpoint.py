@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitrail.errors import BundleError, RunError
+from vitrail.errors import BundleError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.training.precision import Backend, Weights
 
@@ -57,7 +57,7 @@ def save_checkpoint(folder: Path, weights: Weights, optimizer: torch.optim.Optim
 
 
 def prune_checkpoints(folder: Path, keep: int = 2) -> None:
-    """Delete all but the newest `keep` steps. Called only after a newer one is complete; failing to delete is no harm."""
+    """Delete all but the newest `keep` steps. Called once a newer one is complete; failing to delete is no harm."""
     for old in step_folders(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -70,7 +70,7 @@ def step_folders(folder: Path) -> list[Path]:
 
 def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose checksums hold, and what was wrong with newer ones (they become `.corrupt`)."""
-    troubles = []
+    troubles: list[str] = []
     for aside in folder.glob(".old-step-*"):
         recover_folder(aside.with_name(aside.name.removeprefix(".old-")))
     for path in step_folders(folder):
@@ -133,8 +133,3 @@ def recipe_hash(recipe: dict[str, object]) -> str:
     """What identifies the part of a recipe that a resumed run must share."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
-
-def refuse_other_recipe(state: State, wanted: str, path: Path) -> None:
-    if state.recipe != wanted:
-        raise RunError(f"{path} belongs to a run with another recipe. Resume with the recipe of that run "
-                       "(leave out --set, --model and --seed), or choose another --out.")

@@ -25,7 +25,7 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, so only where a run starts
 
         try:
-            return SummaryWriter(str(folder), purge_step=purge)  # type: ignore[no-untyped-call]
+            return SummaryWriter(str(folder), purge_step=purge)
         except OSError as error:
             self.trouble = f"TensorBoard files cannot be written ({error}); metrics.jsonl has the same numbers."
             return None

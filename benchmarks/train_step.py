@@ -1,0 +1,183 @@
+"""How fast is one training step (forward, loss, backward, AdamW) against transformers and against the ceiling?
+
+    python benchmarks/train_step.py [--rounds 7] [--json]
+
+Every contestant is a process of its own; rounds are interleaved, medians are compared. The ceiling is the rate of
+F.linear in bf16 at the shape of the MLP: 3 x forward multiply-adds x 2 operations an image. The peer gets torch's fused
+AdamW and its default (scaled-dot-product) attention, eager.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from machine import machine
+
+from vitrail.models import configure, create
+from vitrail.models import describe as account_for
+
+
+class Case(NamedTuple):
+    """`targets`: least ratio of our rate to (bf16 peer, fp32 peer, ceiling), or None."""
+
+    words: str
+    name: str
+    settings: dict
+    image_size: int
+    batch: int
+    steps: int
+    targets: tuple[float | None, float | None, float | None]
+
+
+CASES = [
+    Case("ViT-S/16, 224 px, batch 16", "S/16", {"feedforward": "gelu"}, 224, 16, 1, (1.35, 3.8, 0.85)),
+    Case("192 wide, 6 layers, 3 heads, patch 4, 28 px, batch 256", "Ti/4", {"depth": 6, "feedforward": "gelu"}, 28,
+         256, 2, (1.5, None, None)),
+]
+CLASSES = 1000
+
+
+def ours(case: Case) -> Callable[[], None]:
+    """The product's own path: objective, master weights, backend by measurement, fused AdamW."""
+    from vitrail.data.preprocess import Preprocess
+    from vitrail.objectives import Classify
+    from vitrail.training.allocator import keep_freed_memory
+    from vitrail.training.loop import steps
+    from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
+    from vitrail.training.precision import Weights, choose_backend, set_attention_kernel
+    from vitrail.vocabulary import Batch
+
+    keep_freed_memory()
+    model = create(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
+    config = model.config
+    objective = Classify(model, Preprocess(size=case.image_size).normalize).train()
+    backend = choose_backend(torch.device("cpu"), rows=case.batch * config.tokens, width=config.width, mlp=config.mlp,
+                             batch=case.batch, heads=config.heads, tokens=config.tokens)
+    set_attention_kernel(objective, backend.attention)
+    kernels = kernel_names(objective)
+    weights = Weights(objective, backend.precision)
+    optimizer = build_optimizer(OptimizerSettings(clip=None), weights.named_masters(), kernels)
+    raw = torch.randint(0, 256, (case.batch, 3, case.image_size, case.image_size), dtype=torch.uint8)
+    places = torch.arange(case.batch)
+    batch = Batch({"image": raw}, torch.randint(0, CLASSES, (case.batch,)), places, places)
+
+    def endless():
+        while True:
+            yield batch
+
+    stream = steps(objective, endless(), weights, optimizer, lambda step: 1e-4)
+    return lambda: next(stream)
+
+
+def peer(case: Case, bf16: bool) -> Callable[[], None]:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = configure(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
+    model = ViTForImageClassification(ViTConfig(
+        hidden_size=config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
+        intermediate_size=config.mlp, image_size=case.image_size, patch_size=config.patch[0], num_labels=CLASSES,
+        layer_norm_eps=1e-6)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    images = torch.randn(case.batch, 3, case.image_size, case.image_size)
+    labels = torch.randint(0, CLASSES, (case.batch,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(pixel_values=images).logits
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def ceiling(case: Case) -> Callable[[], None]:
+    """As many products of the MLP's first layer as have the operations of one step."""
+    config = configure(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
+    rows = case.batch * config.tokens
+    x = torch.randn(rows, config.width, dtype=torch.bfloat16)
+    w = torch.randn(config.mlp, config.width, dtype=torch.bfloat16)
+    times = 3 * account_for(config).macs * case.batch / (rows * config.width * config.mlp)
+
+    def step() -> None:
+        start = time.perf_counter()
+        with torch.inference_mode():
+            for _ in range(20):
+                F.linear(x, w)
+        step.seconds = (time.perf_counter() - start) / 20 * times  # type: ignore[attr-defined]
+
+    return step
+
+
+CONTESTANTS: dict[str, Callable[[Case], Callable[[], None]]] = {
+    "vitrail": ours,
+    "transformers bf16": lambda case: peer(case, True),
+    "transformers fp32": lambda case: peer(case, False),
+    "ceiling": ceiling,
+}
+
+
+def serve(name: str, case: Case, pipe: Connection) -> None:
+    """A contestant's process: takes a number of steps when asked, answers with the seconds of one."""
+    torch.manual_seed(0)
+    step = CONTESTANTS[name](case)
+    while True:
+        count = pipe.recv()
+        start = time.perf_counter()
+        for _ in range(count):
+            step()
+        seconds = (time.perf_counter() - start) / count
+        pipe.send(getattr(step, "seconds", seconds))
+
+
+def compare(case: Case, rounds: int) -> dict[str, float]:
+    """Median images a second of each contestant, rounds interleaved."""
+    context = mp.get_context("spawn")
+    pipes, children = {}, []
+    for name in CONTESTANTS:
+        here, there = context.Pipe()
+        child = context.Process(target=serve, args=(name, case, there), daemon=True)
+        child.start()
+        pipes[name], children = here, [*children, child]
+    taken: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for number in range(rounds + 2):
+        for name, pipe in pipes.items():
+            pipe.send(case.steps)
+            seconds = pipe.recv()
+            if number >= 2:  # the first rounds warm up
+                taken[name].append(seconds)
+    for child in children:
+        child.terminate()
+    return {name: case.batch / statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    results = []
+    for case in CASES:
+        rates = compare(case, options.rounds)
+        mine = rates["vitrail"]
+        ratios = {name: mine / rate for name, rate in rates.items() if name != "vitrail"}
+        results.append({"case": case.words, "images_per_second": rates, "ratios": ratios})
+        if not options.json:
+            print(f"\n{case.words}: vitrail {mine:.1f} images/s")
+            for (name, ratio), target in zip(ratios.items(), case.targets, strict=True):
+                wanted = f"  (target {target:g}x)" if target else ""
+                print(f"  {ratio:5.2f}x {name:<18} {rates[name]:8.1f} images/s{wanted}")
+    print(json.dumps({"machine": machine(), "cases": results}) if options.json else f"\n{machine()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""A whole run: what it leaves behind, what it survives, and that going on is the same as never having stopped."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import last, tiny_recipe, train
+
+import vitrail
+from vitrail.bundle import Bundle
+from vitrail.errors import RunError, UsageError
+from vitrail.events import Evaluated, Noted, Stepped, Understood
+from vitrail.files import sha256, verify_manifest
+from vitrail.training.journal import read_journal
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "bundle" / "model.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_leaves_everything_it_promises(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    events = train(tiny_recipe(), folder, report=True)
+    understood = events[0]
+    assert isinstance(understood, Understood)
+    assert {"data", "classes", "model", "whole run"} <= {subject for subject, _ in understood.rows}
+    assert [event.step.step for event in events if isinstance(event, Stepped)] == list(range(1, 11))
+    assert last(events).split == "test"
+    rows = read_journal(folder / "metrics.jsonl")
+    assert all({"step", "samples"} <= row.keys() for row in rows)
+    assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 11))
+    assert list((folder / "tb").glob("events*"))
+    assert (folder / "report.html").stat().st_size > 1000
+    verify_manifest(folder / "bundle")
+    bundle = vitrail.load(folder)
+    assert bundle.classes == tuple("0123456789")
+    assert bundle.provenance["recipe"]["model"]["name"] == "mu/4"
+    assert bundle.provenance["evaluation"]["top1"] == last(events).evaluation.top1
+
+
+def test_the_recipe_of_a_run_does_it_again_to_the_bit(tmp_path: Path) -> None:
+    train(tiny_recipe(), tmp_path / "one")
+    again = vitrail.recipe.read_recipe(tmp_path / "one" / "recipe.json")  # type: ignore[attr-defined]
+    train(again, tmp_path / "two")
+    assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+    other = train(again.replaced({"seed": 1}), tmp_path / "three")
+    assert last(other).steps == 10
+    assert not same(weights_of(tmp_path / "one"), weights_of(tmp_path / "three"))
+
+
+PER_EPOCH = 20  # 1,293 training digits in batches of 64: the 21st batch straddles the end of the epoch
+
+
+@pytest.mark.parametrize("cuts", [(1,), (PER_EPOCH - 1, PER_EPOCH, PER_EPOCH + 1), (3, 4, 9, 15, 22)])
+@pytest.mark.parametrize("changes", [{}, {"training__precision": "bf16", "training__micro_batches": 3,
+                                          "data__workers": 2, "optimizer__name": "sgd"}])
+def test_going_on_equals_never_having_stopped(tmp_path: Path, cuts: tuple[int, ...], changes: dict[str, Any]) -> None:
+    recipe = tiny_recipe(schedule__steps=25, **changes)
+    train(recipe, tmp_path / "whole")
+    for number, cut in enumerate(cuts):
+        train(recipe, tmp_path / "cut", stop_after=cut, resume=number > 0)
+    events = train(recipe.replaced({"data.workers": 0}), tmp_path / "cut", resume=True)
+    assert last(events).steps == 25
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    rows = [[(row["step"], row["train/loss"]) for row in read_journal(tmp_path / name / "metrics.jsonl")
+             if "train/loss" in row] for name in ("whole", "cut")]
+    assert rows[0] == rows[1]
+
+
+def test_a_signal_leaves_a_bundle_that_loads(tmp_path: Path) -> None:
+    events = train(tiny_recipe(), tmp_path / "run", stop_after=3)
+    assert last(events).signal == 2
+    assert last(events).steps == 3
+    assert vitrail.load(tmp_path / "run").provenance["step"] == 3
+
+
+def test_a_signal_before_the_first_step_leaves_one_too(tmp_path: Path) -> None:
+    from vitrail.run import run
+    from vitrail.training.guard import Interrupts
+
+    interrupts = Interrupts()
+    interrupts.signal = 15
+    events = list(run(tiny_recipe(), tmp_path / "run", interrupts=interrupts))
+    assert last(events).signal == 15
+    assert vitrail.load(tmp_path / "run").provenance["step"] == 0
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: Path) -> None:
+    recipe = tiny_recipe(schedule__steps=12)
+    train(recipe, tmp_path / "whole")
+    train(recipe, tmp_path / "cut", stop_after=4)
+    train(recipe, tmp_path / "cut", stop_after=8, resume=True)
+    weights = tmp_path / "cut" / "checkpoints" / "step-00000008" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+    events = train(recipe, tmp_path / "cut", resume=True)
+    understood = events[0]
+    assert isinstance(understood, Understood)
+    assert "weights.safetensors has changed" in understood.warnings[0]
+    assert "going on after step 4" in understood.warnings[1]
+    assert (tmp_path / "cut" / "checkpoints" / "step-00000008.corrupt").exists()
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-00000009", "step-00000010"]
+
+
+def test_the_best_by_validation_is_kept_on_request(tmp_path: Path) -> None:
+    recipe = tiny_recipe(evaluation__keep="best", evaluation__every_epochs=0.1, optimizer__learning_rate=0.01)
+    events = train(recipe, tmp_path / "run")
+    scores = {event.step: event.evaluation.top1 for event in events
+              if isinstance(event, Evaluated) and event.split == "val"}
+    best = max(scores, key=lambda step: (scores[step], -step))
+    assert vitrail.load(tmp_path / "run").provenance["step"] == best
+    kept = vitrail.evaluate(tmp_path / "run", split="val")
+    assert kept.top1 == pytest.approx(scores[best], abs=0.02)
+
+
+def test_time_decides_where_it_is_asked_to(tmp_path: Path) -> None:
+    events = train(tiny_recipe(schedule__seconds=1.0), tmp_path / "run")
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert 1.0 <= last(events).seconds < 3.0
+    assert steps[-1].step.learning_rate < 0.1 * max(step.step.learning_rate for step in steps)
+
+
+def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(tmp_path: Path) -> None:
+    events = train(tiny_recipe(), tmp_path / "run", dry_run=True)
+    assert len(events) == 1
+    assert isinstance(events[0], Understood)
+    assert events[0].seconds > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
+    train(tiny_recipe(), tmp_path / "run")
+    before = sha256(tmp_path / "run" / "bundle" / "model.safetensors")
+    with pytest.raises(UsageError, match=r"already holds another run. Choose another --out, or go on .* --resume"):
+        train(tiny_recipe(), tmp_path / "run")
+    assert sha256(tmp_path / "run" / "bundle" / "model.safetensors") == before
+    with pytest.raises(UsageError, match="no run to resume"):
+        train(tiny_recipe(), tmp_path / "nothing", resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="is not empty"):
+        train(tiny_recipe(), tmp_path / "mine")
+
+
+def test_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
+    train(tiny_recipe(), tmp_path / "run", stop_after=2)
+    with pytest.raises(RunError, match="another recipe"):
+        train(tiny_recipe(optimizer__learning_rate=1.0), tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_can_be_resumed_to_train_longer(tmp_path: Path) -> None:
+    train(tiny_recipe(schedule__kind="constant", schedule__warmup=0), tmp_path / "run")
+    events = train(tiny_recipe(schedule__kind="constant", schedule__warmup=0, schedule__steps=14), tmp_path / "run",
+                   resume=True)
+    assert last(events).steps == 14
+
+
+def test_several_labels_an_image_train_with_the_sigmoid_and_report_average_precision(tmp_path: Path) -> None:
+    """Two labels that can be seen at a glance: bright, and red."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    lines = ["path,label"]
+    for number in range(120):
+        bright, red = random.random(2) < 0.5
+        color = np.array([90 + 120 * bright + 40 * red, 50 + 120 * bright, 50 + 120 * bright])
+        pixels = np.clip(color + random.normal(0, 10, (8, 8, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{'|'.join(['bright'] * bool(bright) + ['red'] * bool(red))}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    recipe = tiny_recipe(data__source=str(tmp_path / "labels.csv"), schedule__steps=60, training__batch_size=32)
+    events = train(recipe, tmp_path / "run")
+    evaluation = last(events).evaluation
+    assert evaluation is not None
+    assert evaluation.top1 is None
+    assert evaluation.mean_average_precision > 0.9
+    assert vitrail.load(tmp_path / "run").activation == "sigmoid"
+    with pytest.raises(UsageError, match="several labels an image"):
+        train(recipe.replaced({"objective.loss": "softmax"}), tmp_path / "other")
+
+
+def full_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+def test_no_space_left_spares_the_older_checkpoint_and_ends_in_one_message(tmp_path: Path) -> None:
+    """A limit on file size stands in for a full disk: the write fails in the same place."""
+    recipe = tiny_recipe(schedule__steps=12)
+    train(recipe, tmp_path / "run", stop_after=4)
+    kept = tmp_path / "run" / "checkpoints" / "step-00000004"
+    before = {path.name: sha256(path) for path in kept.iterdir()}
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    result = subprocess.run([sys.executable, "-m", "vitrail", "train", "--resume", "--out", str(tmp_path / "run")],
+                            capture_output=True, text=True, preexec_fn=full_disk)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "error: Cannot save" in result.stderr
+    assert {path.name: sha256(path) for path in kept.iterdir()} == before
+    assert Bundle.load(tmp_path / "run").provenance["step"] == 4
+    assert not list((tmp_path / "run").rglob(".tmp-*"))
+
+
+def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path, monkeypatch: Any) -> None:
+    from vitrail import run as module
+    from vitrail.errors import SaveError
+
+    calls = []
+
+    def refuse(*arguments: Any) -> Path:
+        calls.append(arguments)
+        raise SaveError("Cannot save: no space left.")
+
+    monkeypatch.setattr(module, "save_checkpoint", refuse)
+    events = train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
+    assert len(calls) >= 10
+    assert last(events).steps == 10
+    assert any(isinstance(event, Noted) and "tries again" in event.text for event in events)
+
+
+def test_the_journal_is_json_lines(tmp_path: Path) -> None:
+    train(tiny_recipe(), tmp_path / "run")
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        assert isinstance(json.loads(line), dict)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitrail.training.journal import JOURNAL, Journal, read_journal
+
+
+def test_rows_come_back_and_a_cut_last_line_is_left_out(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write({"step": 1, "samples": 8, "train/loss": 1.5})
+    journal.write({"step": 2, "samples": 16, "train/loss": 1.25})
+    journal.close()
+    with open(tmp_path / JOURNAL, "a") as file:
+        file.write('{"step": 3, "sam')
+    assert [row["train/loss"] for row in read_journal(tmp_path / JOURNAL)] == [1.5, 1.25]
+    assert list((tmp_path / "tb").glob("events.out.tfevents.*"))
+
+
+def test_a_resumed_run_drops_rows_after_its_checkpoint(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for step in range(1, 6):
+        journal.write({"step": step, "samples": step})
+    journal.close()
+    again = Journal(tmp_path, upto_step=3)
+    again.write({"step": 4, "samples": 4})
+    again.close()
+    assert [row["step"] for row in read_journal(tmp_path / JOURNAL)] == [1, 2, 3, 4]
+
+
+def test_a_journal_that_cannot_be_written_says_so_and_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (tmp_path / JOURNAL).mkdir()
+    journal.write({"step": 1, "samples": 1})
+    journal.close()
+    assert "training goes on without it" in (journal.trouble or "")

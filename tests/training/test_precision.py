@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import torch
+
+from vitrail.models import create
+from vitrail.training.precision import choose_backend, set_attention_kernel
+
+SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
+
+
+def test_a_choice_is_one_of_the_possible_and_gives_its_reason() -> None:
+    backend = choose_backend(torch.device("cpu"), **SHAPE)
+    assert backend.precision in ("bf16", "fp32")
+    assert backend.attention in ("fused", "products")
+    assert "in bf16 as in fp32" in backend.reason
+    assert choose_backend(torch.device("cpu"), **SHAPE) is backend  # measured once
+
+
+def test_a_precision_that_was_asked_for_is_kept() -> None:
+    assert choose_backend(torch.device("cpu"), **SHAPE, precision="fp32").precision == "fp32"
+
+
+def test_the_kernel_is_set_everywhere() -> None:
+    model = create("mu/4", image_size=8, pooling="attention")
+    set_attention_kernel(model, "products")
+    assert model.pool.core.kernel == "products"
+    assert all(block.attention.core.kernel == "products" for block in model.encoder.blocks)
