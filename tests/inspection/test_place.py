@@ -49,3 +49,9 @@ def test_what_adds_nothing_says_why(kind: str, why: str) -> None:
     similarity = position_similarity(tiny(positions=kind))
     assert similarity.tiles is None
     assert why in similarity.reason
+
+
+def test_a_huge_grid_is_not_compared() -> None:
+    similarity = position_similarity(tiny(image_size=(320, 256), depth=1))
+    assert similarity.tiles is None
+    assert similarity.reason == "5,120 places are too many to compare with one another."

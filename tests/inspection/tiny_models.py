@@ -9,5 +9,5 @@ from vitrail.models import ViT, create
 
 def tiny(**overrides: object) -> ViT:
     torch.manual_seed(0)
-    settings = {"width": 16, "depth": 3, "heads": 2, "mlp": 32} | overrides
-    return create("mu/4", classes=3, image_size=(12, 8), **settings).eval()
+    settings = {"image_size": (12, 8), "width": 16, "depth": 3, "heads": 2, "mlp": 32} | overrides
+    return create("mu/4", classes=3, **settings).eval()  # type: ignore[arg-type]

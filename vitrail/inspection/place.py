@@ -20,6 +20,10 @@ NOTHING_ADDED: dict[PositionKind, str] = {
 }
 
 
+MOST_PATCHES = 4096
+"""Every patch is compared with every other one; beyond this the table would take gigabytes."""
+
+
 @dataclass(frozen=True)
 class PositionSimilarity:
     """`tiles` float32 [rows, columns, rows, columns]: tiles[r, c] is the picture of how alike the embedding of the
@@ -35,6 +39,8 @@ def position_similarity(model: ViT) -> PositionSimilarity:
     config = model.config
     if config.positions in NOTHING_ADDED:
         return PositionSimilarity(None, NOTHING_ADDED[config.positions])
+    if config.patches > MOST_PATCHES:
+        return PositionSimilarity(None, f"{config.patches:,} places are too many to compare with one another.")
     weight = model.patchify.weight
     tokens = Tokens(weight.new_zeros(1, config.patches, config.width), places_of(config.grid, weight.device),
                     config.grid)

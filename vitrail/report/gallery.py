@@ -1,0 +1,130 @@
+"""The test images of the page: read again one by one, as the model saw them, and drawn small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vitrail.bundle import Bundle
+from vitrail.data.source import Split
+from vitrail.errors import ImageError
+from vitrail.evaluation import Evaluation
+from vitrail.inspection import AttentionMaps, attention_maps
+from vitrail.report import choices, pictures
+from vitrail.report.pictures import Picture
+
+MOST_LAYERS = 6
+"""Layers whose attention is shown; of a deeper model, evenly many."""
+
+
+class ConfusionCard(NamedTuple):
+    true: str
+    said: str
+    times: int
+    images: int
+    pictures: list[Picture]
+
+
+class MistakeCard(NamedTuple):
+    """One confident mistake: the image and the attention of the last layer over it."""
+
+    mistake: choices.Mistake
+    name: str
+    picture: Picture
+    attention: Picture
+
+
+class AttentionRow(NamedTuple):
+    """One image and where each of the layers looked."""
+
+    caption: str
+    picture: Picture
+    layers: list[Picture]
+
+
+class AttentionTable(NamedTuple):
+    asked_by: str
+    columns: list[str]
+    rows: list[AttentionRow]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What can be shown of a Bundle's answers to a split; nothing where there is no split. A picture that cannot be
+    read (any more) is left out."""
+
+    bundle: Bundle
+    split: Split | None
+    evaluation: Evaluation | None
+
+    def read(self, places: Sequence[int]) -> dict[int, np.ndarray]:
+        """uint8 [3, height, width] of each, as the model sees it."""
+        views: dict[int, np.ndarray] = {}
+        for place in places if self.split is not None else ():
+            assert self.split is not None  # mypy does not follow the line above
+            try:
+                views[place] = self.bundle.preprocess.read(self.split.read(place), self.split.names[place]).numpy()
+            except ImageError:
+                continue
+        return views
+
+    def typical(self) -> dict[int, np.ndarray]:
+        if self.split is None or not len(self.split):
+            return {}
+        return self.read(choices.typical(self.evaluation, len(self.split)))
+
+    def window(self) -> Picture | None:
+        """The first picture of the page: an image as panes of glass."""
+        richest = max(self.typical().values(), key=np.std, default=None)
+        return None if richest is None else pictures.window(richest, self.bundle.model.config.patch)
+
+    def confusions(self) -> list[ConfusionCard]:
+        if self.evaluation is None:
+            return []
+        names = self.evaluation.classes
+        return [ConfusionCard(names[pair.true], names[pair.said], pair.times, pair.images,
+                              [pictures.thumbnail(raw) for raw in self.read(pair.places).values()])
+                for pair in choices.confusions(self.evaluation)]
+
+    def mistakes(self) -> list[MistakeCard]:
+        if self.evaluation is None or self.split is None:
+            return []
+        chosen = choices.mistakes(self.evaluation)
+        views = self.read([mistake.place for mistake in chosen])
+        if not views:
+            return []
+        lit = {place: pictures.lit(raw, self.look(raw).layers[-1, 0]) for place, raw in views.items()}
+        return [MistakeCard(mistake, self.split.names[mistake.place], pictures.thumbnail(views[mistake.place]),
+                            lit[mistake.place]) for mistake in chosen if mistake.place in views]
+
+    def attention(self) -> AttentionTable | None:
+        views = self.typical()
+        if not views:
+            return None
+        depth, rows = self.bundle.model.config.depth, []
+        layers = np.linspace(0, depth - 1, min(depth, MOST_LAYERS)).round().astype(int).tolist()
+        columns = [f"layer {layer + 1}" for layer in layers]
+        for place, raw in views.items():
+            maps = self.look(raw)
+            shares = [maps.layers[layer, 0] for layer in layers]
+            if maps.pooling is not None:
+                shares.append(maps.pooling[0])
+            rows.append(AttentionRow(self.caption(place), pictures.thumbnail(raw),
+                                     [pictures.lit(raw, one) for one in shares]))
+        return AttentionTable(maps.asked_by, columns + ["pooling"] * (maps.pooling is not None), rows)
+
+    def look(self, raw: np.ndarray) -> AttentionMaps:
+        """One image at a time: what is recorded of every layer would take gigabytes for many large ones."""
+        return attention_maps(self.bundle, torch.from_numpy(raw)[None])
+
+    def caption(self, place: int) -> str:
+        """The classes of a picture by name."""
+        assert self.split is not None  # there is no picture without one
+        label = self.split.labels[place]
+        if np.ndim(label) == 0:
+            return self.bundle.class_name(int(label))
+        return ", ".join(self.bundle.class_name(int(index)) for index in np.flatnonzero(label > 0.5)) or "no label"
