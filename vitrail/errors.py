@@ -34,8 +34,9 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
         names = list(known)
-        near = difflib.get_close_matches(given, names, n=1, cutoff=0.3)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        folded = {name.casefold(): name for name in reversed(names)}  # upper and lower case are easily mixed up
+        near = difflib.get_close_matches(given.casefold(), folded, n=1, cutoff=0.4)
+        hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
         super().__init__(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
 
 

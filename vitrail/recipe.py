@@ -71,6 +71,8 @@ class EvaluationSettings(Settings):
 
 
 class Recipe(Settings):
+    """A whole run as one value. `replaced` changes dotted settings; JSON goes in and out by pydantic."""
+
     name: str = "custom"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings

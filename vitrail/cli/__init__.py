@@ -14,6 +14,9 @@ from cyclopts import App
 from vitrail import __version__
 from vitrail.errors import VitrailError
 
+STANDARD_INPUT = "<standard input>"
+"""What a lone `-` becomes, which the parser would take for an option."""
+
 app = App(
     name="vitrail",
     version=__version__,
@@ -31,7 +34,7 @@ app.command("vitrail.cli.describe:describe", name="describe")
 def main() -> None:
     """The entry point. A user's mistake ends in one message and an exit code, never in a traceback."""
     try:
-        code = app()
+        code = app([STANDARD_INPUT if token == "-" else token for token in sys.argv[1:]])
     except VitrailError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vitrail.cli import STANDARD_INPUT
 from vitrail.errors import UsageError
 
 
@@ -53,7 +54,8 @@ def predict(
     if csv:
         print(csv_header(top))
     answered = failed = 0
-    for result in predict_files(loaded, expand(images, sys.stdin), top=top, batch_size=batch_size):
+    named = ["-" if image == STANDARD_INPUT else image for image in images]
+    for result in predict_files(loaded, expand(named, sys.stdin), top=top, batch_size=batch_size):
         bad = isinstance(result, Failure)
         failed, answered = failed + bad, answered + (not bad)
         if json:

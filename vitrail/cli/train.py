@@ -76,11 +76,13 @@ def train(
     with Interrupts().listen() as interrupts:
         from vitrail.data.source import open_source
         from vitrail.recipe import read_recipe
+        from vitrail.run import RECIPE, claim
 
         changes = settings(set_) | lengths(epochs, steps, time)
         if resume:
             folder = resumed_folder(out, source, model, image_size, recipe, seed)
-            chosen = read_recipe(folder / "recipe.json").replaced(changes)
+            claim(folder, resume=True)
+            chosen = read_recipe(folder / RECIPE).replaced(changes)
             return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet)
         chosen, opened = choose(source, recipe, model, image_size, seed, changes, open_source)
         folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
