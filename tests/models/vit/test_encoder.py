@@ -30,7 +30,7 @@ def test_dropout_stands_exactly_where_the_paper_has_it() -> None:
 
 def test_dropout_follows_positions_output_projection_and_both_dense_layers() -> None:
     """What enters each dropout, and how often, in one forward pass."""
-    config = small(dropout=0.1, depth=1)
+    config = small(dropout=0.1, depth=2)
     model = awake(config).train()
     entered: list[tuple[str, Tensor]] = []
     made: dict[str, Tensor] = {}
@@ -41,9 +41,10 @@ def test_dropout_follows_positions_output_projection_and_both_dense_layers() -> 
             part.register_forward_hook(lambda part, given, result, name=name: made.__setitem__(name, result))
     images = pictures(config)
     model(images)
+    assert [name for name, _ in entered] == ["encoder.dropout", *(
+        f"encoder.blocks.{layer}.{part}.dropout" for layer in range(2)
+        for part in ("attention", "feed_forward", "feed_forward"))]
     block = "encoder.blocks.0."
-    assert [name for name, _ in entered] == [
-        "encoder.dropout", block + "attention.dropout", block + "feed_forward.dropout", block + "feed_forward.dropout"]
     tokens = model.patchify(images)
     positioned = model.encoder.positions.at(0).add(model.prefix(tokens.values), tokens)
     assert torch.equal(entered[0][1], positioned)
