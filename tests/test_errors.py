@@ -58,7 +58,6 @@ def test_names_may_come_from_any_iterable() -> None:
     assert "Known: a, b." in str(UnknownNameError("letter", "c", iter(["a", "b"])))
 
 
-@pytest.mark.xfail(reason="difflib counts a letter of the other case as a wrong one: 'b/16' is offered 'S/16'")
 def test_the_nearest_name_may_differ_in_case_only() -> None:
     assert "'B/16'" in str(UnknownNameError("model", "b/16", ["S/16", "B/16", "L/16"])).split("Known")[0]
 

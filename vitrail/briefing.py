@@ -93,12 +93,20 @@ def length_words(shop: Workshop) -> str:
     if shop.total_steps is None:
         return f"{duration(shop.recipe.schedule.seconds or 0.0)} of training"
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
-    flops = describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
-    return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {flops:.2g} exaFLOPs"
+    flops = 1e18 * describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
+    return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {scaled(flops)}FLOPs"
 
 
 def computing_words(shop: Workshop) -> str:
     return f"{shop.device.type}, {shop.backend.precision}, attention by {shop.backend.attention}: {shop.backend.reason}"
+
+
+def scaled(amount: float) -> str:
+    """A large number with the prefix that keeps it short: "13 tera"."""
+    for prefix, size in (("exa", 1e18), ("peta", 1e15), ("tera", 1e12)):
+        if amount >= size:
+            return f"{amount / size:.3g} {prefix}"
+    return f"{amount / 1e9:.3g} giga"
 
 
 def duration(seconds: float) -> str:

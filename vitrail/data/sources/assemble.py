@@ -118,9 +118,8 @@ def decide_splits(listing: Listing, request: Request, labels: np.ndarray,
         if not request.divide:
             return np.full(len(labels), TEST, np.int64), ""
         parts = divide(listing.identities, labels, seed=request.seed, validation=request.validation)
-        counts = ", ".join(f"{np.count_nonzero(parts == code):,} {SPLITS[code]}" for code in np.unique(parts))
         way = "at random" if listing.multilabel else "the same shares of each class"
-        return parts, f"split by vitrail, {way}: {counts} (seed {request.seed}, validation {request.validation})"
+        return parts, f"split by vitrail, {way} (seed {request.seed}, validation {request.validation})"
     if request.divide and request.validation > 0 and (own == TEST).any() and not (own == VAL).any():
         train = np.flatnonzero(own == TRAIN)
         identities = [listing.identities[row] for row in train.tolist()]
