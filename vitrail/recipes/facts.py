@@ -17,13 +17,12 @@ LOOKED_AT = 64  # pictures whose size is read; they are spread evenly over the s
 
 
 class Facts(NamedTuple):
-    """`height`, `width`: medians in pixels, from file headers. `alike`: every picture looked at has the same size."""
+    """`height`, `width`: medians in pixels, from file headers."""
 
     images: int
     classes: int
     height: int
     width: int
-    alike: bool
 
 
 def survey(source: Source) -> Facts:
@@ -38,7 +37,7 @@ def survey(source: Source) -> Facts:
         raise DataError(f"None of the {len(split):,} training images looked at can be opened, {split.names[0]} among "
                         "them. Check that they are pictures (JPEG, PNG, WebP, ...) and not cut short.")
     height, width = (round(statistics.median(side)) for side in zip(*sizes, strict=True))
-    return Facts(len(split), len(source.classes), height, width, len(set(sizes)) == 1)
+    return Facts(len(split), len(source.classes), height, width)
 
 
 def picture_size(split: Split, index: int) -> tuple[int, int] | None:

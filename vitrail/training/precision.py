@@ -7,7 +7,6 @@ moves the masters, and the model gets a rounded copy. Compared with autocast thi
 from __future__ import annotations
 
 import functools
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -70,8 +69,8 @@ def time_attention(kernel: Kernel, dtype: torch.dtype, device: str, shape: tuple
     return seconds_of(lambda: core(q, k, v).sum().backward(), device)
 
 
-def seconds_of(work: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Median seconds of a piece of work, after two rounds to warm up."""
+def seconds_of(work: Callable[[], object], device: str, repeats: int = 7) -> float:
+    """Least seconds of a piece of work, after two rounds to warm up: whatever else the machine does only adds to it."""
     taken = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
@@ -79,7 +78,7 @@ def seconds_of(work: Callable[[], object], device: str, repeats: int = 5) -> flo
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - start)
-    return statistics.median(taken[2:])
+    return min(taken[2:])
 
 
 def set_attention_kernel(model: nn.Module, kernel: Kernel) -> None:

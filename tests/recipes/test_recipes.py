@@ -1,0 +1,64 @@
+"""Every recipe chooses something that can be trained, for the data it is given, and says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import last, train
+
+from vitrail.data.source import Source, open_source
+from vitrail.errors import DataError
+from vitrail.recipes import RECIPES
+from vitrail.recipes.facts import Facts, survey
+
+
+def folder_of(folder: Path, height: int, width: int, per_class: int = 5) -> Source:
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return open_source(str(folder))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_smoke_run(name: str, tmp_path: Path) -> None:
+    source = open_source("fashion:embedded", validation=0.0)
+    recipe = RECIPES[name](source, model="mu/4").replaced({"schedule.steps": 2, "training.batch_size": 8})
+    finished = last(train(recipe.replaced({"data.validation": 0.0}), tmp_path / "run", source=source))
+    assert finished.steps == 2
+
+
+@pytest.mark.parametrize(("size", "image_size", "patch"), [
+    ((8, 8), (8, 8), 2), ((28, 28), (28, 28), 4), ((30, 30), (32, 32), 4), ((5, 5), (5, 5), 1),
+    ((300, 200), (96, 96), 8), ((70, 90), (64, 64), 8),
+])
+def test_sizes_follow_the_pictures(tmp_path: Path, size: tuple[int, int], image_size: tuple[int, int],
+                                   patch: int) -> None:
+    recipe = RECIPES["default"](folder_of(tmp_path, *size))
+    config = recipe.model.configure(2, recipe.preprocess.size)
+    assert config.image_size == image_size
+    assert config.patch == (patch, patch)
+    assert "from scratch" in recipe.reasons["model"]
+    assert f"{size[0]}x{size[1]}" in recipe.reasons["images"]
+
+
+def test_digits_are_not_flipped() -> None:
+    assert RECIPES["default"](open_source("digits")).augmentation.flip == 0
+    assert RECIPES["default"](open_source("fashion:embedded")).augmentation.flip == 0.5
+
+
+def test_facts_are_read_from_headers_and_survive_bad_files(tmp_path: Path) -> None:
+    source = folder_of(tmp_path, 40, 60)
+    assert survey(source) == Facts(6, 2, 40, 60)
+    for path in tmp_path.glob("cat/*.png"):
+        path.write_bytes(b"junk")
+    assert survey(source)[2:] == (40, 60)
+    for path in tmp_path.glob("dog/*.png"):
+        path.write_bytes(b"junk")
+    with pytest.raises(DataError, match="can be opened"):
+        survey(source)
