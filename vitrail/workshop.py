@@ -12,6 +12,7 @@ import torch
 from vitrail import __version__
 from vitrail.bundle import Bundle
 from vitrail.data.loader import Loader
+from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import RunError, UsageError
@@ -104,8 +105,9 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     weights = Weights(objective, backend.precision)
     optimizer = build_optimizer(recipe.optimizer, weights.named_masters(), kernels)
     train_split = source.splits["train"]
-    loader = Loader(train_split, TrainView(recipe.preprocess, recipe.augmentation), recipe.training.batch_size,
-                    seed=recipe.seed, workers=recipe.data.workers, max_bad=recipe.data.max_bad)
+    loader = Loader(remember(train_split, recipe.preprocess), TrainView(recipe.preprocess, recipe.augmentation),
+                    recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,
+                    max_bad=recipe.data.max_bad)
     shop = Workshop(recipe, source, folder, objective, model, config, loader, weights, optimizer, backend, interrupts,
                     watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
     if state is not None and checkpoint is not None:

@@ -34,7 +34,7 @@ from typing import Annotated
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from pydantic import Field
 
 from vitrail.errors import ImageError
@@ -91,6 +91,20 @@ def decode(
         raise ImageError(name, f"{count} pixels, more than the limit of {max_pixels / 1e6:.4g} million") from error
     except Exception as error:  # decoders of damaged files raise almost anything; none of it may stop a run
         raise ImageError(name, f"the file is damaged or cut short ({short(error)})") from error
+
+
+def picture_size(encoded: bytes | np.ndarray) -> Size | None:
+    """Height and width from the header alone, or None where there is no picture in it."""
+    if isinstance(encoded, np.ndarray):
+        return (encoded.shape[0], encoded.shape[1]) if encoded.ndim >= 2 else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's about large pictures; only the header is read here
+            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # as in `decode`: damaged headers raise almost anything
+        return None
 
 
 def short(error: Exception) -> str:

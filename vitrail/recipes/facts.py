@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import statistics
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from vitrail.data.source import Source, Split
+from vitrail.data.decode import picture_size
+from vitrail.data.source import Source
 from vitrail.errors import DataError, ImageError
 
 LOOKED_AT = 64  # pictures whose size is read; they are spread evenly over the split
@@ -30,7 +28,10 @@ def survey(source: Source) -> Facts:
     split = source.splits["train"]
     sizes = []
     for index in np.unique(np.linspace(0, len(split) - 1, LOOKED_AT).astype(int)):
-        size = picture_size(split, int(index))
+        try:
+            size = picture_size(split.read(int(index)))
+        except ImageError:
+            continue
         if size is not None:
             sizes.append(size)
     if not sizes:
@@ -38,17 +39,3 @@ def survey(source: Source) -> Facts:
                         "them. Check that they are pictures (JPEG, PNG, WebP, ...) and not cut short.")
     height, width = (round(statistics.median(side)) for side in zip(*sizes, strict=True))
     return Facts(len(split), len(source.classes), height, width)
-
-
-def picture_size(split: Split, index: int) -> tuple[int, int] | None:
-    """Height and width from the header alone, or None where it cannot be read."""
-    try:
-        encoded = split.read(index)
-        if isinstance(encoded, np.ndarray):
-            return encoded.shape[0], encoded.shape[1]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(encoded)) as image:
-                return image.height, image.width
-    except (ImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
