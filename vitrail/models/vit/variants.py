@@ -53,16 +53,19 @@ def configure(name: str, **overrides: Any) -> ViTConfig:
     if unknown:
         raise UnknownNameError("model setting", unknown[0], ViTConfig.model_fields)
     rows, columns = int(match["rows"]), int(match["columns"] or match["rows"])
-    fields = SIZES[match["size"]]._asdict() | {"name": name, "patch": (rows, columns)} | overrides
+    shape = SIZES[match["size"]]._asdict()
+    fields = shape | {"name": name, "patch": (rows, columns)} | overrides
+    if any(fields[part] != shape[part] for part in shape):
+        fields["name"] = f"{name} ({fields['width']}x{fields['depth']})"  # no longer the size of that name
     if "positions" in overrides and "positions_at" not in overrides and overrides["positions"] in PLACEMENTS:
         fields["positions_at"] = PLACEMENTS[overrides["positions"]][0]
-    return validated(fields)
+    return validated(fields, name)
 
 
-def validated(fields: dict[str, Any]) -> ViTConfig:
+def validated(fields: dict[str, Any], name: str) -> ViTConfig:
     try:
         return ViTConfig.model_validate(fields)
     except ValidationError as error:
         reasons = [".".join(map(str, e["loc"])) + ": " * bool(e["loc"]) + e["msg"].removeprefix("Value error, ")
                    for e in error.errors()]
-        raise UsageError(f"Model {fields.get('name', '?')}: {'; '.join(reasons)}.") from None
+        raise UsageError(f"Model {name}: {'; '.join(reasons)}.") from None
