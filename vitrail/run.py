@@ -44,7 +44,7 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
     run, DataError, RunError or SaveError where training cannot go on.
     """
     claim(folder, resume)
-    with contextlib.nullcontext() if dry_run else sole_owner(folder):
+    with contextlib.nullcontext() if dry_run else sole_owner(folder), same_threads_after():
         keep_freed_memory()
         source = source or open_source(recipe.data.source, seed=recipe.data.split_seed,
                                        validation=recipe.data.validation)
@@ -64,6 +64,16 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
             yield from conclude(shop, journal)
         finally:
             journal.close()
+
+
+@contextlib.contextmanager
+def same_threads_after() -> Iterator[None]:
+    """A run may compute with fewer threads; the process gets its number back."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def claim(folder: Path, resume: bool) -> None:

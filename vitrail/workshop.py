@@ -26,6 +26,12 @@ from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.precision import Backend, Weights, choose_backend, set_attention_kernel
 from vitrail.vocabulary import Batch, Progress
 
+LONG_STEP = 1.0
+"""Seconds of a step so large that more threads always pay, and a second measurement does not."""
+
+BUSY = 1.3
+"""How much faster half of the threads have to be: on a quiet machine they never are."""
+
 Watch = Callable[[str, Progress], None]
 """Called in the middle of a pass over a split: its name, and how far the pass is."""
 
@@ -115,8 +121,28 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
-    shop.step_seconds = time_steps(shop)
+    settle_threads(shop, state.threads if state else None)
     return shop
+
+
+def settle_threads(shop: Workshop, recorded: int | None) -> None:
+    """Decide how many threads compute, and time a step. A run that goes on keeps the number of its checkpoint.
+
+    Beside another busy process all threads wait for the slowest one at every operation, and half of them are faster.
+    """
+    available = torch.get_num_threads()
+    torch.set_num_threads(min(recorded or available, available))
+    shop.step_seconds = time_steps(shop)
+    if recorded or shop.device.type != "cpu" or available == 1 or shop.step_seconds > LONG_STEP:
+        return
+    torch.set_num_threads(available // 2)
+    halved = time_steps(shop)
+    if BUSY * halved < shop.step_seconds:
+        shop.notes.append(f"computing with {available // 2} of {available} threads: the machine is busy with something "
+                          "else, and they are faster")
+        shop.step_seconds = halved
+    else:
+        torch.set_num_threads(available)
 
 
 def build_objective(recipe: Recipe, model: ViT, source: Source) -> Classify:
