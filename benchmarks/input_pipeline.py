@@ -1,6 +1,6 @@
 """How many images a second one core turns from JPEG bytes into normalized 224 x 224 tensors.
 
-    python benchmarks/input_pipeline.py [--size 500x375] [--photographs 100] [--rounds 9] [--json]
+    python benchmarks/input_pipeline.py [--sizes 500x375 2048x1536] [--rounds 7] [--json]
 
 Against a Pillow-only pipeline written the way torchvision writes it (decode, crop, resize, flip, to tensor,
 normalize), which is written out below because torchvision itself is not needed anywhere else. Both run in one thread,
@@ -12,19 +12,18 @@ The JPEG files are cut, with a seed, from the two photographs that come with sci
 from __future__ import annotations
 
 import argparse
-import datetime
 import io
 import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import simplejpeg
 import torch
+from machine import machine
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -133,50 +132,49 @@ def measure(pipelines: dict[str, Pipeline], files: list[bytes], rounds: int) -> 
     return {name: len(files) / statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}, Pillow {Image.__version__}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="500x375", help="width x height of the photographs (default 500x375)")
-    parser.add_argument("--photographs", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    width, height = map(int, asked.size.split("x"))
-    torch.set_num_threads(1)
-    files = photographs(asked.photographs, width, height)
+def compare(size: str, count: int, rounds: int) -> dict[str, Any]:
+    """Both views of both pipelines on photographs of one size."""
+    width, height = map(int, size.split("x"))
+    files = photographs(count, width, height)
     crop = Augmentation(crop="random-resized", flip=0.5)
     central = Preprocess(size=TARGET, resize="crop", crop_fraction=TARGET / RESIZED)
     rates = measure({
         "training, Pillow": peer_train, "training, vitrail": ours(TrainView(Preprocess(size=TARGET), crop)),
         "evaluation, Pillow": peer_evaluation, "evaluation, vitrail": ours(EvalView(central)),
         "Huffman decoding alone": entropy_only,
-    }, files, asked.rounds)
-    result = {
-        "date": datetime.date.today().isoformat(), "machine": machine(), "photographs": len(files),
-        "size": asked.size, "kilobytes": round(sum(map(len, files)) / len(files) / 1000, 1),
+    }, files, rounds)
+    return {
+        "size": size, "photographs": count, "kilobytes": round(sum(map(len, files)) / len(files) / 1000, 1),
         "images_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "training_ratio": round(rates["training, vitrail"] / rates["training, Pillow"], 2),
         "evaluation_ratio": round(rates["evaluation, vitrail"] / rates["evaluation, Pillow"], 2),
         "training_bound": round(rates["Huffman decoding alone"] / rates["training, Pillow"], 2),
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["500x375", "2048x1536", "4032x3024"],
+                        help="width x height of the photographs")
+    parser.add_argument("--megapixels", type=float, default=20, help="how many to make of each size, in all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    results = []
+    for size in asked.sizes:
+        width, height = map(int, size.split("x"))
+        results.append(compare(size, max(4, min(100, round(asked.megapixels * 1e6 / (width * height)))), asked.rounds))
     if asked.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps({"machine": machine(), "results": results}, indent=2))
         return
-    print(f"{result['date']}, {result['machine']}\n{len(files)} JPEG files of {asked.size}, "
-          f"{result['kilobytes']} kB each on average; images a second in one thread, median of {asked.rounds}\n")
-    print("              Pillow   vitrail   ratio")
-    for view in ("training", "evaluation"):
-        print(f"{view:<12}{rates[f'{view}, Pillow']:>8.0f}{rates[f'{view}, vitrail']:>10.0f}"
-              f"{result[f'{view}_ratio']:>8}")
-    print(f"\nHuffman decoding alone: {rates['Huffman decoding alone']:.0f} images a second, "
-          f"{result['training_bound']} times the training peer: the bound for whole files.")
+    print(f"{machine()}; one thread\n")
+    print("photographs     view          Pillow   vitrail   ratio   (Huffman decoding alone)")
+    for result in results:
+        for view in ("training", "evaluation"):
+            rates = result["images_per_second"]
+            print(f"{result['size']:<15} {view:<12}{rates[f'{view}, Pillow']:>8.0f}{rates[f'{view}, vitrail']:>10.0f}"
+                  f"{result[f'{view}_ratio']:>8}   {result['training_bound']:>6}x the training peer")
 
 
 if __name__ == "__main__":

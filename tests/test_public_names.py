@@ -5,8 +5,29 @@ import sys
 
 import vitrail
 
-NAMES = """Answer Augmentation Bundle BundleError DataError Evaluation ImageError Preprocess Recipe Source Split
-UsageError ViT ViTConfig VitrailError create describe evaluate load open_source train""".split()
+NAMES = [
+    "Answer",
+    "Augmentation",
+    "Bundle",
+    "BundleError",
+    "DataError",
+    "Evaluation",
+    "ImageError",
+    "Preprocess",
+    "Recipe",
+    "Source",
+    "Split",
+    "UsageError",
+    "ViT",
+    "ViTConfig",
+    "VitrailError",
+    "create",
+    "describe",
+    "evaluate",
+    "load",
+    "open_source",
+    "train",
+]
 
 
 def test_the_public_names_are_these_and_each_exists() -> None:
