@@ -241,3 +241,17 @@ def test_the_journal_is_json_lines(tmp_path: Path) -> None:
     train(tiny_recipe(), tmp_path / "run")
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         assert isinstance(json.loads(line), dict)
+
+
+GOLDEN = {
+    "fp32": [2.30259, 2.30337, 2.30217, 2.30021, 2.29267, 2.29232, 2.28846, 2.27987, 2.27513, 2.28467],
+    "bf16": [2.30259, 2.3035, 2.30213, 2.29976, 2.29323, 2.29202, 2.28825, 2.2792, 2.27419, 2.28332],
+}
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 2e-3)])
+def test_golden_losses(tmp_path: Path, precision: str, tolerance: float) -> None:
+    """The first ten losses of seed 0, recorded on 2026-11-23: order, augmentation, dropout, model and optimizer."""
+    events = train(tiny_recipe(training__precision=precision), tmp_path / "run")
+    losses = [event.step.parts["loss"] for event in events if isinstance(event, Stepped)]
+    assert losses == pytest.approx(GOLDEN[precision], abs=tolerance)
