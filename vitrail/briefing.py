@@ -13,8 +13,9 @@ FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
     seconds = whole_run_seconds(shop)
-    whole = ("whole run", f"about {duration(seconds)} ({shop.batch_size / max(shop.step_seconds, 1e-9):,.0f} training "
-                          "images a second, timed on a few steps)")
+    timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
+        shop.step_seconds) else "not timed: asked to stop"
+    whole = ("whole run", f"about {duration(seconds)} ({timed})")
     return Understood((*rows_of(shop), whole), (*shop.source.warnings, *shop.notes), shop.total_steps, seconds)
 
 
@@ -56,6 +57,8 @@ def bad_words(shop: Workshop) -> list[str]:
 def data_words(shop: Workshop) -> str:
     counts = ", ".join(f"{len(split):,} {name}" for name, split in shop.source.splits.items())
     notes = "; ".join(shop.source.notes)
+    if shop.source.splits.keys() == {"train"}:
+        notes += ("; " if notes else "") + "nothing is held out, so the model will not be measured"
     return f"{shop.source.spec}: {shop.source.kind}; {counts} images" + (f"; {notes}" if notes else "")
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vitrail.data.decode import Color, pillow_orientation, to_rgb, upright_pixels
 from vitrail.data.preprocess import Preprocess
-from vitrail.errors import BundleError, ImageError
+from vitrail.errors import BundleError, ImageError, UsageError
 from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.models import ViT, ViTConfig, build, describe
 from vitrail.vocabulary import Picture, RawImages
@@ -139,8 +139,13 @@ class Bundle:
 
         Raises ImageError for the first that cannot be read.
         """
-        if isinstance(images, (str, Path, bytes, np.ndarray, Image.Image)):
-            images = [images]
+        if top < 1:
+            raise UsageError(f"top={top} classes cannot be named: it must be at least 1.")
+        if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
+            return self.predict([images], top)
+        if not isinstance(images, list | tuple):
+            raise UsageError(f"predict takes paths, bytes, uint8 arrays or Pillow images, or a list of them, not "
+                             f"{type(images).__name__}.")
         answers: list[list[Answer]] = []
         for start in range(0, len(images), 64):
             raw = torch.stack([self.read(image) for image in images[start : start + 64]])

@@ -109,9 +109,11 @@ class Recipe(Settings):
         value = self.model_dump(mode="json")
         for path, setting in changes.items():
             assign(value, path, setting)
+            value["reasons"].pop(REASONED.get(path.split(".")[0]), None)  # it was not a default, then
         return validated_recipe(value)
 
 
+REASONED = {"schedule": "length", "model": "model", "preprocess": "images"}
 LENGTHS = ("epochs", "steps", "seconds")
 
 

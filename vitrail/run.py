@@ -8,6 +8,7 @@ The run folder: recipe.json, manifest.csv (the splits), metrics.jsonl, tb/, chec
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,18 +243,17 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
 
 
 
-
 def write_page(shop: Workshop, bundle: Bundle, split: str | None, evaluation: Evaluation | None) -> Iterator[Event]:
     """The run on one page, `report.html`. A report that cannot be saved costs nothing else."""
-    train_split = shop.source.splits["train"]
+    train_split, folder = shop.source.splits["train"], shlex.quote(str(shop.folder))
     page = Run(
         title=f"{shop.config.name} on {shop.source.spec}",
         trained_on=f"{len(train_split):,} images of {shop.source.spec} ({shop.samples / len(train_split):.3g} epochs)",
         seconds=shop.seconds, facts={subject.capitalize(): words for subject, words in rows_of(shop)},
         history=read_journal(shop.folder / JOURNAL), measured_on=split or "test",
         notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
-        commands=(f"vitrail predict {shop.folder} YOUR_IMAGE.jpg", f"vitrail evaluate {shop.folder}",
-                  f"tensorboard --logdir {shop.folder / 'tb'}"),
+        commands=(f"vitrail predict {folder} YOUR_IMAGE.jpg", f"vitrail evaluate {folder}",
+                  f"tensorboard --logdir {folder}/tb"),
     )
     try:
         write_report(shop.folder / REPORT, page, bundle, evaluation=evaluation,

@@ -17,7 +17,7 @@ from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import RunError, UsageError
 from vitrail.models import ViT, ViTConfig, build
-from vitrail.objectives import Classify, Loss
+from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.guard import Interrupts
@@ -152,8 +152,8 @@ def build_objective(recipe: Recipe, model: ViT, source: Source) -> Classify:
     if loss == "softmax" and source.multilabel:
         raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
                          "Use --set objective.loss=sigmoid.")
-    return Classify(model, recipe.preprocess.normalize, loss=loss,
-                    label_smoothing=recipe.objective.label_smoothing)
+    return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss,
+                                             label_smoothing=recipe.objective.label_smoothing)
 
 
 def backend_for(recipe: Recipe, config: ViTConfig, device: torch.device) -> Backend:

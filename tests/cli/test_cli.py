@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,10 +134,13 @@ def test_evaluate_on_other_images_takes_them_all_and_matches_by_name(vitrail_cli
     assert "green" in refused.err
 
 
-def test_a_quality_gate_ends_with_its_own_code(vitrail_cli, trained: Path) -> None:  # type: ignore[no-untyped-def]
-    outcome = vitrail_cli("evaluate", trained / "run", "--min-top1", "1.01")
+def test_a_quality_gate_ends_with_its_own_code(vitrail_cli, trained: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("red", "blue"):  # the same pictures under both names: half of them are right
+        shutil.copytree(trained / "photos" / "red", tmp_path / "half" / name)
+    assert vitrail_cli("evaluate", trained / "run", "half", "--min-top1", "0.5").code == 0
+    outcome = vitrail_cli("evaluate", trained / "run", "half", "--min-top1", "0.6")
     assert outcome.code == 4
-    assert "below the bar of 1.01" in outcome.err
+    assert "below the bar of 0.6" in outcome.err
 
 
 def test_predict_answers_the_good_and_reports_the_bad(vitrail_cli, trained: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -191,6 +195,13 @@ BAD = [
     (("train", "--resume"), 2, "Which run is to go on"),
     (("train", "--resume", "--out", "nowhere"), 2, "no run"),
     (("train", "digits", "--bogus", "1"), 2, "bogus"),
+    (("train", "digits", "--image-size", "0"), 2, "is not a size"),
+    (("train", "digits", "--seed", "-1"), 2, "not a whole number"),
+    (("train", "digits", "--steps", "1.5"), 2, "not a whole number"),
+    (("train", "digits", "--steps", "0"), 2, "schedule.steps"),
+    (("train", "digits", "--out", "/proc/nothing"), 1, "Choose another --out"),
+    (("predict", "nowhere", "x.jpg", "--top", "0"), 2, "from 1 on"),
+    (("evaluate", "nowhere", "--min-top1", "85"), 2, "is not a fraction"),
     (("predict", "nowhere", "x.jpg"), 1, "no Bundle at nowhere"),
     (("predict", "nowhere"), 2, "No images given"),
     (("evaluate", "nowhere"), 1, "no Bundle at nowhere"),
@@ -207,6 +218,19 @@ def test_mistakes_end_in_one_message(vitrail_cli, arguments: tuple[str, ...], co
     assert outcome.code == code, outcome.err
     assert words in " ".join((outcome.err + outcome.out).split())
     assert not list(Path().glob("runs/*"))
+
+
+def test_a_resumed_run_takes_no_other_data(vitrail_cli, trained: Path) -> None:  # type: ignore[no-untyped-def]
+    outcome = vitrail_cli("train", "digits", "--resume", "--out", trained / "run")
+    assert outcome.code == 2
+    assert "keeps its data" in outcome.err
+
+
+def test_a_trained_model_is_described_as_it_is(vitrail_cli, trained: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "blue, red" in vitrail_cli("describe", trained / "run").out
+    outcome = vitrail_cli("describe", trained / "run", "--classes", "7")
+    assert outcome.code == 2
+    assert "settings are fixed" in outcome.err
 
 
 def test_folders_that_cannot_be_learned_from(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -245,8 +269,6 @@ def test_a_class_in_val_that_train_lacks_is_an_error_and_a_missing_one_a_warning
 
 
 def test_a_bundle_with_a_changed_byte_is_refused(vitrail_cli, trained: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    import shutil
-
     copy = shutil.copytree(trained / "run" / "bundle", tmp_path / "copy")
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-100] ^= 1
@@ -266,6 +288,7 @@ def test_ctrl_c_leaves_a_bundle_and_says_so(tmp_path: Path) -> None:
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # two at once count as one
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "can be used" in out

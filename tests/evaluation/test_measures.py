@@ -21,9 +21,12 @@ def test_interval_is_repeatable_and_agrees_with_resampling_the_images() -> None:
     assert [low, high] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.011)
 
 
-@pytest.mark.parametrize(("correct", "images", "expected"), [(0, 9, (0, 0)), (9, 9, (1, 1))])
-def test_interval_without_any_variation_is_a_point(correct: int, images: int, expected: tuple[float, float]) -> None:
-    assert bootstrap_interval(correct, images) == expected
+def test_interval_without_any_variation_is_the_exact_bound() -> None:
+    """At an accuracy of `low`, nine right of nine still have a chance of 5 %."""
+    low, high = bootstrap_interval(9, 9)
+    assert high == 1
+    assert low**9 == pytest.approx(0.05)
+    assert bootstrap_interval(0, 9) == pytest.approx((0, 1 - low))
 
 
 @pytest.mark.parametrize(("correct", "images"), [(1, 0), (-1, 3), (4, 3)])

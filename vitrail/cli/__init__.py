@@ -9,31 +9,17 @@ from __future__ import annotations
 import os
 import sys
 
-from cyclopts import App
-
-from vitrail import __version__
 from vitrail.errors import VitrailError
 
 STANDARD_INPUT = "<standard input>"
 """What a lone `-` becomes, which the parser would take for an option."""
 
-app = App(
-    name="vitrail",
-    version=__version__,
-    help="Vision Transformers from your images to an answer you can look through.\n\n"
-         "    vitrail demo                         see it work, in about a minute\n\n"
-         "    vitrail train photos/ --out first    a folder with one sub-folder per class",
-)
-app.command("vitrail.cli.demo:demo", name="demo")
-app.command("vitrail.cli.train:train", name="train")
-app.command("vitrail.cli.evaluate:evaluate", name="evaluate")
-app.command("vitrail.cli.predict:predict", name="predict")
-app.command("vitrail.cli.describe:describe", name="describe")
-
 
 def main() -> None:
     """The entry point. A user's mistake ends in one message and an exit code, never in a traceback."""
     try:
+        from vitrail.cli.app import app  # inside, so that Ctrl-C while it is imported ends in a word, too
+
         code = app([STANDARD_INPUT if token == "-" else token for token in sys.argv[1:]])
     except VitrailError as error:
         print(f"error: {error}", file=sys.stderr)

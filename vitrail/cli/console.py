@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from vitrail.evaluation import Evaluation
 from vitrail.events import Evaluated, Event, Finished, Noted, Stepped, Understood
 from vitrail.vocabulary import Progress as Pass
 
+QUIET_SECONDS = 5.0  # between results of validation, which tiny data have after every step
 PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
@@ -27,7 +29,7 @@ class RunView:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.bar: Progress | None = None
         self.task: TaskID | None = None
-        self.spoken = 0.0
+        self.spoken = self.evaluated = 0.0
         self.finished: Finished | None = None
 
     def show(self, events: Iterable[Event]) -> Finished | None:
@@ -44,7 +46,8 @@ class RunView:
                 self.box(event)
             case Stepped():
                 self.step(event)
-            case Evaluated():
+            case Evaluated() if event.split == "test" or time.monotonic() - self.evaluated > QUIET_SECONDS:
+                self.evaluated = time.monotonic()
                 self.say(f"{event.split} after step {event.step:,}: {score_words(event.evaluation)}")
             case Noted():
                 self.say(event.text)
@@ -52,7 +55,7 @@ class RunView:
                 self.finished = event
 
     def say(self, text: str) -> None:
-        self.console.print(Text(text))
+        self.console.print(Text(text), soft_wrap=True)
 
     def box(self, event: Understood) -> None:
         show_box(self.console, "what I understood", event.rows)
@@ -69,7 +72,8 @@ class RunView:
                 self.task = self.bar.add_task("training", total=event.progress.total, words="")
                 self.bar.start()
             assert self.task is not None
-            words = f"epoch {event.epoch:.1f}, {parts}, {rate}, {duration(event.remaining)} left"
+            fields = [f"epoch {event.epoch:.1f}", parts, rate] if self.console.width >= 110 else [parts]
+            words = ", ".join([*fields, f"{duration(event.remaining)} left"])
             self.bar.update(self.task, completed=event.progress.done, total=event.progress.total, words=words)
         elif time.monotonic() - self.spoken > PLAIN_SECONDS:
             self.spoken = time.monotonic()
@@ -121,6 +125,8 @@ def conclude(finished: Finished, again: str) -> int:
     """The result on stdout, and what to type next; returns the exit code. `again`: the command that goes on."""
     folder = finished.folder
     if finished.signal is not None:
+        if finished.evaluation is not None:
+            print(f"{finished.split}: {score_words(finished.evaluation)}")
         print(f"stopped after {finished.steps:,} steps; the model so far is in {folder / 'bundle'} and can be used.")
         print(f"next: {again}")
         return 128 + finished.signal
@@ -129,6 +135,6 @@ def conclude(finished: Finished, again: str) -> int:
               if finished.evaluation.top1 is not None else f"{finished.split}: {score_words(finished.evaluation)}")
     print(f"model:  {folder / 'bundle'}")
     print(f"report: {folder / 'report.html'}")
-    print(f"next:   vitrail predict {folder} YOUR_IMAGE.jpg")
+    print(f"next:   vitrail predict {shlex.quote(str(folder))} YOUR_IMAGE.jpg")
     sys.stdout.flush()
     return 0

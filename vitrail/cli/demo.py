@@ -7,11 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vitrail.cli.numbers import Whole
 from vitrail.cli.running import next_folder, train_and_show
 from vitrail.training.guard import Interrupts
 
 
-def demo(*, out: Annotated[Path | None, Parameter(alias="-o")] = None, seed: int = 0,
+def demo(*, out: Annotated[Path | None, Parameter(alias="-o")] = None, seed: Whole = 0,
          quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False) -> int:
     """Train a small Vision Transformer on 6,000 images that come with the package, and look at it.
 

@@ -7,11 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from vitrail.cli.numbers import Count
+from vitrail.errors import UsageError
+
 
 def describe(
     model: str, /, *,
     image_size: str | None = None,
-    classes: int | None = None,
+    classes: Count | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -45,6 +48,9 @@ def describe(
     changes |= {"classes": classes} if classes else {}
     kept = None
     if Path(model).exists():
+        if set_ or classes:
+            raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
+                             "--classes, or describe a model by its name.")
         kept = header_config(find_bundle(Path(model)))
         config = kept.model.at_size(changes.get("image_size", kept.model.image_size))
     else:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vitrail.errors import QualityGateError
+from vitrail.cli.numbers import Count
+from vitrail.errors import QualityGateError, UsageError
 
 if TYPE_CHECKING:
     from vitrail.evaluation import Evaluation
@@ -18,7 +19,7 @@ def evaluate(
     bundle: Path, source: str | None = None, /, *,
     split: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
-    batch_size: int = 64,
+    batch_size: Count = 64,
     min_top1: float | None = None,
 ) -> int:
     """Measure a trained model on labeled images: accuracy with its interval, per class, calibration.
@@ -48,6 +49,8 @@ def evaluate(
     from vitrail.bundle import Bundle
     from vitrail.cli.console import RunView, score_words
 
+    if min_top1 is not None and not 0 <= min_top1 <= 1:
+        raise UsageError(f"--min-top1 {min_top1} is not a fraction: it must be from 0 to 1 (0.85 for 85 %).")
     loaded = Bundle.load(bundle)
     view = RunView()
     opened = open_for(loaded, source)

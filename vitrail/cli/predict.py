@@ -9,15 +9,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vitrail.cli import STANDARD_INPUT
+from vitrail.cli.numbers import Count
 from vitrail.errors import UsageError
 
 
 def predict(
     bundle: Path, /, *images: str,
-    top: Annotated[int, Parameter(alias="-k")] = 5,
+    top: Annotated[Count, Parameter(alias="-k")] = 5,
     json: Annotated[bool, Parameter(negative=())] = False,
     csv: Annotated[bool, Parameter(negative=())] = False,
-    batch_size: int = 32,
+    batch_size: Count = 32,
 ) -> int:
     """Name what is in images. A picture that cannot be read is reported, the others are answered all the same.
 
@@ -66,5 +67,6 @@ def predict(
             print(text_line(result), file=sys.stderr if bad else sys.stdout)
         sys.stdout.flush()
     if failed:
-        print(f"{failed} of {failed + answered} could not be read; the others were answered.", file=sys.stderr)
+        others = "; the others were answered" if answered else ""
+        print(f"{failed} of {failed + answered} could not be read{others}.", file=sys.stderr)
     return 3 if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,4 +32,4 @@ def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrup
                              dry_run=dry_run))
     if finished is None:
         return interrupts.exit_code
-    return conclude(finished, again=f"vitrail train --resume --out {folder}")
+    return conclude(finished, again=f"vitrail train --resume --out {shlex.quote(str(folder))}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from vitrail.cli.numbers import Whole
 from vitrail.cli.running import next_folder, train_and_show
 from vitrail.errors import UsageError
 from vitrail.training.guard import Interrupts
@@ -26,9 +27,9 @@ def train(
     model: Annotated[str | None, Parameter(alias="-m")] = None,
     image_size: str | None = None,
     recipe: Annotated[str, Parameter(alias="-r")] = "default",
-    seed: int | None = None,
+    seed: Whole | None = None,
     epochs: Annotated[float | None, Length] = None,
-    steps: Annotated[int | None, Length] = None,
+    steps: Annotated[Whole | None, Length] = None,
     time: Annotated[str | None, Length] = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -120,6 +121,8 @@ def choose(source: str | None, name: str, model: str | None, image_size: str | N
 def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
     if out is None and source is not None and (Path(source) / "recipe.json").exists():
         return Path(source)  # `vitrail train RUN --resume` is as clear as --out RUN
+    if source is not None:
+        raise UsageError(f"A resumed run keeps its data: leave out {source}, or start a new run without --resume.")
     if out is None:
         raise UsageError("Which run is to go on? Give its folder: vitrail train --resume --out RUN")
     if any(value is not None and value != "default" for value in others):
@@ -160,6 +163,6 @@ def parse_time(text: str) -> float:
 
 def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
-    if match is None:
+    if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
         raise UsageError(f"--image-size {text} is not a size. Use pixels: 224, or 160x224 for height x width.")
     return int(match[1]), int(match[2] or match[1])

@@ -75,8 +75,8 @@ class Source:
     warnings: tuple[str, ...] = field(default=())
 
 
-def open_source(spec: str, *, seed: int = 0, validation: float = 0.1, classes: Sequence[str] | None = None,
-                divide: bool = True) -> Source:
+def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: float = 0.1,
+                classes: Sequence[str] | None = None, divide: bool = True) -> Source:
     """Recognize what `spec` names and open it; nothing is decoded, copied or fetched.
 
     Pictures without splits are divided 80/10/10 by `seed` (with `validation` instead of the first 10). Where there is
@@ -90,6 +90,7 @@ def open_source(spec: str, *, seed: int = 0, validation: float = 0.1, classes: S
     from vitrail.data.sources import SOURCE_KINDS
     from vitrail.data.sources.contract import Request
 
+    spec = os.fspath(spec)
     refuse_remote(spec)
     request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide)
     for kind in SOURCE_KINDS.values():

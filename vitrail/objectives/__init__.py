@@ -5,6 +5,6 @@ from __future__ import annotations
 from vitrail.objectives.classify import Classify, Loss
 from vitrail.objectives.contract import Losses, Objective
 
-OBJECTIVES: dict[str, type[Objective]] = {"classify": Classify}
+OBJECTIVES: dict[str, type[Classify]] = {"classify": Classify}
 
 __all__ = ["OBJECTIVES", "Classify", "Loss", "Losses", "Objective"]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from vitrail.errors import RunError
+from vitrail.errors import RunError, SaveError
+
+MOMENT = 2.0
 
 
 class Interrupts:
-    """Remembers the first SIGINT or SIGTERM. A second one ends the process as usual; files are never half written."""
+    """Remembers the first SIGINT or SIGTERM. One more, after a moment, ends the process; files are never half written.
+
+    A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.since = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -28,9 +36,11 @@ class Interrupts:
         return self.signal is not None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is not None and time.monotonic() - self.since > MOMENT:
             raise KeyboardInterrupt
-        self.signal = number
+        if self.signal is None:
+            self.signal, self.since = number, time.monotonic()
+            print("stopping: the model is being saved (once more to give up)", file=sys.stderr)
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Interrupts]:
@@ -49,8 +59,12 @@ class Interrupts:
 @contextlib.contextmanager
 def sole_owner(folder: Path) -> Iterator[None]:
     """Hold a run folder. The lock belongs to the process, so it is gone with it, also after kill -9."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+")  # noqa: SIM115 - closed below; its errors alone are told apart
+    except OSError as error:
+        raise SaveError(f"Cannot write to {folder}: {error.strerror or error}. Choose another --out.") from None
+    with lock:
         try:
             import fcntl
         except ImportError:  # Windows has no flock; two runs in one folder are then the user's to avoid

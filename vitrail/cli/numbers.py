@@ -1,0 +1,28 @@
+"""Whole numbers on the command line, strictly: 1.5 and -1 are mistakes, not 2 and the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+
+def whole(type_: Any, tokens: Sequence[Token]) -> int:
+    """The number, or ValueError that says what is allowed."""
+    text = tokens[0].value
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text} is not a whole number from 0 on")
+    return int(text)
+
+
+def counted(type_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number from 1 on."""
+    value = whole(type_, tokens)
+    if value == 0:
+        raise ValueError("0 is too few: give a whole number from 1 on")
+    return value
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+Count = Annotated[int, Parameter(converter=counted)]
