@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vitrail.data.source import Source, open_source
 from vitrail.errors import DataError, ImageError
@@ -245,3 +246,18 @@ def test_the_fingerprint_follows_the_data_and_not_its_place(plant, tmp_path):
     assert open_source(str(moved), seed=1).fingerprint != before.fingerprint
     (moved / "cat" / "0.png").write_bytes(b"another")
     assert open_source(str(moved)).fingerprint != before.fingerprint
+
+
+def test_an_evaluation_counts_files_of_zero_bytes_and_training_leaves_them_out(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "cat" / "zero.png").write_bytes(b"")
+    learned = open_source(str(tmp_path))
+    assert sum(map(len, learned.splits.values())) == 6
+    assert any("zero bytes" in warning for warning in learned.warnings)
+    measured = open_source(str(tmp_path), classes=["cat", "dog"], divide=False).splits["test"]
+    assert len(measured) == 7
+    with pytest.raises(ImageError):
+        measured.read([name.endswith("zero.png") for name in measured.names].index(True))

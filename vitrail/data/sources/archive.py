@@ -64,7 +64,7 @@ def open_archive(request: Request) -> Source:
     path = request.path
     refuse_packed(path, request.spec)
     zipped = request.spec.lower().endswith(".zip")
-    scan, table = index(path, zipped)
+    scan, table = index(path, zipped, measuring=not request.divide)
     if not scan.names:
         found = "; ".join([*ignored_notes(scan.ignored), *unusable_warnings(scan.unusable)]) or "it is empty"
         raise DataError(f"{request.spec} holds no picture: {found}. Pictures end in {', '.join(sorted(EXTENSIONS))}.")
@@ -91,9 +91,9 @@ def refuse_packed(path: Path, spec: str) -> None:
                          "already), or use a .zip or a folder.")
 
 
-def index(path: Path, zipped: bool) -> tuple[Scan, np.ndarray]:
+def index(path: Path, zipped: bool, measuring: bool) -> tuple[Scan, np.ndarray]:
     """The usable pictures of an archive in the order of names, with their table (see `ArchiveReader`)."""
-    scan, rows = Scan(), dict[str, tuple[int, ...]]()
+    scan, rows = Scan(measuring), dict[str, tuple[int, ...]]()
     for count, (member, place) in enumerate(members(path, zipped)):
         if count >= MAX_MEMBERS:
             raise DataError(f"{path} has more than {MAX_MEMBERS:,} members. Split it into several archives.")
@@ -132,7 +132,7 @@ def accept(member: Member, scan: Scan) -> str:
         scan.refuse(member.kind, shown)
     elif not safe(name):
         scan.refuse("name that is absolute, leads upward, is too long or not text", shown)
-    elif member.size == 0:
+    elif member.size == 0 and not scan.measuring:
         scan.refuse("file of zero bytes", shown)
     elif member.size > MAX_BYTES:
         scan.refuse(f"file above {MAX_BYTES >> 20} MB", shown)

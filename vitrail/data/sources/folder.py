@@ -22,8 +22,12 @@ from vitrail.errors import DataError
 
 @dataclass
 class Scan:
-    """What lies in a folder: pictures with their sizes, folders, what was ignored, and what can never be read."""
+    """What lies in a folder: pictures with their sizes, folders, what was ignored, and what can never be read.
 
+    `measuring`: for an evaluation, files that cannot be read stay in the list, so that they count as wrong.
+    """
+
+    measuring: bool = False
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -41,7 +45,7 @@ def recognizes(request: Request) -> bool:
 def open_folder(request: Request) -> Source:
     """Open a folder of pictures. Raises DataError where no classes can be seen in it."""
     root = os.path.expanduser(request.spec)
-    scan = scan_folder(root)
+    scan = scan_folder(root, measuring=not request.divide)
     if not scan.names:
         found = "; ".join([*ignored_notes(scan.ignored), *unusable_warnings(scan.unusable)]) or "it is empty"
         raise DataError(f"{request.spec} holds no picture: {found}. Pictures end in {', '.join(sorted(EXTENSIONS))}.")
@@ -62,9 +66,9 @@ def describe_layout(what: str, layout: Layout) -> str:
     return f"{what} with {', '.join(others)} and {last}" if others else f"{what} with {last}"
 
 
-def scan_folder(root: str) -> Scan:
+def scan_folder(root: str, *, measuring: bool = False) -> Scan:
     """List a folder in a fixed order, without opening a file. Links are followed, except those that lead back up."""
-    scan = Scan()
+    scan = Scan(measuring)
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while pending:
         inside, above = pending.pop()
@@ -119,11 +123,11 @@ def look_at(entry: os.DirEntry[str], name: str, scan: Scan, above: frozenset[tup
 def note_picture(entry: os.DirEntry[str], status: os.stat_result, name: str, scan: Scan) -> None:
     if not stat.S_ISREG(status.st_mode):
         scan.refuse("pipe, socket or device", name)
-    elif status.st_size == 0:
+    elif status.st_size == 0 and not scan.measuring:
         scan.refuse("file of zero bytes", name)
-    elif status.st_size > MAX_BYTES:
+    elif status.st_size > MAX_BYTES and not scan.measuring:
         scan.refuse(f"file above {MAX_BYTES >> 20} MB", name)
-    elif status.st_mode & 0o444 != 0o444 and not os.access(entry.path, os.R_OK):
+    elif not scan.measuring and status.st_mode & 0o444 != 0o444 and not os.access(entry.path, os.R_OK):
         scan.refuse("file that may not be read", name)
     else:
         scan.names.append(name)
