@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
@@ -114,5 +114,10 @@ class ViTConfig(BaseModel):
         """Numbers in what `embed` returns: the vector before the linear head."""
         return self.head_hidden or self.width
 
-    def at_size(self, image_size: Size) -> ViTConfig:
-        return ViTConfig.model_validate(self.model_dump() | {"image_size": image_size})
+    @property
+    def layers(self) -> int:
+        """Parts that repeat."""
+        return self.depth
+
+    def at_size(self, image_size: Size) -> Self:
+        return self.model_validate(self.model_dump() | {"image_size": image_size})
