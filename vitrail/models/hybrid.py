@@ -116,6 +116,7 @@ class Hybrid(ViT):
     """image -> feature map -> patches -> tokens -> encoder -> pooled -> logits"""
 
     config: HybridConfig
+    patchify: FeaturePatches
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__(config, FeaturePatches(config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
@@ -119,5 +119,5 @@ class ViTConfig(BaseModel):
         """Parts that repeat."""
         return self.depth
 
-    def at_size(self, image_size: Size) -> Self:
-        return self.model_validate(self.model_dump() | {"image_size": image_size})
+    def at_size(self, image_size: Size) -> ViTConfig:
+        return type(self).model_validate(self.model_dump() | {"image_size": image_size})

@@ -21,7 +21,7 @@ class ViT(nn.Module):
         """`patchify`: images -> Tokens; patches of pixels without."""
         super().__init__()
         self.config = config
-        self.patchify = PatchEmbedding(config) if patchify is None else patchify
+        self.patchify: nn.Module = PatchEmbedding(config) if patchify is None else patchify
         self.prefix = Prefix(config)
         self.encoder = Encoder(config)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
