@@ -28,7 +28,7 @@ from vitrail.data.decode import Color, pillow_orientation, to_rgb, upright_pixel
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, ImageError
 from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json
-from vitrail.models import AnyConfig, Model, ModelConfig, build, describe
+from vitrail.models import FAMILIES, AnyConfig, Model, ModelConfig, build, describe
 from vitrail.vocabulary import Picture, RawImages
 
 FORMAT_VERSION: Literal[1] = 1
@@ -226,7 +226,10 @@ def parse_config(text: str, path: Path) -> BundleConfig:
         return BundleConfig.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
+        section, *inner = first["loc"] or ("the document",)
+        if section == "model" and inner and inner[0] in FAMILIES:
+            del inner[0]  # pydantic names the family that it tried
+        where = ".".join(map(str, (section, *inner)))
         raise BundleError(f"{path} is not a Bundle this version understands: {where}: {first['msg']}.") from error
 
 
