@@ -51,7 +51,8 @@ def assert_same(given: Bundle, expected: Bundle) -> None:
 
 @pytest.mark.parametrize(
     "fields", [{}, {"positions": "relative", "positions_at": "every", "registers": 2}, {"pooling": "attention"},
-               {"positions": "none", "pooling": "mean", "head_hidden": 4, "layer_scale": 0.1}], ids=str)
+               {"positions": "none", "pooling": "mean", "head_hidden": 4, "layer_scale": 0.1},
+               {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()}], ids=str)
 def test_round_trip_is_bit_exact(tmp_path: Path, fields: dict[str, Any]) -> None:
     written = bundle(**fields)
     folder = written.save(tmp_path / "bundle")
@@ -130,6 +131,23 @@ def test_a_crash_between_the_two_renames_is_mended_on_loading(saved: Path) -> No
 
 
 # Damage.
+
+
+@pytest.mark.parametrize(("family", "changes", "said"), [
+    ("bit", {"depths": [10**12, 1]}, "parameters, but its config describes"),
+    ("bit", {"width": 64}, "parameters, but its config describes"),
+    ("bit", {"depths": [1] * 100}, "model.depths: Tuple should have at most 6 items"),
+    ("hybrid", {"stem_depths": [10**12]}, "parameters, but its config describes"),
+    ("hybrid", {"stem_width": 10**9}, "model.stem_width: Input should be less than or equal to 64"),
+    ("hybrid", {"stem_root": 8}, "model.stem_root: Extra inputs are not permitted"),
+])
+def test_a_hostile_resnet_is_refused_at_once(tmp_path: Path, family: str, changes: dict[str, Any], said: str) -> None:
+    saved = bundle(family=family).save(tmp_path / "bundle")
+    config = json.loads((saved / CONFIG).read_text())
+    config["model"].update(changes)
+    (saved / CONFIG).write_text(json.dumps(config))
+    write_manifest(saved)
+    refused(saved, said)
 
 
 def refused(path: Path, *said: str) -> None:
@@ -232,7 +250,8 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "missing": (lambda c: c.pop("preprocess"), "preprocess: Field required"),
     "other version": (lambda c: c.update(format_version=2), "format_version: Input should be 1"),
     "other library": (lambda c: c.update(library_name="timm"), "library_name: Input should be 'vitrail'"),
-    "other family": (lambda c: c["model"].update(family="bit"), "model.family: Input should be 'vit'"),
+    "other family": (lambda c: c["model"].update(family="cnn"), "expected tags: 'vit', 'bit', 'hybrid'"),
+    "another family": (lambda c: c["model"].update(family="bit"), "model.depths: Field required"),
     "text for a number": (lambda c: c["model"].update(depth="two"), "model.depth"),
     "true for a number": (lambda c: c["model"].update(norm_eps="NaN"), "model.norm_eps"),
     "not a number": (lambda c: c["model"].update(head_bias=float("nan")), "model.head_bias"),

@@ -12,10 +12,11 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from models.small import EVERY_POSITION, awake, pictures, small
+from models.small import CONFIG, EVERY_POSITION, awake, pictures, small
 from torch import Tensor
 
-from vitrail.models import ViT, ViTConfig, build, configure
+from vitrail.models import FAMILIES, Family, ViT, build, configure
+from vitrail.models.names import NAMINGS
 from vitrail.models.vit.attention import AttentionCore, Kernel
 from vitrail.models.vit.config import PLACEMENTS, FeedForwardKind, PositionKind
 from vitrail.models.vit.config import Pooling as PoolingKind
@@ -27,13 +28,21 @@ VARIATIONS: dict[str, dict[str, Any]] = {
        for kind, place in EVERY_POSITION},
     **{f"{pooling} pooling, {kind}": {"pooling": pooling or "token", "feedforward": kind or "gelu-tanh"}
        for pooling, kind in zip_longest(get_args(PoolingKind), get_args(FeedForwardKind))},
+    "BiT": {"family": "bit"},
+    "BiT, one stage": {"family": "bit", "depths": (2,), "channels": 1, "standardize": "deviation"},
+    "BiT, odd sides": {"family": "bit", "image_size": (23, 17)},
+    **{f"hybrid, {kind} positions": {"family": "hybrid", "positions": kind, "positions_at": places[0], "registers": 1}
+       for kind, places in PLACEMENTS.items()},
+    "hybrid, root alone": {"family": "hybrid", "stem_depths": (), "channels": 1, "pooling": "mean"},
+    "hybrid, two stages": {"family": "hybrid", "stem_depths": (1, 2), "patch": 8, "pooling": "attention",
+                           "stem_standardize": "variance"},
     "everything else": {"registers": 3, "head_hidden": 6, "layer_scale": 0.1, "qkv_bias": False, "drop_path": 0.2,
                         "dropout": 0.1, "channels": 1},
 }
 each_variation = pytest.mark.parametrize("fields", VARIATIONS.values(), ids=VARIATIONS)
 
 
-def with_kernel(model: ViT, kernel: Kernel) -> ViT:
+def with_kernel(model: Any, kernel: Kernel) -> Any:
     for part in model.modules():
         if isinstance(part, AttentionCore):
             part.kernel = kernel
@@ -42,6 +51,7 @@ def with_kernel(model: ViT, kernel: Kernel) -> ViT:
 
 def test_registries_and_types_name_the_same_things() -> None:
     assert set(POSITIONS) == set(PLACEMENTS) == set(get_args(PositionKind))
+    assert set(FAMILIES) == set(NAMINGS) == set(get_args(Family))
 
 
 @each_variation
@@ -104,7 +114,7 @@ def test_both_kernels_answer_alike(fields: dict[str, Any]) -> None:
 def test_config_and_weights_travel(fields: dict[str, Any]) -> None:
     config = small(**fields)
     model, images = awake(config), pictures(config)
-    other = build(ViTConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))).eval()
+    other = build(CONFIG.validate_python(json.loads(json.dumps(config.model_dump(mode="json"))))).eval()
     assert other.config == config
     assert not torch.equal(other(images), model(images))
     other.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
@@ -128,7 +138,8 @@ def test_the_protocol_of_all_families(fields: dict[str, Any]) -> None:
     config = small(**fields)
     model, images = awake(config), pictures(config)
     assert model.embed(images).shape == (2, config.embedding)
-    assert model.feature_map(images).shape == (2, config.width, *config.grid)
+    features = config.embedding if config.family == "bit" else config.width
+    assert model.feature_map(images).shape == (2, features, *config.grid)
     torch.testing.assert_close(model.head(model.embed(images)), model(images))
 
 

@@ -255,3 +255,36 @@ def test_golden_losses(tmp_path: Path, precision: str, tolerance: float) -> None
     events = train(tiny_recipe(training__precision=precision), tmp_path / "run")
     losses = [event.step.parts["loss"] for event in events if isinstance(event, Stepped)]
     assert losses == pytest.approx(GOLDEN[precision], abs=tolerance)
+
+
+RESNETS: dict[str, dict[str, Any]] = {
+    "R26x0.25": {"depths": (1, 2)},
+    "R26x0.25+mu/4": {"stem_depths": (1,), "positions": "sincos-2d", "dropout": 0.1},
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), RESNETS.items(), ids=RESNETS)
+def test_a_run_of_a_resnet_goes_on_to_the_bit_and_leaves_its_report(
+        tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+    recipe = tiny_recipe(model__name=name, model__settings=settings, preprocess__size=(16, 16), schedule__steps=4,
+                         training__precision="bf16", training__micro_batches=2, training__batch_size=32)
+    whole = last(train(recipe, tmp_path / "whole", report=True))
+    train(recipe, tmp_path / "cut", stop_after=2)
+    train(recipe, tmp_path / "cut", resume=True)
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    loaded = Bundle.load(tmp_path / "whole")
+    assert loaded.model.config == whole.bundle.model.config
+    assert loaded.model.config.name.startswith(name)
+    assert (tmp_path / "whole" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "attention", "units"), [("R26x0.25", False, "2-2-2-2"), ("R26x0.25+mu/4", True, "8")])
+def test_a_backend_is_measured_for_every_family(tmp_path: Path, model: str, attention: bool, units: str) -> None:
+    recipe = tiny_recipe(model__name=model, model__settings={}, preprocess__size=(16, 16), training__precision="auto",
+                         training__batch_size=4)
+    understood = train(recipe, tmp_path / "run", dry_run=True)[0]
+    words = dict(understood.rows)  # type: ignore[union-attr]
+    assert ("attention by" in words["computing"]) == attention
+    assert "convolutions" in words["computing"]  # most of the work of both
+    assert f"{units} units" in words["model"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitrail.events import Understood
-from vitrail.models import describe
+from vitrail.models import BiTConfig, HybridConfig, describe
 from vitrail.training.optimizer import describe_decay
 from vitrail.workshop import Workshop
 
@@ -70,8 +70,14 @@ def class_words(classes: tuple[str, ...], most: int = 6) -> str:
 def model_words(shop: Workshop) -> str:
     config, account = shop.config, describe(shop.config)
     rows, columns = config.grid
-    return (f"{config.name}: {config.depth} layers, {config.width} wide, {account.parameters / 1e6:.1f} M parameters, "
-            f"{account.macs / 1e6:,.0f} M multiply-adds an image ({rows}x{columns} patches of "
+    costs = f"{account.parameters / 1e6:.1f} M parameters, {account.macs / 1e6:,.0f} M multiply-adds an image"
+    if isinstance(config, BiTConfig):
+        units = "-".join(map(str, config.depths))
+        return (f"{config.name}: ResNet with {units} units, {config.root} to {config.embedding} wide, {costs} "
+                f"({rows}x{columns} places at the end)")
+    stem = "".join(f"a ResNet with {'-'.join(map(str, part.stem_depths)) or 'no'} units, then "
+                   for part in (config,) if isinstance(part, HybridConfig))
+    return (f"{config.name}: {stem}{config.depth} layers, {config.width} wide, {costs} ({rows}x{columns} patches of "
             f"{config.patch[0]}x{config.patch[1]} pixels)")
 
 
@@ -101,7 +107,8 @@ def length_words(shop: Workshop) -> str:
 
 
 def computing_words(shop: Workshop) -> str:
-    return f"{shop.device.type}, {shop.backend.precision}, attention by {shop.backend.attention}: {shop.backend.reason}"
+    precision, attention, reason = shop.backend
+    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}: {reason}"
 
 
 def scaled(amount: float) -> str:

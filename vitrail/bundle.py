@@ -28,7 +28,7 @@ from vitrail.data.decode import Color, pillow_orientation, to_rgb, upright_pixel
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, ImageError, UsageError
 from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json
-from vitrail.models import ViT, ViTConfig, build, describe
+from vitrail.models import FAMILIES, AnyConfig, Model, ModelConfig, build, describe
 from vitrail.vocabulary import Picture, RawImages
 
 FORMAT_VERSION: Literal[1] = 1
@@ -55,7 +55,7 @@ class BundleConfig(BaseModel):
 
     library_name: Literal["vitrail"] = "vitrail"
     format_version: Literal[1] = FORMAT_VERSION
-    model: ViTConfig
+    model: AnyConfig
     preprocess: Preprocess
     classes: tuple[str, ...] | None
     activation: Activation
@@ -66,7 +66,7 @@ class BundleConfig(BaseModel):
 class Bundle:
     """Weights, model config, preprocessing, class names and provenance. `model` maps normalized images to logits."""
 
-    model: ViT
+    model: Model
     preprocess: Preprocess
     classes: tuple[str, ...] | None = None
     activation: Activation = "softmax"
@@ -231,7 +231,10 @@ def parse_config(text: str, path: Path) -> BundleConfig:
         return BundleConfig.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
+        section, *inner = first["loc"] or ("the document",)
+        if section == "model" and inner and inner[0] in FAMILIES:
+            del inner[0]  # pydantic names the family that it tried
+        where = ".".join(map(str, (section, *inner)))
         raise BundleError(f"{path} is not a Bundle this version understands: {where}: {first['msg']}.") from error
 
 
@@ -264,14 +267,14 @@ def checksum(config: str, weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def empty_model(config: ViTConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> ViT:
+def empty_model(config: ModelConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> Model:
     """The model on no device at all, once the number of parameters and every shape agree with the file."""
     held = sum(math.prod(shape) for shape in shapes.values())
     wanted = describe(config).parameters
     if held != wanted:
         raise BundleError(f"{path} holds {held:,} parameters, but its config describes {wanted:,}.")
-    if config.depth > len(shapes):  # a great many tiny layers would take hours even to name
-        raise BundleError(f"{path} holds {len(shapes):,} tensors, but its config describes {config.depth:,} layers.")
+    if config.layers > len(shapes):  # a great many tiny layers would take hours even to name
+        raise BundleError(f"{path} holds {len(shapes):,} tensors, but its config describes {config.layers:,} layers.")
     with torch.device("meta"):
         model = build(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import UnknownNameError, UsageError
-from vitrail.models import ViTConfig, configure
+from vitrail.models import ModelConfig, configure
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
@@ -35,12 +35,13 @@ class DataSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """`name` as `vitrail describe` takes it; `settings` are fields of ViTConfig other than classes and image size."""
+    """`name` as `vitrail describe` takes it; `settings` are fields of the config of its family other than classes
+    and image size."""
 
     name: str
     settings: dict[str, Any] = {}
 
-    def configure(self, classes: int, image_size: tuple[int, int]) -> ViTConfig:
+    def configure(self, classes: int, image_size: tuple[int, int]) -> ModelConfig:
         return configure(self.name, **{**self.settings, "classes": classes, "image_size": image_size})
 
 

@@ -16,15 +16,21 @@ from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import RunError, UsageError
-from vitrail.models import ViT, ViTConfig, build
+from vitrail.models import BiTConfig, HybridConfig, Model, ModelConfig, build, describe
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.guard import Interrupts
 from vitrail.training.loop import backward, hash_seed
 from vitrail.training.optimizer import build_optimizer, kernel_names
-from vitrail.training.precision import Backend, Weights, choose_backend, set_attention_kernel
-from vitrail.vocabulary import Batch, Progress
+from vitrail.training.precision import (
+    Backend,
+    Weights,
+    choose_backend,
+    choose_convolution_backend,
+    set_attention_kernel,
+)
+from vitrail.vocabulary import Batch, Progress, Size
 
 LONG_STEP = 1.0
 """Seconds of a step so large that more threads always pay, and a second measurement does not."""
@@ -44,8 +50,8 @@ class Workshop:
     source: Source
     folder: Path
     objective: Classify
-    model: ViT
-    config: ViTConfig
+    model: Model
+    config: ModelConfig
     loader: Loader
     weights: Weights
     optimizer: torch.optim.Optimizer
@@ -145,7 +151,7 @@ def settle_threads(shop: Workshop, recorded: int | None) -> None:
         torch.set_num_threads(available)
 
 
-def build_objective(recipe: Recipe, model: ViT, source: Source) -> Classify:
+def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
     loss = recipe.objective.loss
     if loss == "auto":
         loss = "sigmoid" if source.multilabel else "softmax"
@@ -156,12 +162,30 @@ def build_objective(recipe: Recipe, model: ViT, source: Source) -> Classify:
                                              label_smoothing=recipe.objective.label_smoothing)
 
 
-def backend_for(recipe: Recipe, config: ViTConfig, device: torch.device) -> Backend:
+def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:
     batch = -(-recipe.training.batch_size // recipe.training.micro_batches)
-    precision = recipe.training.precision
-    return choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp, batch=batch,
-                          heads=config.heads, tokens=config.tokens,
-                          precision=None if precision == "auto" else precision)
+    precision = None if recipe.training.precision == "auto" else recipe.training.precision
+    if isinstance(config, BiTConfig):
+        return choose_convolution_backend(device, channels=2 * config.root, size=second_stage(config), batch=batch,
+                                          precision=precision)
+    words = []
+    if isinstance(config, HybridConfig) and precision is None and mostly_convolutions(config):
+        precision, _, reason = choose_convolution_backend(device, channels=2 * config.stem_root,
+                                                          size=second_stage(config), batch=batch)
+        words = [reason]
+    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp, batch=batch,
+                             heads=config.heads, tokens=config.tokens, precision=precision)
+    return backend._replace(reason="; ".join([*words, backend.reason]))
+
+
+def mostly_convolutions(config: HybridConfig) -> bool:
+    """True where the ResNet in front costs more than the transformer behind it."""
+    return describe(config).macs > 2 * describe(config.on_features).macs
+
+
+def second_stage(config: ModelConfig) -> Size:
+    """Rows and columns of a ResNet's second stage: neither its largest maps nor its smallest."""
+    return -(-config.image_size[0] // 8), -(-config.image_size[1] // 8)
 
 
 def time_steps(shop: Workshop, repeats: int = 2) -> float:

@@ -106,6 +106,19 @@ def test_describe_knows_the_parameters_of_the_paper(vitrail_cli) -> None:  # typ
     assert rectangle["grid"] == [4, 8]
 
 
+def test_describe_knows_every_family(vitrail_cli) -> None:  # type: ignore[no-untyped-def]
+    facts = json.loads(vitrail_cli("describe", "R50+B/16", "--json").out)
+    assert (facts["parameters"], facts["stem_units"], facts["tokens"]) == (98_659_112, [3, 4, 9], 197)
+    facts = json.loads(vitrail_cli("describe", "R50x1", "--image-size", "64x96", "--json").out)
+    assert (facts["parameters"], facts["units"], facts["grid"]) == (25_549_352, [3, 4, 6, 3], [2, 3])
+    assert "tokens" not in facts
+    for name in ("R152x2", "R+Ti/16"):
+        assert name in vitrail_cli("describe", name).out
+    outcome = vitrail_cli("describe", "R51x1")
+    assert outcome.code == 2
+    assert "Did you mean 'R50x1'" in outcome.err
+
+
 def test_train_says_what_it_did_and_what_is_next(trained: Path) -> None:
     run = trained / "run"
     assert {"bundle", "metrics.jsonl", "recipe.json", "report.html", "checkpoints", "tb"} <= {

@@ -7,7 +7,9 @@ from tiny_models import tiny
 
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
+from vitrail.errors import UsageError
 from vitrail.inspection import attention_maps, record
+from vitrail.models import create
 
 
 def bundle_of(**overrides: object) -> Bundle:
@@ -88,3 +90,14 @@ def test_another_image_size_has_another_grid() -> None:
     bundle = Bundle(tiny(), Preprocess(size=(16, 16)))
     raw = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     assert attention_maps(bundle, raw).layers.shape == (3, 1, 4, 4)
+
+
+def test_a_resnet_has_none_and_says_so() -> None:
+    bundle = Bundle(create("R26x0.25", image_size=16, depths=(1,)).eval(), Preprocess(size=(16, 16)))
+    with pytest.raises(UsageError, match="has no attention to look at"):
+        attention_maps(bundle, torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+
+
+def test_a_hybrids_map_is_on_its_grid() -> None:
+    bundle = Bundle(create("R26x0.25+mu/4", image_size=(16, 8)).eval(), Preprocess(size=(16, 8)))
+    assert attention_maps(bundle, torch.zeros(1, 3, 16, 8, dtype=torch.uint8)).layers.shape == (1, 1, 4, 2)

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from tiny_models import tiny
 
 from vitrail.inspection import patch_filters
+from vitrail.models import create
 
 
 def test_agrees_with_scikit_learn() -> None:
@@ -40,3 +41,14 @@ def test_weights_of_zero_have_no_filters() -> None:
     model = tiny()
     torch.nn.init.zeros_(model.patchify.weight)
     assert len(patch_filters(model).pictures) == 0
+
+
+@pytest.mark.parametrize("name", ["R26x0.25", "R26x0.25+mu/4"])
+def test_of_a_resnet_it_is_the_root_convolution_as_it_is_used(name: str) -> None:
+    model = create(name, image_size=16, classes=3)
+    root = model.get_submodule("root" if "+" not in name else "patchify.stem.root")
+    filters = patch_filters(model, count=2)
+    assert filters.pictures.shape == (2, 7, 7, 3)
+    with torch.no_grad():
+        root.weight.mul_(3).add_(1)  # type: ignore[operator, union-attr]  # standardized away
+    assert patch_filters(model, count=2).pictures == pytest.approx(filters.pictures, abs=1e-3)

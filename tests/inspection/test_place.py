@@ -7,6 +7,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from tiny_models import tiny
 
 from vitrail.inspection import position_similarity
+from vitrail.models import create
 
 
 @pytest.mark.parametrize("placement", ["stem", "every", "shared"])
@@ -55,3 +56,12 @@ def test_a_huge_grid_is_not_compared() -> None:
     similarity = position_similarity(tiny(image_size=(320, 256), depth=1))
     assert similarity.tiles is None
     assert similarity.reason == "5,120 places are too many to compare with one another."
+
+
+def test_a_resnet_has_none_and_a_hybrid_those_of_its_grid() -> None:
+    similarity = position_similarity(create("R26x0.25", image_size=16, depths=(1,)))
+    assert similarity.tiles is None
+    assert "no position embeddings" in similarity.reason
+    tiles = position_similarity(create("R26x0.25+mu/4", image_size=(16, 8))).tiles
+    assert tiles is not None
+    assert tiles.shape == (4, 2, 4, 2)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.small import EVERY_POSITION, awake, pictures, small
+from models.memory import held_bytes
+from models.small import EVERY_POSITION, small
 from vitrail.models import ViT, ViTConfig, configure, describe
 from vitrail.models.vit.attention import AttentionCore
 
@@ -116,26 +117,6 @@ def test_macs_against_torch(config: ViTConfig, kernel: Any) -> None:
     with FlopCounterMode(display=False, custom_mapping=counted) as counter, torch.no_grad():
         model(torch.zeros(1, config.channels, *config.image_size))
     assert 2 * describe(config).macs == counter.get_total_flops()
-
-
-def held_bytes(config: ViTConfig, kernel: Any, batch: int = 4) -> float:
-    """Bytes that autograd keeps for one image, shared memory once, parameters not."""
-    model = awake(config).bfloat16().train()
-    for part in model.modules():
-        if isinstance(part, AttentionCore):
-            part.kernel = kernel
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage  # held, so that no address is used twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(pictures(config, batch).bfloat16())
-    return sum(storage.nbytes() for storage in kept.values()) / batch
 
 
 MEMORY: list[dict[str, Any]] = [

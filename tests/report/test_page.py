@@ -193,3 +193,26 @@ def test_choices_by_hand() -> None:
     for place in typical(evaluation, 60):
         assert answers.ranks[answers.indices.tolist().index(place)] == 0
     assert typical(None, 9) == [0, 3, 5, 8]
+
+
+def test_a_resnet_leaves_out_what_it_has_not_and_says_why(tmp_path: Path) -> None:
+    model = create("R26x0.25", classes=3, image_size=16, depths=(1, 1))
+    torch.nn.init.normal_(model.head.weight)  # type: ignore[arg-type]
+    bundle, split = Bundle(model.eval(), Preprocess(size=(16, 16)), ("a", "b", "c")), split_of(np.arange(12) % 3)
+    page = write(tmp_path, bundle, evaluate(bundle, split), split)
+    for words in ("BiT ResNet R26x0.25", "1-1 units, 16 to 128 channels", "neither tokens nor attention",
+                  "A ResNet has no position embeddings", "principal components of the first convolution",
+                  "The surest mistakes"):
+        assert words in page.words, words
+    for words in ("Each becomes one token", "Attention of", "where the last layer looked"):
+        assert words not in page.words, words
+
+
+def test_a_hybrid_shows_all_that_a_vit_does(tmp_path: Path) -> None:
+    model = create("R26x0.25+mu/4", classes=3, image_size=16, stem_depths=(1,))
+    torch.nn.init.normal_(model.head.weight)  # type: ignore[arg-type]
+    bundle, split = Bundle(model.eval(), Preprocess(size=(16, 16)), ("a", "b", "c")), split_of(np.arange(12) % 3)
+    page = write(tmp_path, bundle, evaluate(bundle, split), split)
+    for words in ("Hybrid R26x0.25+mu/4", "1 units behind the root", "4 \u00d7 4 panes", "Attention of the class token",
+                  "laid out as the patches are", "principal components of the first convolution"):
+        assert words in page.words, words

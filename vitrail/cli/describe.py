@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json as json_format
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from vitrail.cli.numbers import Count
 from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.models import ModelConfig
 
 
 def describe(
@@ -22,12 +25,14 @@ def describe(
 
         vitrail describe B/16 --image-size 384
 
+        vitrail describe R50+B/16
+
         vitrail describe runs/demo-1 --json
 
     Parameters
     ----------
     model
-        A name such as S/16, or a Bundle or run folder.
+        A name such as S/16, R50x1 or R50+B/16, or a Bundle or run folder.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
@@ -56,11 +61,9 @@ def describe(
     else:
         config = configure(model, **changes)
     account = account_for(config)
-    facts = {
+    facts: dict[str, Any] = {
         "name": config.name, "parameters": account.parameters, "macs": account.macs,
-        "image_size": list(config.image_size), "patch": list(config.patch), "grid": list(config.grid),
-        "tokens": config.tokens, "width": config.width, "depth": config.depth, "heads": config.heads,
-        "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}", "pooling": config.pooling,
+        "image_size": list(config.image_size), "grid": list(config.grid), **structure(config),
         "classes": config.classes, "activation_bytes": account.activation_bytes,
     }
     if kept is not None:
@@ -71,10 +74,10 @@ def describe(
         return 0
     words = facts | {
         "parameters": f"{account.parameters:,}", "macs": f"{account.macs / 1e9:.3g} G multiply-adds forward, one image",
-        "image_size": "x".join(map(str, config.image_size)), "patch": "x".join(map(str, config.patch)),
-        "grid": "x".join(map(str, config.grid)),
         "activation_bytes": f"{account.activation_bytes / 2**20:.3g} MiB an image in training (bf16)",
     }
+    words |= {name: "x".join(map(str, facts[name])) for name in ("image_size", "grid", "patch") if name in facts}
+    words |= {name: "-".join(map(str, facts[name])) or "none" for name in ("units", "stem_units") if name in facts}
     if kept is not None:
         words |= {"class_names": ", ".join(kept.classes or ()) or None, "preprocess": str(kept.preprocess),
                   "provenance": json_format.dumps({name: value for name, value in kept.provenance.items()
@@ -82,3 +85,18 @@ def describe(
     for name, value in words.items():
         print(f"{name.replace('_', ' '):<17} {value}")
     return 0
+
+
+def structure(config: ModelConfig) -> dict[str, Any]:
+    """What the family is made of."""
+    from vitrail.models import BiTConfig, HybridConfig
+
+    if isinstance(config, BiTConfig):
+        return {"units": list(config.depths), "width": config.width, "embedding": config.embedding}
+    stem = {"stem_units": list(config.stem_depths), "stem_width": config.stem_width} if isinstance(
+        config, HybridConfig) else {}
+    return {
+        "patch": list(config.patch), **stem, "tokens": config.tokens, "width": config.width, "depth": config.depth,
+        "heads": config.heads, "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}",
+        "pooling": config.pooling,
+    }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
+from vitrail.inspection.attention_maps import NO_ATTENTION, AttentionMaps, attention_maps
 from vitrail.inspection.filters import PatchFilters, patch_filters
 from vitrail.inspection.place import PositionSimilarity, position_similarity
 from vitrail.inspection.trace import Recorded, record
 
-__all__ = ["AttentionMaps", "PatchFilters", "PositionSimilarity", "Recorded", "attention_maps", "patch_filters",
-           "position_similarity", "record"]
+__all__ = ["NO_ATTENTION", "AttentionMaps", "PatchFilters", "PositionSimilarity", "Recorded", "attention_maps",
+           "patch_filters", "position_similarity", "record"]

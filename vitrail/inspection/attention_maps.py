@@ -9,10 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.bundle import Bundle
+from vitrail.errors import UsageError
 from vitrail.inspection.trace import Recorded, record
+from vitrail.models import ViTConfig
 from vitrail.vocabulary import RawImages
 
 POOLING_CORE = "pool.core"
+
+NO_ATTENTION = "A ResNet sees through convolutions only: it has neither tokens nor attention."
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,11 @@ def attention_maps(bundle: Bundle, raw: RawImages) -> AttentionMaps:
     """Run the model once on uint8 images, as `bundle.preprocess` makes them.
 
     Whose attention: the class token's where there is one, else the mean over all patches (how much each is looked at).
+    Raises UsageError for a model without attention.
     """
     config = bundle.model.config
+    if not isinstance(config, ViTConfig):
+        raise UsageError(f"{config.name} has no attention to look at. {NO_ATTENTION}")
     with record(bundle.model) as trace:
         bundle.logits(raw)
     heads = [patches_seen(trace[f"encoder.blocks.{layer}.attention.core"], config.class_tokens, config.prefix)

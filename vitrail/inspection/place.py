@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from vitrail.models import ViT
+from vitrail.models import Model, ViT
 from vitrail.models.vit.config import PositionKind
 from vitrail.models.vit.patches import places_of
 from vitrail.vocabulary import Tokens
@@ -34,14 +34,16 @@ class PositionSimilarity:
 
 
 @torch.inference_mode()
-def position_similarity(model: ViT) -> PositionSimilarity:
+def position_similarity(model: Model) -> PositionSimilarity:
     """Similarity of what is added to the patches before the first block, found by adding it to zeros."""
+    if not isinstance(model, ViT):
+        return PositionSimilarity(None, "A ResNet has no position embeddings; its convolutions know their neighbors.")
     config = model.config
     if config.positions in NOTHING_ADDED:
         return PositionSimilarity(None, NOTHING_ADDED[config.positions])
     if config.patches > MOST_PATCHES:
         return PositionSimilarity(None, f"{config.patches:,} places are too many to compare with one another.")
-    weight = model.patchify.weight
+    weight = model.head.weight
     tokens = Tokens(weight.new_zeros(1, config.patches, config.width), places_of(config.grid, weight.device),
                     config.grid)
     added = model.encoder.positions.at(0).add(weight.new_zeros(1, config.tokens, config.width), tokens)

@@ -1,19 +1,24 @@
 """Parameters, multiply-accumulates and activation memory, from the configuration alone.
 
 Rule of the paper's Table 6: FLOPs of training = 6 x forward MACs x images, where the MACs count patch embedding,
-projections, q k^T, attention times values, feed-forward and head.
+projections, q k^T, attention times values, feed-forward and head; of a ResNet its convolutions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitrail.models.bit import BiTConfig
+from vitrail.models.convolution_cost import convolutions, kept_after, kept_before, norms_after, norms_before
+from vitrail.models.families import ModelConfig
+from vitrail.models.hybrid import HybridConfig
 from vitrail.models.vit.config import ViTConfig
 
 
 @dataclass(frozen=True)
 class Accounting:
-    """`macs`: forward, one image. `activation_bytes`: what one image holds for the backward pass, in 2-byte numbers."""
+    """`macs`: forward, one image. `activation_bytes`: what one image holds for the backward pass, in 2-byte numbers.
+    `tokens`: 0 for a model that has none."""
 
     parameters: int
     macs: int
@@ -24,12 +29,39 @@ class Accounting:
         return 6 * self.macs * images / 1e18
 
 
-def describe(config: ViTConfig) -> Accounting:
+def describe(config: ModelConfig) -> Accounting:
     """Account for a model without building it."""
+    if isinstance(config, BiTConfig):
+        return describe_bit(config)
+    if isinstance(config, HybridConfig):
+        return describe_hybrid(config)
+    return describe_vit(config)
+
+
+def describe_bit(config: BiTConfig) -> Accounting:
+    rows = convolutions(config.channels, config.root, config.depths, config.image_size)
+    features, head = config.embedding * config.grid[0] * config.grid[1], config.embedding * config.classes
     return Accounting(
-        parameters=parameters(config), macs=macs(config), activation_bytes=activation_bytes(config),
-        tokens=config.tokens,
-    )
+        parameters=sum(row.parameters for row in rows) + 2 * norms_before(rows) + 2 * config.embedding
+        + head + config.classes,
+        macs=sum(row.macs("centered") for row in rows) + head,
+        activation_bytes=2 * (kept_before(rows) + 2 * features + config.embedding), tokens=0)
+
+
+def describe_hybrid(config: HybridConfig) -> Accounting:
+    """The ViT that reads the feature map, and the ResNet in front."""
+    rows = convolutions(config.channels, config.stem_root, config.stem_depths, config.image_size)
+    behind = describe_vit(config.on_features)
+    features = config.stem_channels * (config.image_size[0] // config.stride) * (config.image_size[1] // config.stride)
+    return Accounting(
+        parameters=behind.parameters + sum(row.parameters for row in rows) + 2 * norms_after(rows),
+        macs=behind.macs + sum(row.macs("same") for row in rows),
+        activation_bytes=behind.activation_bytes + 2 * (kept_after(rows) + features * bool(config.stem_depths)),
+        tokens=behind.tokens)
+
+
+def describe_vit(config: ViTConfig) -> Accounting:
+    return Accounting(parameters(config), macs(config), activation_bytes(config), config.tokens)
 
 
 def parameters(config: ViTConfig) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source
+from vitrail.models import family_of
 from vitrail.recipe import (
     DataSettings,
     EvaluationSettings,
@@ -54,7 +55,7 @@ def choose(source: Source, *, model: str | None = None, image_size: tuple[int, i
     return Recipe(
         name="default", seed=seed, data=DataSettings(source=source.spec),
         model=ModelSettings(name=model or f"{'S' if scale == 'medium' else 'Ti'}/{patch}",
-                            settings=PLAIN | (SHAPES[scale] if model is None else {})),
+                            settings=choose_settings(model, scale)),
         preprocess=Preprocess(size=size, resize="squash" if is_small(facts) else "crop"),
         augmentation=choose_augmentation(source, facts),
         objective=ObjectiveSettings(label_smoothing=0.0 if source.multilabel else 0.1),
@@ -70,6 +71,13 @@ def choose_scale(facts: Facts) -> str:
     if facts.images < FEW_IMAGES:
         return "very small"
     return "small" if facts.images < MANY_IMAGES or is_small(facts) else "medium"
+
+
+def choose_settings(model: str | None, scale: str) -> dict[str, Any]:
+    """A model that is asked for keeps its shape; one without tokens has no positions and no pooling to choose."""
+    if model is None:
+        return PLAIN | SHAPES[scale]
+    return {} if family_of(model) == "bit" else PLAIN
 
 
 def is_small(facts: Facts) -> bool:

@@ -14,6 +14,7 @@ from vitrail.data.source import Split
 from vitrail.errors import ImageError
 from vitrail.evaluation import Evaluation
 from vitrail.inspection import AttentionMaps, attention_maps
+from vitrail.models import ViTConfig
 from vitrail.report import choices, pictures
 from vitrail.report.pictures import Picture
 
@@ -30,12 +31,12 @@ class ConfusionCard(NamedTuple):
 
 
 class MistakeCard(NamedTuple):
-    """One confident mistake: the image and the attention of the last layer over it."""
+    """One confident mistake: the image and the attention of the last layer over it, where the model has attention."""
 
     mistake: choices.Mistake
     name: str
     picture: Picture
-    attention: Picture
+    attention: Picture | None
 
 
 class AttentionRow(NamedTuple):
@@ -78,9 +79,12 @@ class Gallery:
         return self.read(choices.typical(self.evaluation, len(self.split)))
 
     def window(self) -> Picture | None:
-        """The first picture of the page: an image as panes of glass."""
+        """The first picture of the page: an image as panes of glass, where the model cuts it so."""
+        config = self.bundle.model.config
+        if not isinstance(config, ViTConfig):
+            return None
         richest = max(self.typical().values(), key=np.std, default=None)
-        return None if richest is None else pictures.window(richest, self.bundle.model.config.patch)
+        return None if richest is None else pictures.window(richest, config.patch)
 
     def confusions(self) -> list[ConfusionCard]:
         if self.evaluation is None:
@@ -97,15 +101,16 @@ class Gallery:
         views = self.read([mistake.place for mistake in chosen])
         if not views:
             return []
-        lit = {place: pictures.lit(raw, self.look(raw).layers[-1, 0]) for place, raw in views.items()}
+        sees = isinstance(self.bundle.model.config, ViTConfig)
+        lit = {place: pictures.lit(raw, self.look(raw).layers[-1, 0]) for place, raw in views.items() if sees}
         return [MistakeCard(mistake, self.split.names[mistake.place], pictures.thumbnail(views[mistake.place]),
-                            lit[mistake.place]) for mistake in chosen if mistake.place in views]
+                            lit.get(mistake.place)) for mistake in chosen if mistake.place in views]
 
     def attention(self) -> AttentionTable | None:
-        views = self.typical()
-        if not views:
+        config, views = self.bundle.model.config, self.typical()
+        if not views or not isinstance(config, ViTConfig):
             return None
-        depth, rows = self.bundle.model.config.depth, []
+        depth, rows = config.depth, []
         layers = np.linspace(0, depth - 1, min(depth, MOST_LAYERS)).round().astype(int).tolist()
         columns = [f"layer {layer + 1}" for layer in layers]
         for place, raw in views.items():

@@ -14,8 +14,8 @@ from vitrail.bundle import Bundle
 from vitrail.data.source import Split
 from vitrail.evaluation import Evaluation
 from vitrail.files import write_text
-from vitrail.inspection import patch_filters, position_similarity
-from vitrail.models import describe
+from vitrail.inspection import NO_ATTENTION, patch_filters, position_similarity
+from vitrail.models import BiTConfig, HybridConfig, ViTConfig, describe
 from vitrail.report import words
 from vitrail.report.figures import History, learning_curves
 from vitrail.report.gallery import Gallery
@@ -81,11 +81,18 @@ def trained(run: Run) -> str:
 def model_facts(bundle: Bundle) -> dict[str, str]:
     config = bundle.model.config
     accounting = describe(config)
-    (height, width), (rows, columns) = config.image_size, config.patch
-    return {
-        "Model": f"ViT {config.name}, {words.short(accounting.parameters)} parameters, "
+    kinds = {"vit": "ViT", "hybrid": "Hybrid", "bit": "BiT ResNet"}
+    facts = {
+        "Model": f"{kinds[config.family]} {config.name}, {words.short(accounting.parameters)} parameters, "
                  f"{words.short(accounting.macs)} multiply-adds an image",
-        "Input": f"{height} \u00d7 {width} pixels, cut into {config.patches} patches of {rows} \u00d7 {columns}",
+        "Input": f"{config.image_size[0]} \u00d7 {config.image_size[1]} pixels"}
+    if isinstance(config, BiTConfig):
+        return facts | {"Stages": f"{'-'.join(map(str, config.depths))} units, {config.root} to {config.embedding} "
+                                  "channels", "Classes": f"{config.classes:,}"}
+    facts["Input"] += f", cut into {config.patches} patches of {config.patch[0]} \u00d7 {config.patch[1]}"
+    if isinstance(config, HybridConfig):
+        facts["ResNet in front"] = f"{'-'.join(map(str, config.stem_depths)) or 'no'} units behind the root"
+    return facts | {
         "Encoder": f"{words.counted(config.depth, 'layer')} of width {config.width} with "
                    f"{words.counted(config.heads, 'head')}; {config.positions} positions, {config.pooling} pooling",
         "Classes": f"{config.classes:,}"}
@@ -114,7 +121,9 @@ def model_pictures(bundle: Bundle) -> dict[str, Any]:
     filters, similarity = patch_filters(bundle.model), position_similarity(bundle.model)
     shown = filter_sheet(filters.pictures) if len(filters.pictures) else None
     tiles = grid_of_grids(similarity.tiles) if similarity.tiles is not None else None
-    learned = bundle.model.config.positions != "sincos-2d"
+    config = bundle.model.config
     return {"filters": shown, "filter_count": len(filters.pictures), "filter_share": float(filters.shares.sum()),
-            "similarity": tiles, "no_similarity": similarity.reason, "learned": learned,
-            "grid": bundle.model.config.grid}
+            "first_layer": "patch embedding" if config.family == "vit" else "first convolution",
+            "similarity": tiles, "no_similarity": similarity.reason, "grid": config.grid,
+            "no_attention": "" if isinstance(config, ViTConfig) else NO_ATTENTION,
+            "learned": isinstance(config, ViTConfig) and config.positions != "sincos-2d"}

@@ -7,6 +7,7 @@ moves the masters, and the model gets a rounded copy. Compared with autocast thi
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -16,16 +17,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitrail.models.vit.attention import AttentionCore, Kernel
+from vitrail.vocabulary import Size
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Backend(NamedTuple):
-    """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume."""
+    """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume.
+
+    `attention` is None for a model that has none."""
 
     precision: Precision
-    attention: Kernel
+    attention: Kernel | None
     reason: str
 
 
@@ -56,6 +60,31 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
     return Backend(precision, attention, "; ".join(reasons))
 
 
+def choose_convolution_backend(device: torch.device, *, channels: int, size: Size, batch: int,
+                               precision: Precision | None = None) -> Backend:
+    """The same for a model of convolutions: measures a 3 x 3 one with its group norm (unless `precision` is given)."""
+    return measure_convolution_backend(str(device), torch.get_num_threads(), channels, size, min(batch, 8), precision)
+
+
+@functools.cache
+def measure_convolution_backend(device: str, threads: int, channels: int, size: Size, batch: int,
+                                precision: Precision | None) -> Backend:
+    if precision is not None:
+        return Backend(precision, None, "asked for")
+    shape = (batch, channels, *size)
+    seconds = {name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}
+    reason = f"convolutions {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
+    return Backend("bf16" if seconds["bf16"] < seconds["fp32"] else "fp32", None, reason)
+
+
+def time_convolution(dtype: torch.dtype, device: str, shape: tuple[int, int, int, int]) -> float:
+    channels = shape[1]
+    x = torch.ones(shape, dtype=dtype, device=device, requires_grad=True)
+    w = torch.ones(channels, channels, 3, 3, dtype=dtype, device=device, requires_grad=True)
+    groups = math.gcd(32, channels)
+    return seconds_of(lambda: F.relu(F.group_norm(F.conv2d(x, w, padding=1), groups)).sum().backward(), device)
+
+
 def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int) -> float:
     x = torch.ones(rows, width, dtype=dtype, device=device, requires_grad=True)
     w = torch.ones(mlp, width, dtype=dtype, device=device, requires_grad=True)
@@ -81,9 +110,9 @@ def seconds_of(work: Callable[[], object], device: str, repeats: int = 7) -> flo
     return min(taken[2:])
 
 
-def set_attention_kernel(model: nn.Module, kernel: Kernel) -> None:
+def set_attention_kernel(model: nn.Module, kernel: Kernel | None) -> None:
     for module in model.modules():
-        if isinstance(module, AttentionCore):
+        if isinstance(module, AttentionCore) and kernel is not None:
             module.kernel = kernel
 
 

@@ -114,5 +114,10 @@ class ViTConfig(BaseModel):
         """Numbers in what `embed` returns: the vector before the linear head."""
         return self.head_hidden or self.width
 
+    @property
+    def layers(self) -> int:
+        """Parts that repeat."""
+        return self.depth
+
     def at_size(self, image_size: Size) -> ViTConfig:
-        return ViTConfig.model_validate(self.model_dump() | {"image_size": image_size})
+        return type(self).model_validate(self.model_dump() | {"image_size": image_size})

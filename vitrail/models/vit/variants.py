@@ -8,11 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from vitrail.errors import UnknownNameError, UsageError
-from vitrail.models.vit.config import PLACEMENTS, ViTConfig
-
 
 class Shape(NamedTuple):
     width: int
@@ -41,31 +36,10 @@ KNOWN_NAMES = [f"{size}/{patch}" for size in SIZES for patch in USUAL_PATCHES.ge
 NAME = re.compile(r"(?P<size>[A-Za-z0-9]+)/(?P<rows>[1-9][0-9]*)(?:x(?P<columns>[1-9][0-9]*))?")
 
 
-def configure(name: str, **overrides: Any) -> ViTConfig:
-    """The configuration of `SIZE/PATCH` (`B/16`, `L/16x32`), with any field replaced.
-
-    Raises UnknownNameError for an unknown size and UsageError where fields do not fit together.
-    """
+def recognize(name: str) -> dict[str, Any] | None:
+    """The fields that `SIZE/PATCH` (`B/16`, `L/16x32`) stands for, or None for the name of another family."""
     match = NAME.fullmatch(name)
     if match is None or match["size"] not in SIZES:
-        raise UnknownNameError("model", name, KNOWN_NAMES)
-    unknown = sorted(set(overrides) - set(ViTConfig.model_fields))
-    if unknown:
-        raise UnknownNameError("model setting", unknown[0], ViTConfig.model_fields)
+        return None
     rows, columns = int(match["rows"]), int(match["columns"] or match["rows"])
-    shape = SIZES[match["size"]]._asdict()
-    fields = shape | {"name": name, "patch": (rows, columns)} | overrides
-    if any(fields[part] != shape[part] for part in shape):
-        fields["name"] = f"{name} ({fields['width']}x{fields['depth']})"  # no longer the size of that name
-    if "positions" in overrides and "positions_at" not in overrides and overrides["positions"] in PLACEMENTS:
-        fields["positions_at"] = PLACEMENTS[overrides["positions"]][0]
-    return validated(fields, name)
-
-
-def validated(fields: dict[str, Any], name: str) -> ViTConfig:
-    try:
-        return ViTConfig.model_validate(fields)
-    except ValidationError as error:
-        reasons = [".".join(map(str, e["loc"])) + ": " * bool(e["loc"]) + e["msg"].removeprefix("Value error, ")
-                   for e in error.errors()]
-        raise UsageError(f"Model {name}: {'; '.join(reasons)}.") from None
+    return SIZES[match["size"]]._asdict() | {"patch": (rows, columns)}

@@ -17,10 +17,11 @@ from vitrail.vocabulary import Images, Tokens
 class ViT(nn.Module):
     """image -> patches -> tokens -> encoder -> pooled -> logits"""
 
-    def __init__(self, config: ViTConfig) -> None:
+    def __init__(self, config: ViTConfig, patchify: nn.Module | None = None) -> None:
+        """`patchify`: images -> Tokens; patches of pixels without."""
         super().__init__()
         self.config = config
-        self.patchify = PatchEmbedding(config)
+        self.patchify: nn.Module = PatchEmbedding(config) if patchify is None else patchify
         self.prefix = Prefix(config)
         self.encoder = Encoder(config)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)

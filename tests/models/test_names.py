@@ -1,0 +1,68 @@
+"""Names of every family, and how a name that is none is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vitrail.errors import UnknownNameError, UsageError
+from vitrail.models import configure, create, family_of
+from vitrail.models.names import KNOWN_NAMES, NAMINGS
+
+
+@pytest.mark.parametrize("name", KNOWN_NAMES)
+def test_every_known_name_is_of_one_family(name: str) -> None:
+    assert [family for family, naming in NAMINGS.items() if naming.recognize(name) is not None] == [family_of(name)]
+    side = int(name.split("/")[1]) if family_of(name) == "vit" else 32
+    config = configure(name, image_size=16 * side)
+    assert config.family == family_of(name)
+    assert config.name == name
+
+
+@pytest.mark.parametrize(("name", "nearest"), [
+    ("R50", "R50x"), ("r50x1", "R50x1"), ("R51x1", "R50x1"), ("R50x", "R50x"), ("R50+X/16", "R50+"),
+    ("R50+B16", "R50+B/16"), ("R50-B/16", "R50+B/16"), ("R49+B/16", "R50+B/16"), ("Rx1+B/16", "+B/"),
+    ("BiT-R50x1", "R50x1"), ("R50+B/16x32", "R50+B/"), ("R+Ti16", "R+Ti/16")])
+def test_an_unknown_name_names_the_nearest_and_all(name: str, nearest: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        configure(name)
+    message = str(refused.value)
+    assert nearest in message.split("Did you mean")[1].split("?")[0]
+    assert all(known in message for known in KNOWN_NAMES)
+
+
+@pytest.mark.parametrize(("name", "setting", "nearest"), [
+    ("R50x1", "poling", None), ("R50x1", "depth", "depths"), ("R50+B/16", "stem_width_", "stem_width"),
+    ("B/16", "stem_width", "width")])
+def test_a_setting_of_another_family_is_unknown(name: str, setting: str, nearest: str | None) -> None:
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{nearest}'" if nearest else "Unknown model setting"):
+        configure(name, **{setting: 1})
+
+
+@pytest.mark.parametrize(("name", "overrides", "said"), [
+    ("R26x0.3", {}, "Model R26x0.3: width 0.3 makes 19.2 channels"),
+    ("R26x0.25", {"image_size": 8}, "Model R26x0.25: an image of 8x8 pixels leaves one number"),
+    ("R50+B/16", {"image_size": 225}, "Model R50+B/16: image height 225 is not divisible by the patch size 16"),
+    ("R50+H/14", {}, "Model R50+H/14: patch 14x14 is no multiple of 4"),
+    ("R50x0", {}, "Model R50x0: width: Input should be greater than 0")])
+def test_what_does_not_fit_is_a_usage_error(name: str, overrides: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        configure(name, **overrides)
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(("name", "overrides", "called"), [
+    ("B/16", {"depth": 6}, "B/16 (768x6)"), ("R50x1", {"depths": [1, 1]}, "R50x1 (units 1-1, x1)"),
+    ("R50x1", {"depths": [3, 4, 6, 3]}, "R50x1"), ("R50+B/16", {"pooling": "mean"}, "R50+B/16"),
+    ("R50+B/16", {"depth": 2}, "R50+B/16 (768x2, units 3-4-9, x1)"), ("R+Ti/16", {"depth": 2}, "R+Ti/16 (192x2)")])
+def test_a_changed_shape_has_another_name(name: str, overrides: dict[str, Any], called: str) -> None:
+    assert configure(name, **overrides).name == called
+
+
+def test_create_builds_any_family() -> None:
+    asked: dict[str, Any] = {"mu/8": {}, "R26x0.125": {"depths": (1, 1)}, "R26x0.125+mu/8": {"positions": "rotary-2d"}}
+    for name, overrides in asked.items():
+        model = create(name, classes=3, image_size=(16, 24), **overrides)
+        assert model.config.classes == 3
+        assert model.config.grid == (2, 3)

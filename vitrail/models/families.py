@@ -1,0 +1,30 @@
+"""The families of models: one protocol (`forward`, `embed`, `feature_map`, `config`), one config and class each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from vitrail.models.bit import BiT, BiTConfig
+from vitrail.models.hybrid import Hybrid, HybridConfig
+from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.vit import ViT
+
+Family = Literal["vit", "bit", "hybrid"]
+
+Model: TypeAlias = ViT | BiT
+"""A hybrid is a ViT with other patches."""
+
+ModelConfig: TypeAlias = ViTConfig | BiTConfig | HybridConfig
+
+AnyConfig: TypeAlias = Annotated[ModelConfig, Field(discriminator="family")]
+"""A config inside another pydantic value: `family` says which."""
+
+FAMILIES: dict[Family, Callable[[Any], Model]] = {"vit": ViT, "bit": BiT, "hybrid": Hybrid}
+
+
+def build(config: ModelConfig) -> Model:
+    """The model that `config` describes, initialized as the paper's code does."""
+    return FAMILIES[config.family](config)

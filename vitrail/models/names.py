@@ -1,0 +1,82 @@
+"""Models by their names in the literature, of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from vitrail.errors import UnknownNameError, UsageError
+from vitrail.models import bit, hybrid
+from vitrail.models.bit import BiTConfig
+from vitrail.models.families import Family, ModelConfig
+from vitrail.models.hybrid import HybridConfig
+from vitrail.models.vit import variants
+from vitrail.models.vit.config import PLACEMENTS, ViTConfig
+
+
+class Naming(NamedTuple):
+    """How a family's names become fields of its config."""
+
+    config: type[ViTConfig] | type[BiTConfig]
+    recognize: Callable[[str], dict[str, Any] | None]
+    known: list[str]
+
+
+NAMINGS: dict[Family, Naming] = {
+    "vit": Naming(ViTConfig, variants.recognize, variants.KNOWN_NAMES),
+    "bit": Naming(BiTConfig, bit.recognize, bit.KNOWN_NAMES),
+    "hybrid": Naming(HybridConfig, hybrid.recognize, hybrid.KNOWN_NAMES),
+}
+KNOWN_NAMES = [name for naming in NAMINGS.values() for name in naming.known]
+
+
+def family_of(name: str) -> Family:
+    """The family that a name belongs to. Raises UnknownNameError."""
+    for family, naming in NAMINGS.items():
+        if naming.recognize(name) is not None:
+            return family
+    raise UnknownNameError("model", name, KNOWN_NAMES)
+
+
+def configure(name: str, **overrides: Any) -> ModelConfig:
+    """The configuration of a name (`B/16`, `L/16x32`, `R50x1`, `R50+B/16`), with any field replaced.
+
+    Raises UnknownNameError for an unknown name or field and UsageError where fields do not fit together.
+    """
+    naming = NAMINGS[family_of(name)]
+    unknown = sorted(set(overrides) - set(naming.config.model_fields))
+    if unknown:
+        raise UnknownNameError("model setting", unknown[0], naming.config.model_fields)
+    named = naming.recognize(name) or {}
+    fields = {"name": name} | named | overrides
+    if "positions" in overrides and "positions_at" not in overrides and overrides["positions"] in PLACEMENTS:
+        fields["positions_at"] = PLACEMENTS[overrides["positions"]][0]
+    config = validated(naming.config, fields, name)
+    if any(getattr(config, part) != value for part, value in named.items() if part != "patch"):
+        return config.model_copy(update={"name": f"{name} ({shape_of(config)})"})  # no longer the size of that name
+    return config
+
+
+def validated(kind: type[ViTConfig] | type[BiTConfig], fields: dict[str, Any], name: str) -> ModelConfig:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        reasons = [".".join(map(str, e["loc"])) + ": " * bool(e["loc"]) + e["msg"].removeprefix("Value error, ")
+                   for e in error.errors()]
+        raise UsageError(f"Model {name}: {'; '.join(reasons)}.") from None
+
+
+def shape_of(config: ModelConfig) -> str:
+    """What a changed size is called: "128x4" (width and depth), "units 1-1-1-1, x0.5"."""
+    if isinstance(config, BiTConfig):
+        return stages_of(config.depths, config.width)
+    encoder = f"{config.width}x{config.depth}"
+    if isinstance(config, HybridConfig) and config.stem_depths:
+        return f"{encoder}, {stages_of(config.stem_depths, config.stem_width)}"
+    return encoder
+
+
+def stages_of(depths: tuple[int, ...], width: float) -> str:
+    return f"units {'-'.join(map(str, depths))}, x{width:g}"
