@@ -26,4 +26,4 @@ def at_size(model: ViT, image_size: Size) -> ViT:
     with torch.device("meta"):
         other = ViT(config)
     other.load_state_dict(weights, assign=True)
-    return other.train(model.training)
+    return other.train(model.training).requires_grad_(next(model.parameters()).requires_grad)

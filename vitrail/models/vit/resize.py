@@ -11,7 +11,6 @@ from torch import Tensor
 from vitrail.models.vit.config import Resampling
 from vitrail.vocabulary import Grid
 
-
 RULES: dict[Resampling, dict[str, Any]] = {
     "bilinear-corners": {"mode": "bilinear", "align_corners": True},  # the official `scipy.ndimage.zoom`, order 1
     "bicubic": {"mode": "bicubic", "align_corners": False},  # transformers
