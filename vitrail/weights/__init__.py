@@ -20,10 +20,12 @@ from vitrail.models.vit.head import Head
 from vitrail.vocabulary import Size
 from vitrail.weights.big_vision import BigVision
 from vitrail.weights.contract import Format, Reading, Told
+from vitrail.weights.huggingface import HuggingFace
 from vitrail.weights.known import first_reason
 from vitrail.weights.native import Native
 from vitrail.weights.official import Official
 from vitrail.weights.opened import look_into
+from vitrail.weights.timm import Timm
 
 __all__ = ["FORMATS", "Format", "Reading", "Told", "load", "read", "write"]
 
@@ -31,6 +33,8 @@ FORMATS: dict[str, Format] = {
     "vitrail": Native(),
     "official": Official(),
     "big_vision": BigVision(),
+    "timm": Timm(),
+    "huggingface": HuggingFace(),
 }
 
 

@@ -51,6 +51,15 @@ def own_size(given: Opened, places: int, patch: Size, told: Size | None, *, by_c
     return side * patch[0], side * patch[1]
 
 
+def pair(value: object) -> Size | None:
+    """A size as settings write it, one number or two; None where they do not say."""
+    if isinstance(value, int) and value > 0:
+        return value, value
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(one, int) and one > 0 for one in value):
+        return value[0], value[1]
+    return None
+
+
 def configured(given: Opened, fields: dict[str, Any]) -> ViTConfig:
     """A checked config with the name of its size. Raises BundleError."""
     try:

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ MOST_INFLATED = 16
 SPARE = 2**20
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
-           SyntaxError, TypeError, OverflowError, MemoryError, RecursionError)
+           SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError)
 """What zipfile and NumPy's header reader raise on a damaged file (a header is a Python literal)."""
 
 
