@@ -186,7 +186,16 @@ def test_hostile_safetensors(tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(struct.pack("<Q", len(text)) + text + data)
         refused(tmp_path / "file")
     (tmp_path / "file").write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    refused(tmp_path / "file", "safetensors")
+    refused(tmp_path / "file", "neither .npz nor safetensors")
+
+
+@pytest.mark.parametrize("extra", range(0, 64, 4))
+def test_a_header_of_any_length_is_no_pickle(tmp_path: Path, extra: int) -> None:
+    """0x80 as the first byte of a length is how a pickle begins, too."""
+    length = 256 + 8 * extra  # 0x180 among them
+    text = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+    (tmp_path / "file").write_bytes(struct.pack("<Q", length) + text + bytes(4))
+    refused(tmp_path / "file", "of no known format")
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ app.command("vitrail.cli.train:train", name="train")
 app.command("vitrail.cli.evaluate:evaluate", name="evaluate")
 app.command("vitrail.cli.predict:predict", name="predict")
 app.command("vitrail.cli.describe:describe", name="describe")
+app.command("vitrail.cli.convert:convert", name="convert")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ def describe(
     model: str, /, *,
     image_size: str | None = None,
     classes: int | None = None,
+    heads: int | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -24,11 +25,13 @@ def describe(
     Parameters
     ----------
     model
-        A name such as S/16, or a Bundle or run folder.
+        A name such as S/16, or a run folder, a Bundle or published weights in any format that vitrail reads.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
         Number of outputs; 1000 without.
+    heads
+        Attention heads, for a file that does not tell.
     set_
         Change one field of the model: --set positions=rotary-2d. May be given again.
     json
@@ -36,16 +39,16 @@ def describe(
     """
     from pathlib import Path
 
-    from vitrail.bundle import find_bundle, header_config
+    from vitrail import weights
     from vitrail.cli.train import parse_size, settings
     from vitrail.models import configure
     from vitrail.models import describe as account_for
 
     changes = settings(set_) | ({"image_size": parse_size(image_size)} if image_size else {})
-    changes |= {"classes": classes} if classes else {}
+    changes |= {name: value for name, value in (("classes", classes), ("heads", heads)) if value}
     kept = None
     if Path(model).exists():
-        kept = header_config(find_bundle(Path(model)))
+        kept = weights.read(model, weights.Told(changes.get("image_size"), heads)).config
         config = kept.model.at_size(changes.get("image_size", kept.model.image_size))
     else:
         config = configure(model, **changes)
@@ -55,6 +58,7 @@ def describe(
         "image_size": list(config.image_size), "patch": list(config.patch), "grid": list(config.grid),
         "tokens": config.tokens, "width": config.width, "depth": config.depth, "heads": config.heads,
         "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}", "pooling": config.pooling,
+        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}",
         "classes": config.classes, "activation_bytes": account.activation_bytes,
     }
     if kept is not None:

@@ -30,7 +30,7 @@ def evaluate(
     Parameters
     ----------
     bundle
-        A run folder, a Bundle folder, or its model.safetensors.
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads.
     source
         Labeled images in any form that `vitrail train` takes; those of the training run without. Classes are matched
         by name.
@@ -45,10 +45,10 @@ def evaluate(
     """
     from vitrail import evaluation
     from vitrail.api import choose_split, open_for
-    from vitrail.bundle import Bundle
     from vitrail.cli.console import RunView, score_words
+    from vitrail.cli.loading import load_bundle
 
-    loaded = Bundle.load(bundle)
+    loaded = load_bundle(bundle)
     view = RunView()
     opened = open_for(loaded, source)
     for warning in opened.warnings:

@@ -23,11 +23,13 @@ from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.huggingface import HuggingFace
 from vitrail.weights.known import first_reason
 from vitrail.weights.native import Native
+from vitrail.weights.npz import PickleError
 from vitrail.weights.official import Official
 from vitrail.weights.opened import look_into
+from vitrail.weights.pickles import open_pickle
 from vitrail.weights.timm import Timm
 
-__all__ = ["FORMATS", "Format", "Reading", "Told", "load", "read", "write"]
+__all__ = ["FORMATS", "SILENT", "Format", "Reading", "Told", "load", "read", "silent_head", "write"]
 
 FORMATS: dict[str, Format] = {
     "vitrail": Native(),
@@ -38,25 +40,34 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def load(path: str | Path, image_size: int | Size | None = None, *, heads: int | None = None) -> Bundle:
+SILENT = ("its head is all zeros, as in the published ImageNet-21k files, whose heads were withheld: its answers mean "
+          "nothing. Its features are real: fine-tune it, or use model.embed.")
+
+
+def load(path: str | Path, image_size: int | Size | None = None, *, heads: int | None = None,
+         pickles: bool = False) -> Bundle:
     """A trained model from any known format. Raises BundleError, with the keys and shapes that do not fit.
 
     `image_size`: pixels, one number for a square or (height, width); positions are resampled by the rule of the code
     that the weights come from. `heads`: attention heads, for a file that does not tell and has an unusual width.
+    `pickles`: PyTorch's files are opened too, as weights only; `vitrail convert` asks for it, nothing else does.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    bundle = resized(read(path, Told(size, heads)).load(), size)
+    bundle = resized(read(path, Told(size, heads), pickles=pickles).load(), size)
     if silent_head(bundle):
-        text = (f"The head of {Path(path).name} is all zeros, as in the published ImageNet-21k files, whose heads were "
-                "withheld: its answers mean nothing. Its features are real: fine-tune it, or use model.embed.")
-        warnings.warn(text, stacklevel=2)
-        bundle.provenance["notes"] = [*bundle.provenance.get("notes", []), text]
+        warnings.warn(f"{Path(path).name}: {SILENT}", stacklevel=2)
+        bundle.provenance["notes"] = [*bundle.provenance.get("notes", []), SILENT]
     return bundle
 
 
-def read(path: str | Path, told: Told | None = None) -> Reading:
-    """What a file is, before memory is taken for its weights."""
-    given = look_into(Path(path))
+def read(path: str | Path, told: Told | None = None, *, pickles: bool = False) -> Reading:
+    """What a file is, before memory is taken for its weights (but for pickles). Raises BundleError."""
+    try:
+        given = look_into(Path(path))
+    except PickleError:
+        if not pickles:
+            raise
+        given = open_pickle(Path(path))
     for known in FORMATS.values():
         if known.recognize(given):
             return known.read(given, told or Told())

@@ -32,8 +32,12 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImp
 """What zipfile and NumPy's header reader raise on a damaged file (a header is a Python literal)."""
 
 
-def pickled(path: Path) -> BundleError:
-    return BundleError(f"{path} is a pickle, which can run programs when it is opened; vitrail does not open it. "
+class PickleError(BundleError):
+    """A pickle where weights were expected."""
+
+
+def pickled(path: Path) -> PickleError:
+    return PickleError(f"{path} is a pickle, which can run programs when it is opened; vitrail does not open it. "
                        f"Convert it once, if you trust where it is from: vitrail convert {path} OUT.safetensors")
 
 

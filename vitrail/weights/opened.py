@@ -56,10 +56,10 @@ def look_into(path: Path) -> Opened:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}.") from error
     if start[:2] == b"PK":
         return with_neighbors(Opened(path, "npz", *open_npz(path)))
-    if start[:1] == b"\x80" or b"ustar" in start:
-        raise pickled(path)
-    if start[8:9] == b"{":
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:  # may begin as a pickle does
         return with_neighbors(open_safetensors(path))
+    if start[:1] == b"\x80":
+        raise pickled(path)
     raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors "
                       f"(it begins with {start[:8]!r}).")
 

@@ -306,6 +306,6 @@ def two_heads(config: ViTConfig, theirs: tuple[str, str]) -> Iterator[Rule]:
                lambda first, second: (torch.cat((first, second), dim=1) / 2,),
                lambda both: tuple(2 * one for one in both.chunk(2, dim=1)))
     yield Rule(("head.bias",), {f"{name}.bias": (classes,) for name in theirs},
-               lambda first, second: ((first + second) / 2,), lambda both: (both, both))
+               lambda first, second: ((first + second) / 2,), lambda both: (both, both.clone()))
 
 
