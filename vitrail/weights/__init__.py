@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, UnknownNameError, UsageError
+from vitrail.errors import BundleError, PickleError, UnknownNameError, UsageError
 from vitrail.models.vit.another_size import at_size
 from vitrail.models.vit.head import Head
 from vitrail.vocabulary import Size
@@ -23,7 +23,6 @@ from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.huggingface import HuggingFace
 from vitrail.weights.known import first_reason
 from vitrail.weights.native import Native
-from vitrail.weights.npz import PickleError
 from vitrail.weights.official import Official
 from vitrail.weights.opened import look_into
 from vitrail.weights.pickles import open_pickle

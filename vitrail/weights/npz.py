@@ -20,7 +20,7 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from vitrail.errors import BundleError
+from vitrail.errors import BundleError, PickleError
 from vitrail.files import write_bytes
 
 MOST_INFLATED = 16
@@ -30,10 +30,6 @@ SPARE = 2**20
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
            SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError)
 """What zipfile and NumPy's header reader raise on a damaged file (a header is a Python literal)."""
-
-
-class PickleError(BundleError):
-    """A pickle where weights were expected."""
 
 
 def pickled(path: Path) -> PickleError:

@@ -124,6 +124,6 @@ def open_safetensors(path: Path) -> Opened:
 
 
 def square(places: int) -> int | None:
-    """The side of a square of so many places."""
-    side = math.isqrt(places)
+    """The side of a square of so many places, where there is one."""
+    side = math.isqrt(max(places, 0))
     return side if side * side == places and side > 0 else None
