@@ -201,7 +201,7 @@ def flax_models(draw: st.DrawFn) -> tuple[ViTConfig, str]:
 
 
 @given(flax_models())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @torch.inference_mode()
 def test_any_model_that_the_format_can_hold(tmp_path: Path, drawn: tuple[ViTConfig, str]) -> None:
     config, form = drawn

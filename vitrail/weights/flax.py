@@ -55,7 +55,7 @@ BIG_VISION = replace(LINEN, prefix="params/", positions="pos_embedding", class_s
 def read(given: Opened, told: Told, format_name: str, preprocess: Callable[[ViTConfig], Preprocess]) -> Reading:
     prefix = prefix_of(given.shapes) or ""
     shapes, tensor = unstacked(given, prefix)
-    dialect = dialect_of(shapes, prefix)
+    dialect = dialect_of(shapes, prefix, told.image_size)
     model = configure(given, shapes, dialect, told.image_size)
     notes = [] if model.positions == "learned" or told.image_size else [
         f"The file has no table of positions: fixed sines and cosines are assumed, and images of "
@@ -105,7 +105,7 @@ def unstacked(given: Opened, prefix: str) -> tuple[Shapes, Callable[[str], Tenso
     return {name: shape for name, shape in shapes.items() if name not in whole} | apart, tensor
 
 
-def dialect_of(shapes: Shapes, prefix: str) -> Dialect:
+def dialect_of(shapes: Shapes, prefix: str, told: Size | None) -> Dialect:
     """Which names the parts have in this file."""
     def number(part: str, default: str) -> str:
         first = re.compile(re.escape(f"{prefix}{BLOCK}0/") + rf"({part}_\d+)/")
@@ -116,16 +116,21 @@ def dialect_of(shapes: Shapes, prefix: str) -> Dialect:
     return Dialect(
         prefix, number("MultiHeadDotProductAttention", LINEN.attention), number("LayerNorm", LINEN.norm2),
         number("MlpBlock", LINEN.mlp), OFFICIAL.positions if old else BIG_VISION.positions,
-        "" if f"{prefix}probe" in shapes else "MAPHead_0/", class_slot(shapes, prefix, old))
+        "" if f"{prefix}probe" in shapes else "MAPHead_0/", class_slot(shapes, prefix, old, told))
 
 
-def class_slot(shapes: Shapes, prefix: str, old: bool) -> bool:
+def class_slot(shapes: Shapes, prefix: str, old: bool, told: Size | None) -> bool:
+    """A table at the top has no place for the class token, unless only so the patches are a square."""
     if f"{prefix}cls" not in shapes:
         return False
     if old:
         return True
     table = shapes.get(f"{prefix}{BIG_VISION.positions}", (1, 0, 0))
     places = table[1] if len(table) == 3 else 0
+    kernel = shapes[f"{prefix}embedding/kernel"]
+    if told is not None and len(kernel) == 4 and min(kernel) > 0 \
+            and (told[0] // kernel[0]) * (told[1] // kernel[1]) == places:
+        return False
     return square(places) is None and square(places - 1) is not None
 
 
