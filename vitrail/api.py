@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vitrail import evaluation
+from vitrail import evaluation, weights
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source, Split, open_source
 from vitrail.data.split import joined
@@ -14,11 +14,16 @@ from vitrail.events import Finished
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.run import run
+from vitrail.vocabulary import Size
 
 
-def load(path: str | Path) -> Bundle:
-    """A trained model from a run folder, a Bundle folder or its model.safetensors. Raises BundleError."""
-    return Bundle.load(path)
+def load(path: str | Path, image_size: int | Size | None = None) -> Bundle:
+    """A trained model from a run folder, a Bundle, or any published format that `vitrail.weights` knows.
+
+    `image_size`: for images of another size; positions are resampled as the code does that the weights come from.
+    Raises BundleError, and UsageError where the patches do not divide the image.
+    """
+    return weights.load(path, image_size)
 
 
 def train(recipe: Recipe | str | Path, out: str | Path) -> Bundle:

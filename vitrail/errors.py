@@ -6,6 +6,7 @@
     ├── DataError                   exit 3   the images or labels are wrong
     │   └── ImageError                       one picture cannot be read
     ├── BundleError                 exit 1   a saved model is damaged or does not fit
+    │   └── PickleError                      a saved model could run programs when it is opened
     ├── SaveError                   exit 1   a durable write failed; what stood before still stands
     ├── RunError                    exit 1   a run cannot start or cannot go on
     └── QualityGateError            exit 4   the result is below the bar that was asked for
@@ -59,6 +60,10 @@ class ImageError(DataError):
 
 class BundleError(VitrailError):
     """A Bundle or checkpoint is damaged, or does not fit what it is to be loaded into."""
+
+
+class PickleError(BundleError):
+    """A pickle where weights were expected; only `vitrail convert` reads one, and as weights only."""
 
 
 class SaveError(VitrailError):

@@ -18,6 +18,7 @@ def describe(
     model: str, /, *,
     image_size: str | None = None,
     classes: Count | None = None,
+    heads: Count | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -32,11 +33,14 @@ def describe(
     Parameters
     ----------
     model
-        A name such as S/16, R50x1 or R50+B/16, or a Bundle or run folder.
+        A name such as S/16, R50x1 or R50+B/16, or a run folder, a Bundle or published weights in any format that
+        vitrail reads.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
         Number of outputs; 1000 without.
+    heads
+        Attention heads, for a file that does not tell.
     set_
         Change one field of the model: --set positions=rotary-2d. May be given again.
     json
@@ -44,19 +48,19 @@ def describe(
     """
     from pathlib import Path
 
-    from vitrail.bundle import find_bundle, header_config
+    from vitrail import weights
     from vitrail.cli.train import parse_size, settings
     from vitrail.models import configure
     from vitrail.models import describe as account_for
 
     changes = settings(set_) | ({"image_size": parse_size(image_size)} if image_size else {})
-    changes |= {"classes": classes} if classes else {}
+    changes |= {name: value for name, value in (("classes", classes), ("heads", heads)) if value}
     kept = None
     if Path(model).exists():
         if set_ or classes:
             raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
                              "--classes, or describe a model by its name.")
-        kept = header_config(find_bundle(Path(model)))
+        kept = weights.read(model, weights.Told(changes.get("image_size"), heads)).config
         config = kept.model.at_size(changes.get("image_size", kept.model.image_size))
     else:
         config = configure(model, **changes)
@@ -99,4 +103,5 @@ def structure(config: ModelConfig) -> dict[str, Any]:
         "patch": list(config.patch), **stem, "tokens": config.tokens, "width": config.width, "depth": config.depth,
         "heads": config.heads, "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}",
         "pooling": config.pooling,
+        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}",
     }

@@ -31,7 +31,7 @@ def evaluate(
     Parameters
     ----------
     bundle
-        A run folder, a Bundle folder, or its model.safetensors.
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads.
     source
         Labeled images in any form that `vitrail train` takes; those of the training run without. Classes are matched
         by name.
@@ -46,12 +46,12 @@ def evaluate(
     """
     from vitrail import evaluation
     from vitrail.api import choose_split, open_for
-    from vitrail.bundle import Bundle
     from vitrail.cli.console import RunView, score_words
+    from vitrail.cli.loading import load_bundle
 
     if min_top1 is not None and not 0 <= min_top1 <= 1:
         raise UsageError(f"--min-top1 {min_top1} is not a fraction: it must be from 0 to 1 (0.85 for 85 %).")
-    loaded = Bundle.load(bundle)
+    loaded = load_bundle(bundle)
     view = RunView()
     opened = open_for(loaded, source)
     for warning in opened.warnings:

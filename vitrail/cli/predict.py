@@ -29,7 +29,7 @@ def predict(
     Parameters
     ----------
     bundle
-        A run folder, a Bundle folder, or its model.safetensors.
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads.
     images
         Files, folders, patterns in quotes ('holiday/*.jpg'), or - for a list of names on standard input.
     top
@@ -41,7 +41,7 @@ def predict(
     batch_size
         Images at a time.
     """
-    from vitrail.bundle import Bundle
+    from vitrail.cli.loading import load_bundle
     from vitrail.evaluation.inputs import Failure, expand
     from vitrail.evaluation.predictions import predict_files
     from vitrail.evaluation.writers import csv_header, csv_row, json_line, text_line
@@ -50,7 +50,7 @@ def predict(
         raise UsageError("No images given. Name files, folders or patterns: vitrail predict BUNDLE cat.jpg photos/")
     if json and csv:
         raise UsageError("Give --json or --csv, not both.")
-    loaded = Bundle.load(bundle)
+    loaded = load_bundle(bundle)
     top = min(top, loaded.model.config.classes)
     if csv:
         print(csv_header(top))

@@ -43,7 +43,7 @@ def position_similarity(model: Model) -> PositionSimilarity:
         return PositionSimilarity(None, NOTHING_ADDED[config.positions])
     if config.patches > MOST_PATCHES:
         return PositionSimilarity(None, f"{config.patches:,} places are too many to compare with one another.")
-    weight = model.head.weight
+    weight = next(model.parameters())
     tokens = Tokens(weight.new_zeros(1, config.patches, config.width), places_of(config.grid, weight.device),
                     config.grid)
     added = model.encoder.positions.at(0).add(weight.new_zeros(1, config.tokens, config.width), tokens)

@@ -70,11 +70,12 @@ def parameters(config: ViTConfig) -> int:
     attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
     scales = 0 if config.layer_scale is None else 2 * width
     block = 2 * norm + attention + feed_forward_parameters(config) + scales
-    total = patches + config.prefix * width + position_parameters(config) + config.depth * block + norm
+    total = patches + config.prefix * width + position_parameters(config) + config.depth * block
+    total += 2 * (config.pooled if config.norm_at == "pooled" else width)
     if config.pooling == "attention":
         total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
     if config.head_hidden:
-        total += width * config.head_hidden + config.head_hidden
+        total += config.pooled * config.head_hidden + config.head_hidden
     return total + config.embedding * config.classes + config.classes
 
 
@@ -104,7 +105,7 @@ def macs(config: ViTConfig) -> int:
     pooled = 0
     if config.pooling == "attention":
         pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
-    hidden = width * (config.head_hidden or 0)
+    hidden = config.pooled * (config.head_hidden or 0)
     return patches + config.depth * block + pooled + hidden + config.embedding * config.classes
 
 

@@ -10,8 +10,9 @@ from vitrail.vocabulary import Grid, Size
 
 PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "rotary-2d"]
 Placement = Literal["stem", "every", "shared"]
-Pooling = Literal["token", "mean", "attention"]
+Pooling = Literal["token", "mean", "attention", "token+mean", "distilled"]
 FeedForwardKind = Literal["gelu-tanh", "gelu", "swiglu"]
+Resampling = Literal["bilinear-corners", "bicubic", "bicubic-antialias"]
 
 PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "none": ("stem",),
@@ -41,7 +42,7 @@ class ViTConfig(BaseModel):
     image_size: Sides = (224, 224)
     patch: Sides = (16, 16)
     channels: PositiveInt = 3
-    classes: PositiveInt = 1000
+    classes: int = Field(1000, ge=0, description="0: no head; the model returns its embedding")
     width: PositiveInt
     depth: PositiveInt
     heads: PositiveInt
@@ -49,6 +50,7 @@ class ViTConfig(BaseModel):
 
     positions: PositionKind = "learned"
     positions_at: Placement = "stem"
+    resampling: Resampling = Field("bilinear-corners", description="how a learned table meets another grid")
     rotary_base: float = Field(100.0, gt=1)
     pooling: Pooling = "token"
     registers: int = Field(0, ge=0)
@@ -58,6 +60,7 @@ class ViTConfig(BaseModel):
     feedforward: FeedForwardKind = "gelu-tanh"
     qkv_bias: bool = True
     norm_eps: float = Field(1e-6, gt=0)
+    norm_at: Literal["tokens", "pooled"] = Field("tokens", description="the last norm: before or after pooling")
     layer_scale: float | None = Field(None, description="initial value of the residual scales; none without")
     dropout: float = Field(0.0, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the last block; linear from 0")
@@ -94,7 +97,7 @@ class ViTConfig(BaseModel):
 
     @property
     def class_tokens(self) -> int:
-        return 1 if self.pooling == "token" else 0
+        return {"token": 1, "token+mean": 1, "distilled": 2}.get(self.pooling, 0)
 
     @property
     def prefix(self) -> int:
@@ -110,9 +113,14 @@ class ViTConfig(BaseModel):
         return self.width // self.heads
 
     @property
+    def pooled(self) -> int:
+        """Numbers in the vector that pooling gives."""
+        return 2 * self.width if self.pooling in ("token+mean", "distilled") else self.width
+
+    @property
     def embedding(self) -> int:
         """Numbers in what `embed` returns: the vector before the linear head."""
-        return self.head_hidden or self.width
+        return self.head_hidden or self.pooled
 
     @property
     def layers(self) -> int:

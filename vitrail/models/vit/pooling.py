@@ -1,19 +1,28 @@
-"""All tokens -> one vector: the class token, the mean of the patches (GAP), or attention pooling (MAP)."""
+"""All tokens -> one vector: class tokens, the mean of the patches (GAP), both, or attention pooling (MAP)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.models.vit.attention import AttentionCore
-from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.config import Pooling, ViTConfig
 from vitrail.models.vit.feedforward import FeedForward
 
 
 class TokenPooling(nn.Module):
-    def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
-        return values[:, 0]
+    """The class token; or, side by side, the class and distillation tokens (DeiT, 2012.12877), whose two heads
+    averaged are one linear layer."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.class_tokens = config.class_tokens
+
+    def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch pooled"]:
+        return values[:, : self.class_tokens].flatten(1)
 
 
 class MeanPooling(nn.Module):
@@ -23,6 +32,17 @@ class MeanPooling(nn.Module):
 
     def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
         return values[:, self.prefix :].mean(dim=1)
+
+
+class TokenAndMean(nn.Module):
+    """The class token beside the mean of the patches: what DINOv2's linear heads see (2304.07193)."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.prefix = config.prefix
+
+    def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch pooled"]:
+        return torch.cat((values[:, 0], values[:, self.prefix :].mean(dim=1)), dim=1)
 
 
 class AttentionPooling(nn.Module):
@@ -55,6 +75,13 @@ class AttentionPooling(nn.Module):
 
 
 def build_pooling(config: ViTConfig) -> nn.Module:
-    if config.pooling == "token":
-        return TokenPooling()
-    return MeanPooling(config) if config.pooling == "mean" else AttentionPooling(config)
+    return POOLINGS[config.pooling](config)
+
+
+POOLINGS: dict[Pooling, Callable[[ViTConfig], nn.Module]] = {
+    "token": TokenPooling,
+    "mean": MeanPooling,
+    "attention": AttentionPooling,
+    "token+mean": TokenAndMean,
+    "distilled": TokenPooling,
+}

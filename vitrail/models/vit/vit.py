@@ -24,10 +24,12 @@ class ViT(nn.Module):
         self.patchify: nn.Module = PatchEmbedding(config) if patchify is None else patchify
         self.prefix = Prefix(config)
         self.encoder = Encoder(config)
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        before = config.norm_at == "tokens"
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if before else nn.Identity()
         self.pool = build_pooling(config)
-        self.hidden = Hidden(config.width, config.head_hidden) if config.head_hidden else nn.Identity()
-        self.head = Head(config)
+        self.pool_norm = nn.Identity() if before else nn.LayerNorm(config.pooled, eps=config.norm_eps)
+        self.hidden = Hidden(config.pooled, config.head_hidden) if config.head_hidden else nn.Identity()
+        self.head = Head(config) if config.classes else nn.Identity()
         self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
@@ -35,10 +37,10 @@ class ViT(nn.Module):
 
     def embed(self, images: Images) -> Float[Tensor, "batch embedding"]:
         """The vector before the linear head."""
-        return self.hidden(self.pool(self.encode(images)))
+        return self.hidden(self.pool_norm(self.pool(self.encode(images))))
 
     def feature_map(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
-        """The patches after the last norm, on their grid."""
+        """The patches after the last norm (where it comes before pooling), on their grid."""
         tokens = self.patchify(images)
         patches = self.encode_tokens(tokens)[:, self.config.prefix :]
         return patches.transpose(1, 2).unflatten(2, tokens.grid)

@@ -19,7 +19,7 @@ class LearnedTable(Position):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.home = config.grid
+        self.home, self.rule = config.grid, config.resampling
         self.class_position = nn.Parameter(torch.empty(config.class_tokens, config.width))
 
     def initialize(self) -> None:
@@ -47,7 +47,10 @@ class Learned(LearnedTable):
         self.table = nn.Parameter(torch.empty(config.patches, config.width))
 
     def on_grid(self, grid: Grid) -> Float[Tensor, "rows columns width"]:
-        return resize_table(self.table.unflatten(0, self.home), grid)
+        return resize_table(self.table.unflatten(0, self.home), grid, self.rule)
+
+    def resampled(self, grid: Grid) -> dict[str, Tensor]:
+        return {"table": self.on_grid(grid).flatten(0, 1)}
 
 
 class Learned2D(LearnedTable):
@@ -60,5 +63,9 @@ class Learned2D(LearnedTable):
         self.columns = nn.Parameter(torch.empty(columns, config.width // 2))
 
     def on_grid(self, grid: Grid) -> Float[Tensor, "rows columns width"]:
-        rows, columns = resize_line(self.rows, grid[0]), resize_line(self.columns, grid[1])
+        rows, columns = self.resampled(grid).values()
         return torch.cat((rows[:, None].expand(*grid, -1), columns[None].expand(*grid, -1)), dim=-1)
+
+    def resampled(self, grid: Grid) -> dict[str, Tensor]:
+        return {"rows": resize_line(self.rows, grid[0], self.rule),
+                "columns": resize_line(self.columns, grid[1], self.rule)}

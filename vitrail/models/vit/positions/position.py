@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.vocabulary import Tokens
+from vitrail.vocabulary import Grid, Tokens
 
 
 class Position(nn.Module):
@@ -25,6 +25,10 @@ class Position(nn.Module):
     def bias(self, queries: Float[Tensor, "batch heads tokens head_width"], tokens: Tokens) -> Tensor | None:
         """Scores to add before the softmax, [batch, heads, tokens, tokens], or None."""
         return None
+
+    def resampled(self, grid: Grid) -> dict[str, Tensor]:
+        """The parameters that change, by name, for a model whose own grid is to be `grid`."""
+        return {}
 
 
 def patch_index(tokens: Tokens) -> Tensor:

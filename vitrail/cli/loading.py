@@ -1,0 +1,33 @@
+"""How a command gets its model: any format, with what was assumed said aloud on stderr."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitrail.errors import BundleError
+
+if TYPE_CHECKING:
+    from vitrail.bundle import Bundle
+
+
+def load_bundle(path: Path) -> Bundle:
+    """A model whose answers mean something. Raises BundleError for one without a head, or with an empty one."""
+    from vitrail import weights
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notes say the same in our way
+        loaded = weights.load(path)
+    if loaded.model.config.classes == 0:
+        raise BundleError(f"{path} has no head: it gives features, not answers. Fine-tune it on your images first.")
+    if weights.silent_head(loaded):
+        raise BundleError(f"{path} cannot answer: {weights.SILENT}")
+    say_notes(loaded)
+    return loaded
+
+
+def say_notes(bundle: Bundle) -> None:
+    for note in bundle.provenance.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""What a format of published weights is: it knows its files by their content, reads them, and writes them.
+
+    path --look_into--> Opened --recognize--> Format --read--> Reading --load--> Bundle --write--> path
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vitrail.bundle import Bundle, BundleConfig
+from vitrail.errors import BundleError
+from vitrail.models import ViT, ViTConfig
+from vitrail.vocabulary import Size
+from vitrail.weights.opened import Opened
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of a file, because it may not say so itself. `image_size`: of the images that the model
+    shall take; positions are resampled where the file has others."""
+
+    image_size: Size | None = None
+    heads: int | None = None
+
+
+def plain_vit(bundle: Bundle, format_name: str) -> ViT:
+    """The model, where it is a ViT with nothing in front of it. Raises BundleError for hybrids and ResNets."""
+    if type(bundle.model.config) is not ViTConfig or not isinstance(bundle.model, ViT):
+        raise BundleError(f"The format {format_name!r} cannot hold {bundle.model.config.name}: it is for plain ViTs.")
+    return bundle.model
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file understood: its config stands, and `load` takes the memory for its weights. `image_size` of the config
+    is the file's own; `load` keeps it."""
+
+    config: BundleConfig
+    load: Callable[[], Bundle]
+
+
+class Format(ABC):
+    """One published format. Any mismatch between keys, shapes and config is a BundleError that names the keys."""
+
+    name: ClassVar[str]
+    describes: ClassVar[str]
+
+    @abstractmethod
+    def recognize(self, given: Opened) -> bool:
+        """Whether the content is of this format. Never raises, never reads a tensor."""
+
+    @abstractmethod
+    def read(self, given: Opened, told: Told) -> Reading:
+        """Config, preprocessing and the way to the weights. Raises BundleError."""
+
+    @abstractmethod
+    def write(self, bundle: Bundle, path: Path) -> Path:
+        """Save in the published keys. Raises BundleError where the format cannot hold this model, SaveError."""

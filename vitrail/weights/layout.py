@@ -1,0 +1,133 @@
+"""How a model's parameters lie in a published file, as a list of rules that are read in both directions.
+
+A rule ties some of our parameters to some keys of the file, with their shapes and the two ways between them. So one
+list says what is missing, unknown or of another shape, and reading and writing cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitrail.bundle import Bundle, BundleConfig, describe_differences
+from vitrail.errors import BundleError
+from vitrail.models import ViT, ViTConfig, build
+from vitrail.weights.opened import Shapes
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`read` takes the file's tensors in the order of `theirs` and gives ours; `write` is its inverse."""
+
+    ours: tuple[str, ...]
+    theirs: Mapping[str, tuple[int, ...]]
+    read: Callable[..., Tensors]
+    write: Callable[..., Tensors]
+
+
+def same(ours: str, theirs: str, shape: Sequence[int]) -> Rule:
+    """The same numbers in the same order, perhaps with other axes of one (`cls_token` is [1, 1, width])."""
+    there = tuple(shape)
+    return Rule((ours,), {theirs: there}, lambda value: (value,), lambda value: (value.reshape(there),))
+
+
+def layer(ours: str, theirs: str, outputs: int, inputs: int, bias: bool = True) -> list[Rule]:
+    """A linear layer as PyTorch keeps it."""
+    rules = [same(f"{ours}.weight", f"{theirs}.weight", (outputs, inputs))]
+    return [*rules, same(f"{ours}.bias", f"{theirs}.bias", (outputs,))] if bias else rules
+
+
+def norm(ours: str, theirs: str, width: int) -> list[Rule]:
+    return [same(f"{ours}.{part}", f"{theirs}.{part}", (width,)) for part in ("weight", "bias")]
+
+
+def stacked(ours: str, theirs: Sequence[str], part: str, *shape: int) -> Rule:
+    """Layers that stand side by side in ours: q, k and v; the two halves of a gated unit."""
+    return Rule((f"{ours}.{part}",), {f"{name}.{part}": shape for name in theirs},
+                lambda *values: (torch.cat(values),), lambda value: value.chunk(len(theirs)))
+
+
+def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, bias: bool = True) -> list[Rule]:
+    """`outputs`: of each of them."""
+    rules = [stacked(ours, theirs, "weight", outputs, inputs)]
+    return [*rules, stacked(ours, theirs, "bias", outputs)] if bias else rules
+
+
+def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
+    return [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch)),
+            same("patchify.bias", f"{theirs}.bias", (ours.width,))]
+
+
+TABLE = "encoder.positions.tables.0."
+
+
+def positions(config: ViTConfig, theirs: str) -> Rule:
+    """One table, the class tokens' places first."""
+    front = config.class_tokens
+    return Rule((TABLE + "class_position", TABLE + "table"), {theirs: (1, front + config.patches, config.width)},
+                lambda table: (table[0, :front], table[0, front:]),
+                lambda first, table: (torch.cat((first, table))[None],))
+
+
+def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor: Callable[[str], Tensor],
+             path: Path) -> Bundle:
+    """The Bundle: keys and shapes are compared first, then one tensor at a time is read. Raises BundleError."""
+    rules = list(rules)
+    compare(rules, shapes, path)
+    with torch.device("meta"):
+        model = build(config.model)
+    wanted = model.state_dict()
+    weights = {name: torch.empty(value.shape) for name, value in wanted.items() if value.numel() == 0}
+    for rule in rules:
+        given = [finite(tensor(name), name, path) for name in rule.theirs]
+        for name, value in zip(rule.ours, rule.read(*given), strict=True):
+            # Dense and apart from the file's tensor: a view would keep all of that in memory, and is slower.
+            weights[name] = value.reshape(wanted[name].shape).clone(memory_format=torch.contiguous_format)
+        del given
+    model.load_state_dict(weights, assign=True)
+    return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
+                  dict(config.provenance))
+
+
+def compare(rules: Iterable[Rule], shapes: Shapes, path: Path) -> None:
+    expected = {name: shape for rule in rules for name, shape in rule.theirs.items()}
+    if differing := describe_differences(expected, shapes):
+        raise BundleError(f"{path} does not fit the model that it seems to hold: {'; '.join(differing)}. "
+                          "Nothing was loaded.")
+
+
+def finite(value: Tensor, name: str, path: Path) -> Tensor:
+    if not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
+        raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
+    return value
+
+
+def lay_out(model: ViT, rules: Iterable[Rule], format_name: str) -> dict[str, Tensor]:
+    """The file's tensors by key, float32 on the CPU. Raises BundleError where a parameter has no place there."""
+    weights = {name: value.detach().float().cpu() for name, value in model.state_dict().items() if value.numel()}
+    result: dict[str, Tensor] = {}
+    placed: set[str] = set()
+    for rule in rules:
+        values = rule.write(*(weights.get(name, torch.empty(0, model.config.width)) for name in rule.ours))
+        result |= {name: value.contiguous() for name, value in zip(rule.theirs, values, strict=True)}
+        placed.update(rule.ours)
+    if left := sorted(set(weights) - placed):
+        raise BundleError(f"The format {format_name!r} has no place for {', '.join(left[:5])}"
+                          f"{' and more' if len(left) > 5 else ''}. Choose another: vitrail convert --to vitrail.")
+    return result
+
+
+def refuse_numerics(config: ViTConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
+    """A file without settings cannot say that its numbers are meant otherwise, so such models are not written."""
+    strange = [f"{name} is {getattr(config, name)!r}, not {' or '.join(map(repr, values))}"
+               for name, values in allowed.items() if getattr(config, name) not in values]
+    if strange:
+        raise BundleError(f"The format {format_name!r} cannot hold this model: {'; '.join(strange)}. "
+                          "Choose another: vitrail convert --to vitrail.")

@@ -1,0 +1,129 @@
+"""A path looked into: which container it is, and what its tensors are called, before any memory is taken for them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vitrail.bundle import CONFIG, LARGEST_CONFIG, WEIGHTS
+from vitrail.errors import BundleError
+from vitrail.weights.npz import open_npz, pickled
+
+Container = Literal["bundle", "npz", "safetensors"]
+Shapes = dict[str, tuple[int, ...]]
+
+PREPROCESSOR = "preprocessor_config.json"
+FLOATS = ("F64", "F32", "F16", "BF16")
+PICKLES = ("pytorch_model.bin", "model.pth", "model.pt")
+
+
+def no_tensor(name: str) -> Tensor:
+    raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`tensor` reads one by name, in float32; `settings` and `preprocessor` are the JSON files beside, where there
+    are any; `header` is the text in the file's own header."""
+
+    path: Path
+    container: Container
+    shapes: Shapes = field(default_factory=dict)
+    tensor: Callable[[str], Tensor] = field(repr=False, default=no_tensor)
+    header: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    preprocessor: dict[str, Any] = field(default_factory=dict)
+
+
+def look_into(path: Path) -> Opened:
+    """Raises BundleError where nothing can be read, and for pickles, which are never opened."""
+    if not path.exists() or (path / "bundle").exists() or (path / ".old-bundle").exists():
+        return Opened(path, "bundle")  # its own reader knows what to say
+    if path.is_dir():
+        return look_into_folder(path)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if start[:2] == b"PK":
+        return with_neighbors(Opened(path, "npz", *open_npz(path)))
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:  # may begin as a pickle does
+        return with_neighbors(open_safetensors(path))
+    if start[:1] == b"\x80":
+        raise pickled(path)
+    raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors "
+                      f"(it begins with {start[:8]!r}).")
+
+
+def look_into_folder(path: Path) -> Opened:
+    if (path / CONFIG).exists() and "model_type" not in (settings := read_json(path / CONFIG)) \
+            and "architecture" not in settings:
+        return Opened(path, "bundle")
+    if (path / WEIGHTS).exists() and (path / CONFIG).exists():
+        return look_into(path / WEIGHTS)
+    if (path / f"{WEIGHTS}.index.json").exists():
+        raise BundleError(f"{path} holds weights in several files. Save it as one: "
+                          "model.save_pretrained(folder, max_shard_size='100GB').")
+    for name in PICKLES:
+        if (path / name).exists():
+            raise pickled(path / name)
+    return Opened(path, "bundle")
+
+
+def with_neighbors(given: Opened) -> Opened:
+    """The settings that stand beside a file, where they are another code's."""
+    settings = read_json(given.path.parent / CONFIG)
+    if given.container != "safetensors" or not {"model_type", "architecture"} & set(settings):
+        return given
+    return Opened(given.path, given.container, given.shapes, given.tensor, given.header, settings,
+                  read_json(given.path.parent / PREPROCESSOR))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file, or nothing where there is none: formats ask for what they need by name."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_CONFIG:
+            return {}
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def open_safetensors(path: Path) -> Opened:
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            kinds = {name: part.get_dtype() for name, part in slices.items()}
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
+    strange = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOATS]
+    if strange:
+        raise BundleError(f"{path} holds numbers that are no weights: {', '.join(strange[:5])}. "
+                          f"Known: {', '.join(FLOATS)}.")
+
+    def tensor(name: str) -> Tensor:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                return opened.get_tensor(name).to(torch.float32, copy=True)
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
+
+    return Opened(path, "safetensors", shapes, tensor, header)
+
+
+def square(places: int) -> int | None:
+    """The side of a square of so many places, where there is one."""
+    side = math.isqrt(max(places, 0))
+    return side if side * side == places and side > 0 else None
