@@ -158,7 +158,7 @@ def test_a_perfect_score_is_not_oversold(tmp_path: Path) -> None:
     torch.nn.init.zeros_(bundle.model.head.weight)
     page = write(tmp_path, bundle, evaluate(bundle, split), split)
     assert "names 100\u00a0% of 20\u00a0test images" in page.words
-    assert "cannot show more than that it is above 85.0\u00a0%" in page.words
+    assert "cannot show more than that it is above 86.1\u00a0%" in page.words
     assert "There is no confusion at all" in page.words
     assert "The surest mistakes" not in page.words
 

@@ -73,11 +73,9 @@ def certainty(evaluation: Evaluation | None) -> str:
     frequent = max(evaluation.per_class, key=lambda row: row.images)
     always = (f"Always saying \u201c{clipped(frequent.name)}\u201d would be right for "
               f"{percent(frequent.images / evaluation.images)}.")
-    if low < high:
+    if evaluation.top1 not in (0, 1):
         return f"With other images of the same kind it would be {percent(low)} to {percent(high)} " \
                f"(95{SPACE}% interval). {always}"
-    # nothing varies, so the bootstrap has no width; the rule of three still bounds the rate
-    bound = min(3 / evaluation.images, 1.0)
     if evaluation.top1 == 1:
-        return f"So few images cannot show more than that it is above {percent(1 - bound)}. {always}"
-    return f"So few images cannot show more than that it is below {percent(bound)}. {always}"
+        return f"So few images cannot show more than that it is above {percent(low)}. {always}"
+    return f"So few images cannot show more than that it is below {percent(high)}. {always}"
