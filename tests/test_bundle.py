@@ -228,7 +228,8 @@ def forge(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def write_text(folder: Path, text: str, weights: dict[str, torch.Tensor] | None = None) -> None:
     weights = load_file(folder / WEIGHTS) if weights is None else weights
     (folder / CONFIG).write_text(text)
-    save_file(weights, folder / WEIGHTS, {"format": "pt", HEADER_KEY: text, CHECKSUM_KEY: checksum(text, as_floats(weights))})
+    save_file(weights, folder / WEIGHTS,
+              {"format": "pt", HEADER_KEY: text, CHECKSUM_KEY: checksum(text, as_floats(weights))})
     write_manifest(folder)
 
 
