@@ -130,6 +130,7 @@ def serve(name: str, case: Case, pipe: Connection) -> None:
     """A contestant's process: takes a number of steps when asked, answers with the seconds of one."""
     torch.manual_seed(0)
     step = CONTESTANTS[name](case)
+    pipe.send("ready")
     while True:
         count = pipe.recv()
         start = time.perf_counter()
@@ -147,6 +148,7 @@ def compare(case: Case, rounds: int) -> dict[str, float]:
         here, there = context.Pipe()
         child = context.Process(target=serve, args=(name, case, there), daemon=True)
         child.start()
+        here.recv()  # one after the other: a backend that is measured beside a starting process may be the wrong one
         pipes[name], children = here, [*children, child]
     taken: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for number in range(rounds + 2):
