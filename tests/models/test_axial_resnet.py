@@ -204,7 +204,7 @@ def test_names_say_depth_and_width(name: str, depths: tuple[int, ...], width: fl
 
 @pytest.mark.parametrize(("fields", "said"), [
     ({"width": 0.375}, "use width 0.25 or 0.5, or other heads"), ({"heads": 0}, "greater than 0"),
-    ({"heads": 3, "width": 0.25}, "3 heads with queries half as wide"), ({"heads": 16, "width": 0.25}, "width 0.5 or 1"),
+    ({"heads": 3, "width": 0.25}, "3 heads with queries half as wide"), ({"heads": 16, "width": 0.25}, "or 1, or"),
     ({"width": 0.2}, "use 0.125 or 0.25"), ({"image_size": 4, "depths": (1, 1)}, "use at least 9 pixels")])
 def test_what_does_not_fit_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):

@@ -11,7 +11,7 @@ names as the implementation it compares itself with) have it:
 
 Ours, so that it is the BiT beside it in all else: the units are BiT's (pre-activation, four times as wide outside as
 inside, where the reference has post-activation and twice), kernels are standardized, norms are group norms; along rows
-first, as the paper says it, where the reference has columns first; scores are scaled by the root of the width, where
+first, as the paper says of the Axial-ViT, where the reference has columns first; scores are scaled by the root of the width, where
 the reference normalizes them over the batch; no norm on what leaves the attention, since one follows in any case.
 """
 
