@@ -10,9 +10,9 @@ names as the implementation it compares itself with) have it:
 - a norm after the product that makes queries, keys and values; a stride is a mean of 2 x 2 places after the attention.
 
 Ours, so that it is the BiT beside it in all else: the units are BiT's (pre-activation, four times as wide outside as
-inside, where the reference has post-activation and twice), kernels are standardized, norms are group norms; along rows
-first, as the paper says of the Axial-ViT, where the reference has columns first; scores are scaled by the root of the width, where
-the reference normalizes them over the batch; no norm on what leaves the attention, since one follows in any case.
+inside, where the reference has post-activation and twice), kernels are standardized, norms are group norms. Rows come
+first, as the paper says of the Axial-ViT, where the reference has columns first. Scores are scaled by the root of the
+width, where the reference normalizes them over the batch; what leaves the attention has no norm, since one follows.
 """
 
 from __future__ import annotations
