@@ -52,7 +52,8 @@ def assert_same(given: Bundle, expected: Bundle) -> None:
 @pytest.mark.parametrize(
     "fields", [{}, {"positions": "relative", "positions_at": "every", "registers": 2}, {"pooling": "attention"},
                {"positions": "none", "pooling": "mean", "head_hidden": 4, "layer_scale": 0.1},
-               {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()}], ids=str)
+               {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()},
+               {"family": "axial-vit"}, {"family": "axial-resnet"}], ids=str)
 def test_round_trip_is_bit_exact(tmp_path: Path, fields: dict[str, Any]) -> None:
     written = bundle(**fields)
     folder = written.save(tmp_path / "bundle")
@@ -137,6 +138,11 @@ def test_a_crash_between_the_two_renames_is_mended_on_loading(saved: Path) -> No
     ("bit", {"depths": [10**12, 1]}, "parameters, but its config describes"),
     ("bit", {"width": 64}, "parameters, but its config describes"),
     ("bit", {"depths": [1] * 100}, "model.depths: Tuple should have at most 6 items"),
+    ("axial-resnet", {"depths": [10**12, 1]}, "parameters, but its config describes"),
+    ("axial-resnet", {"image_size": [10**9, 10**9]}, "parameters, but its config describes"),
+    ("axial-resnet", {"heads": 10**9}, "1000000000 heads with queries half as wide"),
+    ("axial-vit", {"depth": 10**12}, "parameters, but its config describes"),
+    ("axial-vit", {"registers": 4}, "4 registers stand in no row"),
     ("hybrid", {"stem_depths": [10**12]}, "parameters, but its config describes"),
     ("hybrid", {"stem_width": 10**9}, "model.stem_width: Input should be less than or equal to 64"),
     ("hybrid", {"stem_root": 8}, "model.stem_root: Extra inputs are not permitted"),

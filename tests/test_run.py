@@ -261,14 +261,16 @@ def test_golden_losses(tmp_path: Path, precision: str, dropout: float) -> None:
     assert losses == pytest.approx(GOLDEN[precision, dropout], abs=1e-4 if precision == "fp32" else 2e-3)
 
 
-RESNETS: dict[str, dict[str, Any]] = {
+OTHERS: dict[str, dict[str, Any]] = {
     "R26x0.25": {"depths": (1, 2)},
     "R26x0.25+mu/4": {"stem_depths": (1,), "positions": "sincos-2d", "dropout": 0.1},
+    "axial-mu/4": {"dropout": 0.1},
+    "axial-R26x0.25": {"depths": (1, 2)},
 }
 
 
-@pytest.mark.parametrize(("name", "settings"), RESNETS.items(), ids=RESNETS)
-def test_a_run_of_a_resnet_goes_on_to_the_bit_and_leaves_its_report(
+@pytest.mark.parametrize(("name", "settings"), OTHERS.items(), ids=OTHERS)
+def test_a_run_of_another_family_goes_on_to_the_bit_and_leaves_its_report(
         tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     recipe = tiny_recipe(model__name=name, model__settings=settings, preprocess__size=(16, 16), schedule__steps=4,
                          training__precision="bf16", training__micro_batches=2, training__batch_size=32)
@@ -283,12 +285,17 @@ def test_a_run_of_a_resnet_goes_on_to_the_bit_and_leaves_its_report(
 
 
 @pytest.mark.parametrize(
-    ("model", "attention", "units"), [("R26x0.25", False, "2-2-2-2"), ("R26x0.25+mu/4", True, "8")])
-def test_a_backend_is_measured_for_every_family(tmp_path: Path, model: str, attention: bool, units: str) -> None:
+    ("model", "kernel", "measured", "described"), [
+        ("R26x0.25", False, "convolutions", "2-2-2-2 units"), ("R26x0.25+mu/4", True, "convolutions", "8 units"),
+        ("axial-mu/4", True, "2 heads, 4 tokens", "1 layers, each along rows and then columns"),
+        ("axial-R26x0.25", False, "axial attention", "AxialResNet with 2-2-2-2 units")])
+def test_a_backend_is_measured_for_every_family(
+        tmp_path: Path, model: str, kernel: bool, measured: str, described: str) -> None:
+    """By what most of the work is."""
     recipe = tiny_recipe(model__name=model, model__settings={}, preprocess__size=(16, 16), training__precision="auto",
                          training__batch_size=4)
     understood = train(recipe, tmp_path / "run", dry_run=True)[0]
     words = dict(understood.rows)  # type: ignore[union-attr]
-    assert ("attention by" in words["computing"]) == attention
-    assert "convolutions" in words["computing"]  # most of the work of both
-    assert f"{units} units" in words["model"]
+    assert ("attention by" in words["computing"]) == kernel
+    assert measured in words["computing"]
+    assert described in words["model"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitrail.events import Understood
-from vitrail.models import BiTConfig, HybridConfig, describe
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.optimizer import describe_decay
 from vitrail.workshop import Workshop
 
@@ -73,11 +73,13 @@ def model_words(shop: Workshop) -> str:
     costs = f"{account.parameters / 1e6:.1f} M parameters, {account.macs / 1e6:,.0f} M multiply-adds an image"
     if isinstance(config, BiTConfig):
         units = "-".join(map(str, config.depths))
-        return (f"{config.name}: ResNet with {units} units, {config.root} to {config.embedding} wide, {costs} "
+        kind = "AxialResNet" if isinstance(config, AxialResNetConfig) else "ResNet"
+        return (f"{config.name}: {kind} with {units} units, {config.root} to {config.embedding} wide, {costs} "
                 f"({rows}x{columns} places at the end)")
     stem = "".join(f"a ResNet with {'-'.join(map(str, part.stem_depths)) or 'no'} units, then "
                    for part in (config,) if isinstance(part, HybridConfig))
-    return (f"{config.name}: {stem}{config.depth} layers, {config.width} wide, {costs} ({rows}x{columns} patches of "
+    layers = f"{config.depth} layers{', each along rows and then columns' if len(config.spans) > 1 else ''}"
+    return (f"{config.name}: {stem}{layers}, {config.width} wide, {costs} ({rows}x{columns} patches of "
             f"{config.patch[0]}x{config.patch[1]} pixels)")
 
 

@@ -16,7 +16,7 @@ from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import RunError, UsageError
-from vitrail.models import BiTConfig, HybridConfig, Model, ModelConfig, build, describe
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, build, describe
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
@@ -26,6 +26,7 @@ from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.precision import (
     Backend,
     Weights,
+    choose_axial_backend,
     choose_backend,
     choose_convolution_backend,
     set_attention_kernel,
@@ -165,6 +166,10 @@ def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
 def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:
     batch = -(-recipe.training.batch_size // recipe.training.micro_batches)
     precision = None if recipe.training.precision == "auto" else recipe.training.precision
+    if isinstance(config, AxialResNetConfig):
+        channels, size = config.at(min(1, len(config.depths) - 1), stride=1)
+        return choose_axial_backend(device, style=config.style, channels=channels, heads=config.heads, size=size,
+                                    batch=batch, precision=precision)
     if isinstance(config, BiTConfig):
         return choose_convolution_backend(device, channels=2 * config.root, size=second_stage(config), batch=batch,
                                           precision=precision)
@@ -173,8 +178,10 @@ def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Ba
         precision, _, reason = choose_convolution_backend(device, channels=2 * config.stem_root,
                                                           size=second_stage(config), batch=batch)
         words = [reason]
-    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp, batch=batch,
-                             heads=config.heads, tokens=config.tokens, precision=precision)
+    span = max(config.spans)
+    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
+                             batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
+                             precision=precision)
     return backend._replace(reason="; ".join([*words, backend.reason]))
 
 

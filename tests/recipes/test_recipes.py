@@ -67,6 +67,8 @@ def test_facts_are_read_from_headers_and_survive_bad_files(tmp_path: Path) -> No
 def test_the_plain_vits_settings_are_for_models_with_tokens(tmp_path: Path) -> None:
     source = folder_of(tmp_path, 32, 32)
     assert RECIPES["default"](source, model="R26x0.25").model.settings == {}
-    assert RECIPES["default"](source, model="R26+Ti/4").model.settings["positions"] == "sincos-2d"
+    assert RECIPES["default"](source, model="axial-R26x0.25").model.settings == {}
+    for name in ("R26+Ti/4", "axial-Ti/4"):
+        assert RECIPES["default"](source, model=name).model.settings["positions"] == "sincos-2d"
     with pytest.raises(UsageError, match="R50\\+B/16: image height 36 is not divisible by the patch size 16; use 32"):
         RECIPES["default"](source, model="R50+B/16", image_size=(36, 36))

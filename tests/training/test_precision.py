@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from vitrail.models import create
-from vitrail.training.precision import choose_backend, set_attention_kernel
+from vitrail.models.axial_resnet import AxialResNetConfig
+from vitrail.training.precision import choose_axial_backend, choose_backend, set_attention_kernel
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
 
@@ -18,6 +19,16 @@ def test_a_choice_is_one_of_the_possible_and_gives_its_reason() -> None:
 
 def test_a_precision_that_was_asked_for_is_kept() -> None:
     assert choose_backend(torch.device("cpu"), **SHAPE, precision="fp32").precision == "fp32"
+
+
+def test_an_axial_resnet_has_a_precision_to_choose_and_one_kernel() -> None:
+    shape = {"style": AxialResNetConfig(depths=(1,)).style, "channels": 16, "heads": 2, "size": (4, 6), "batch": 2}
+    backend = choose_axial_backend(torch.device("cpu"), **shape)
+    assert backend.precision in ("bf16", "fp32")
+    assert backend.attention is None
+    assert "axial attention" in backend.reason
+    assert choose_axial_backend(torch.device("cpu"), **shape) is backend
+    assert choose_axial_backend(torch.device("cpu"), **shape, precision="bf16").precision == "bf16"
 
 
 def test_the_kernel_is_set_everywhere() -> None:

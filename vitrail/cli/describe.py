@@ -33,8 +33,8 @@ def describe(
     Parameters
     ----------
     model
-        A name such as S/16, R50x1 or R50+B/16, or a run folder, a Bundle or published weights in any format that
-        vitrail reads.
+        A name such as S/16, R50x1, R50+B/16 or axial-B/32, or a run folder, a Bundle or published weights in any
+        format that vitrail reads.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
@@ -93,10 +93,11 @@ def describe(
 
 def structure(config: ModelConfig) -> dict[str, Any]:
     """What the family is made of."""
-    from vitrail.models import BiTConfig, HybridConfig
+    from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig
 
     if isinstance(config, BiTConfig):
-        return {"units": list(config.depths), "width": config.width, "embedding": config.embedding}
+        attention = {"heads": config.heads} if isinstance(config, AxialResNetConfig) else {}
+        return {"units": list(config.depths), "width": config.width, "embedding": config.embedding} | attention
     stem = {"stem_units": list(config.stem_depths), "stem_width": config.stem_width} if isinstance(
         config, HybridConfig) else {}
     return {

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -34,6 +35,10 @@ DEPTHS: dict[str, tuple[int, int, int, int]] = {
 
 KNOWN_NAMES = ["R26x1", "R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", "R152x4", "R200x3"]
 NAME = re.compile(rf"R(?P<layers>{'|'.join(DEPTHS)})x(?P<width>[0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)")
+
+
+Inner = Callable[["BiTConfig", int, int], nn.Module]
+"""Config, number of the stage, stride -> what stands in the middle of a unit."""
 
 
 class BiTConfig(BaseModel):
@@ -77,7 +82,11 @@ class BiTConfig(BaseModel):
     @property
     def grid(self) -> Grid:
         """Rows and columns of the feature map."""
-        stride = 4 * 2 ** (len(self.depths) - 1)
+        return self.map_size(len(self.depths) - 1)
+
+    def map_size(self, number: int) -> Size:
+        """Rows and columns of the maps that a stage gives, counted from 0."""
+        stride = 4 * 2**number
         return halved(self.image_size[0], stride), halved(self.image_size[1], stride)
 
     @property
@@ -86,7 +95,7 @@ class BiTConfig(BaseModel):
         return sum(self.depths)
 
     def at_size(self, image_size: Size) -> BiTConfig:
-        return BiTConfig.model_validate(self.model_dump() | {"image_size": image_size})
+        return type(self).model_validate(self.model_dump() | {"image_size": image_size})
 
 
 def recognize(name: str) -> dict[str, Any] | None:
@@ -98,11 +107,13 @@ def recognize(name: str) -> dict[str, Any] | None:
 class BiT(nn.Module):
     """image -> root -> stages -> norm -> mean -> logits"""
 
-    def __init__(self, config: BiTConfig) -> None:
+    def __init__(self, config: BiTConfig, inner: Inner | None = None) -> None:
+        """`inner`: what stands in the middle of each unit; a 3x3 convolution without."""
         super().__init__()
         self.config = config
         self.root = StandardizedConv(config.style, config.channels, config.root, side=7, stride=2)
-        self.stages = nn.Sequential(*(stage(config, number) for number in range(len(config.depths))))
+        self.stages = nn.Sequential(*(stage(config, number, inner or convolution)
+                                      for number in range(len(config.depths))))
         self.norm = group_norm(config.style, config.embedding)
         self.head = nn.Linear(config.embedding, config.classes)
         self.initialize()
@@ -127,25 +138,31 @@ class BiT(nn.Module):
         nn.init.constant_(self.head.bias, self.config.head_bias)
 
 
-def stage(config: BiTConfig, number: int) -> nn.Sequential:
-    """Units of one width, the first of which halves the map (but not in the first stage)."""
+def convolution(config: BiTConfig, number: int, stride: int) -> nn.Module:
     middle = config.root * 2**number
+    return StandardizedConv(config.style, middle, middle, side=3, stride=stride)
+
+
+def stage(config: BiTConfig, number: int, inner: Inner) -> nn.Sequential:
+    """Units of one width, the first of which halves the map (but not in the first stage)."""
+    middle, stride = config.root * 2**number, 1 if number == 0 else 2
     before = config.root if number == 0 else EXPANSION * middle // 2
-    first = Unit(config.style, before, middle, stride=1 if number == 0 else 2)
-    return nn.Sequential(first, *(Unit(config.style, EXPANSION * middle, middle)
+    first = Unit(config.style, before, middle, inner(config, number, stride), stride)
+    return nn.Sequential(first, *(Unit(config.style, EXPANSION * middle, middle, inner(config, number, 1))
                                   for _ in range(config.depths[number] - 1)))
 
 
 class Unit(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation)."""
+    """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation). `inner` is the
+    3x3 one or what replaces it, with the unit's stride."""
 
-    def __init__(self, style: Style, inputs: int, middle: int, stride: int = 1) -> None:
+    def __init__(self, style: Style, inputs: int, middle: int, inner: nn.Module, stride: int = 1) -> None:
         super().__init__()
         outputs = EXPANSION * middle
         self.norm1 = group_norm(style, inputs)
         self.conv1 = StandardizedConv(style, inputs, middle, side=1)
         self.norm2 = group_norm(style, middle)
-        self.conv2 = StandardizedConv(style, middle, middle, side=3, stride=stride)
+        self.conv2 = inner
         self.norm3 = group_norm(style, middle)
         self.conv3 = StandardizedConv(style, middle, outputs, side=1)
         changes = inputs != outputs or stride != 1

@@ -7,22 +7,25 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from vitrail.models.axial import AxialViT, AxialViTConfig
+from vitrail.models.axial_resnet import AxialResNet, AxialResNetConfig
 from vitrail.models.bit import BiT, BiTConfig
 from vitrail.models.hybrid import Hybrid, HybridConfig
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.vit import ViT
 
-Family = Literal["vit", "bit", "hybrid"]
+Family = Literal["vit", "bit", "hybrid", "axial-vit", "axial-resnet"]
 
 Model: TypeAlias = ViT | BiT
-"""A hybrid is a ViT with other patches."""
+"""A hybrid is a ViT with other patches; the axial models are a ViT and a BiT with other attention."""
 
-ModelConfig: TypeAlias = ViTConfig | BiTConfig | HybridConfig
+ModelConfig: TypeAlias = ViTConfig | BiTConfig | HybridConfig | AxialViTConfig | AxialResNetConfig
 
 AnyConfig: TypeAlias = Annotated[ModelConfig, Field(discriminator="family")]
 """A config inside another pydantic value: `family` says which."""
 
-FAMILIES: dict[Family, Callable[[Any], Model]] = {"vit": ViT, "bit": BiT, "hybrid": Hybrid}
+FAMILIES: dict[Family, Callable[[Any], Model]] = {
+    "vit": ViT, "bit": BiT, "hybrid": Hybrid, "axial-vit": AxialViT, "axial-resnet": AxialResNet}
 
 
 def build(config: ModelConfig) -> Model:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from vitrail.errors import UnknownNameError, UsageError
-from vitrail.models import bit, hybrid
+from vitrail.models import axial, axial_resnet, bit, hybrid
+from vitrail.models.axial import AxialViTConfig
+from vitrail.models.axial_resnet import AxialResNetConfig
 from vitrail.models.bit import BiTConfig
 from vitrail.models.families import Family, ModelConfig
 from vitrail.models.hybrid import HybridConfig
@@ -28,6 +30,8 @@ NAMINGS: dict[Family, Naming] = {
     "vit": Naming(ViTConfig, variants.recognize, variants.KNOWN_NAMES),
     "bit": Naming(BiTConfig, bit.recognize, bit.KNOWN_NAMES),
     "hybrid": Naming(HybridConfig, hybrid.recognize, hybrid.KNOWN_NAMES),
+    "axial-vit": Naming(AxialViTConfig, axial.recognize, axial.KNOWN_NAMES),
+    "axial-resnet": Naming(AxialResNetConfig, axial_resnet.recognize, axial_resnet.KNOWN_NAMES),
 }
 KNOWN_NAMES = [name for naming in NAMINGS.values() for name in naming.known]
 
@@ -41,7 +45,7 @@ def family_of(name: str) -> Family:
 
 
 def configure(name: str, **overrides: Any) -> ModelConfig:
-    """The configuration of a name (`B/16`, `L/16x32`, `R50x1`, `R50+B/16`), with any field replaced.
+    """The configuration of a name (`B/16`, `L/16x32`, `R50x1`, `R50+B/16`, `axial-B/32`), with any field replaced.
 
     Raises UnknownNameError for an unknown name or field and UsageError where fields do not fit together.
     """

@@ -77,7 +77,7 @@ def choose_settings(model: str | None, scale: str) -> dict[str, Any]:
     """A model that is asked for keeps its shape; one without tokens has no positions and no pooling to choose."""
     if model is None:
         return PLAIN | SHAPES[scale]
-    return {} if family_of(model) == "bit" else PLAIN
+    return {} if family_of(model) in ("bit", "axial-resnet") else PLAIN
 
 
 def is_small(facts: Facts) -> bool:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitrail.models.axial_resnet import AxialAttention
+from vitrail.models.convolution import Style
 from vitrail.models.vit.attention import AttentionCore, Kernel
 from vitrail.vocabulary import Size
 
@@ -26,7 +28,7 @@ DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.fl
 class Backend(NamedTuple):
     """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume.
 
-    `attention` is None for a model that has none."""
+    `attention` is None for a model that has none, or only one."""
 
     precision: Precision
     attention: Kernel | None
@@ -72,8 +74,30 @@ def measure_convolution_backend(device: str, threads: int, channels: int, size: 
     if precision is not None:
         return Backend(precision, None, "asked for")
     shape = (batch, channels, *size)
-    seconds = {name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}
-    reason = f"convolutions {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
+    return faster({name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}, "convolutions",
+                  threads)
+
+
+def choose_axial_backend(device: torch.device, *, style: Style, channels: int, heads: int, size: Size, batch: int,
+                         precision: Precision | None = None) -> Backend:
+    """The same for an AxialResNet: measures its attention along rows and columns, which has only one kernel."""
+    return measure_axial_backend(str(device), torch.get_num_threads(), style, channels, heads, size, min(batch, 8),
+                                 precision)
+
+
+@functools.cache
+def measure_axial_backend(device: str, threads: int, style: Style, channels: int, heads: int, size: Size, batch: int,
+                          precision: Precision | None) -> Backend:
+    if precision is not None:
+        return Backend(precision, None, "asked for")
+    shape = (batch, channels, *size)
+    return faster({name: time_axial(dtype, device, style, heads, shape) for name, dtype in DTYPES.items()},
+                  "axial attention", threads)
+
+
+def faster(seconds: dict[Precision, float], work: str, threads: int) -> Backend:
+    """The precision that took less, for a model without a choice of attention kernel."""
+    reason = f"{work} {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
     return Backend("bf16" if seconds["bf16"] < seconds["fp32"] else "fp32", None, reason)
 
 
@@ -83,6 +107,14 @@ def time_convolution(dtype: torch.dtype, device: str, shape: tuple[int, int, int
     w = torch.ones(channels, channels, 3, 3, dtype=dtype, device=device, requires_grad=True)
     groups = math.gcd(32, channels)
     return seconds_of(lambda: F.relu(F.group_norm(F.conv2d(x, w, padding=1), groups)).sum().backward(), device)
+
+
+def time_axial(dtype: torch.dtype, device: str, style: Style, heads: int, shape: tuple[int, int, int, int]) -> float:
+    layer = AxialAttention(style, shape[1], heads, size=shape[2:], stride=1).to(device, dtype)
+    for parameter in layer.parameters():
+        nn.init.ones_(parameter)
+    x = torch.ones(shape, dtype=dtype, device=device, requires_grad=True)
+    return seconds_of(lambda: layer(x).sum().backward(), device)
 
 
 def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int) -> float:

@@ -116,6 +116,11 @@ class ViTConfig(BaseModel):
         return self.prefix + self.patches
 
     @property
+    def spans(self) -> tuple[int, ...]:
+        """How many tokens each token meets, in each attention layer of a block."""
+        return (self.tokens,)
+
+    @property
     def head_width(self) -> int:
         return self.width // self.heads
 

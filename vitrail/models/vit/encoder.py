@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,12 +14,13 @@ from vitrail.vocabulary import Tokens
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: ViTConfig) -> None:
+    def __init__(self, config: ViTConfig, block: Callable[[ViTConfig, float], nn.Module] = Block) -> None:
+        """`block`: the config and a rate of stochastic depth -> a block."""
         super().__init__()
         self.positions = Positions(config)
         self.dropout = nn.Dropout(config.dropout)
         last = max(config.depth - 1, 1)
-        self.blocks = nn.ModuleList(Block(config, config.drop_path * layer / last) for layer in range(config.depth))
+        self.blocks = nn.ModuleList(block(config, config.drop_path * layer / last) for layer in range(config.depth))
 
     def forward(
         self, values: Float[Tensor, "batch tokens width"], tokens: Tokens, first: int | None = None
