@@ -48,7 +48,7 @@ class BiTConfig(BaseModel):
     name: str = "custom"
     image_size: Sides = (224, 224)
     channels: PositiveInt = 3
-    classes: PositiveInt = 1000
+    classes: int = Field(1000, ge=0, description="0: no head; the model returns its embedding")
     depths: tuple[PositiveInt, ...] = Field(min_length=1, max_length=6, description="units of each stage")
     width: float = Field(1.0, gt=0, le=64, description="factor of the published widths, 64 channels at the root")
     head_bias: float = Field(0.0, description="what the head's bias starts from (-10 for sigmoid losses)")
@@ -106,7 +106,7 @@ class BiT(nn.Module):
         self.root = StandardizedConv(config.style, config.channels, config.root, side=7, stride=2)
         self.stages = stages(config.root, config.depths, lambda size: Unit(config.style, size))
         self.norm = group_norm(config.style, config.embedding)
-        self.head = nn.Linear(config.embedding, config.classes)
+        self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
         self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
@@ -125,8 +125,9 @@ class BiT(nn.Module):
         for part in self.modules():
             if isinstance(part, StandardizedConv):
                 part.initialize()
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, self.config.head_bias)
+        if isinstance(self.head, nn.Linear):
+            nn.init.zeros_(self.head.weight)
+            nn.init.constant_(self.head.bias, self.config.head_bias)
 
 
 class Unit(nn.Module):
