@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from vitrail.models import bit
 from vitrail.models.bit import BiT, BiTConfig
-from vitrail.models.convolution import ROOT_CHANNELS, StandardizedConv, Style, group_norm
+from vitrail.models.convolution import ROOT_CHANNELS, StandardizedConv, Style, UnitSize, group_norm
 from vitrail.models.vit.attention import AttentionCore, attention_weights
 from vitrail.models.vit.positions.relative import scaled
 from vitrail.vocabulary import Size
@@ -81,11 +81,11 @@ class AxialResNet(BiT):
                 part.initialize()
 
 
-def axial_attention(config: BiTConfig, number: int, stride: int) -> nn.Module:
-    """What replaces the 3x3 convolution of a stage's unit."""
+def axial_attention(config: BiTConfig, size: UnitSize) -> nn.Module:
+    """What replaces the 3x3 convolution of a unit."""
     assert isinstance(config, AxialResNetConfig)
-    channels, size = config.at(number, stride)
-    return AxialAttention(config.style, channels, config.heads, size, stride)
+    channels, map_size = config.at(size.stage, size.stride)
+    return AxialAttention(config.style, channels, config.heads, map_size, size.stride)
 
 
 class AxialAttention(nn.Module):

@@ -15,15 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from vitrail.models.convolution import (
-    EXPANSION,
     Standardize,
     StandardizedConv,
     Style,
+    UnitSize,
     check_size,
     group_norm,
     halved,
+    map_channels,
+    map_stride,
     max_pool,
     root_channels,
+    stages,
 )
 from vitrail.models.vit.config import Sides
 from vitrail.vocabulary import Grid, Images, Size
@@ -37,8 +40,8 @@ KNOWN_NAMES = ["R26x1", "R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1",
 NAME = re.compile(rf"R(?P<layers>{'|'.join(DEPTHS)})x(?P<width>[0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)")
 
 
-Inner = Callable[["BiTConfig", int, int], nn.Module]
-"""Config, number of the stage, stride -> what stands in the middle of a unit."""
+Inner = Callable[["BiTConfig", UnitSize], nn.Module]
+"""What stands in the middle of a unit."""
 
 
 class BiTConfig(BaseModel):
@@ -50,7 +53,7 @@ class BiTConfig(BaseModel):
     name: str = "custom"
     image_size: Sides = (224, 224)
     channels: PositiveInt = 3
-    classes: PositiveInt = 1000
+    classes: int = Field(1000, ge=0, description="0: no head; the model returns its embedding")
     depths: tuple[PositiveInt, ...] = Field(min_length=1, max_length=6, description="units of each stage")
     width: float = Field(1.0, gt=0, le=64, description="factor of the published widths, 64 channels at the root")
     head_bias: float = Field(0.0, description="what the head's bias starts from (-10 for sigmoid losses)")
@@ -61,7 +64,6 @@ class BiTConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> BiTConfig:
-        root_channels(self.width)
         check_size(self.image_size, self.width, len(self.depths))
         return self
 
@@ -77,16 +79,16 @@ class BiTConfig(BaseModel):
     @property
     def embedding(self) -> int:
         """Numbers in what `embed` returns: the channels of the last stage."""
-        return EXPANSION * self.root * 2 ** (len(self.depths) - 1)
+        return map_channels(self.root, len(self.depths))
 
     @property
     def grid(self) -> Grid:
         """Rows and columns of the feature map."""
         return self.map_size(len(self.depths) - 1)
 
-    def map_size(self, number: int) -> Size:
+    def map_size(self, stage: int) -> Size:
         """Rows and columns of the maps that a stage gives, counted from 0."""
-        stride = 4 * 2**number
+        stride = map_stride(stage + 1)
         return halved(self.image_size[0], stride), halved(self.image_size[1], stride)
 
     @property
@@ -112,10 +114,10 @@ class BiT(nn.Module):
         super().__init__()
         self.config = config
         self.root = StandardizedConv(config.style, config.channels, config.root, side=7, stride=2)
-        self.stages = nn.Sequential(*(stage(config, number, inner or convolution)
-                                      for number in range(len(config.depths))))
+        self.stages = stages(config.root, config.depths,
+                             lambda size: Unit(config.style, size, (inner or convolution)(config, size)))
         self.norm = group_norm(config.style, config.embedding)
-        self.head = nn.Linear(config.embedding, config.classes)
+        self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
         self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
@@ -134,39 +136,29 @@ class BiT(nn.Module):
         for part in self.modules():
             if isinstance(part, StandardizedConv):
                 part.initialize()
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, self.config.head_bias)
+        if isinstance(self.head, nn.Linear):
+            nn.init.zeros_(self.head.weight)
+            nn.init.constant_(self.head.bias, self.config.head_bias)
 
 
-def convolution(config: BiTConfig, number: int, stride: int) -> nn.Module:
-    middle = config.root * 2**number
-    return StandardizedConv(config.style, middle, middle, side=3, stride=stride)
-
-
-def stage(config: BiTConfig, number: int, inner: Inner) -> nn.Sequential:
-    """Units of one width, the first of which halves the map (but not in the first stage)."""
-    middle, stride = config.root * 2**number, 1 if number == 0 else 2
-    before = config.root if number == 0 else EXPANSION * middle // 2
-    first = Unit(config.style, before, middle, inner(config, number, stride), stride)
-    return nn.Sequential(first, *(Unit(config.style, EXPANSION * middle, middle, inner(config, number, 1))
-                                  for _ in range(config.depths[number] - 1)))
+def convolution(config: BiTConfig, size: UnitSize) -> nn.Module:
+    return StandardizedConv(config.style, size.middle, size.middle, side=3, stride=size.stride)
 
 
 class Unit(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation). `inner` is the
     3x3 one or what replaces it, with the unit's stride."""
 
-    def __init__(self, style: Style, inputs: int, middle: int, inner: nn.Module, stride: int = 1) -> None:
+    def __init__(self, style: Style, size: UnitSize, inner: nn.Module) -> None:
         super().__init__()
-        outputs = EXPANSION * middle
+        _, number, inputs, middle, stride = size
         self.norm1 = group_norm(style, inputs)
         self.conv1 = StandardizedConv(style, inputs, middle, side=1)
         self.norm2 = group_norm(style, middle)
         self.conv2 = inner
         self.norm3 = group_norm(style, middle)
-        self.conv3 = StandardizedConv(style, middle, outputs, side=1)
-        changes = inputs != outputs or stride != 1
-        self.projection = StandardizedConv(style, inputs, outputs, side=1, stride=stride) if changes else None
+        self.conv3 = StandardizedConv(style, middle, size.outputs, side=1)
+        self.projection = StandardizedConv(style, inputs, size.outputs, side=1, stride=stride) if number == 0 else None
 
     def forward(self, values: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs _ _"]:
         ready = F.relu(self.norm1(values))

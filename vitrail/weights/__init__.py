@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
+from torch import nn
 
 from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, PickleError, UnknownNameError, UsageError
-from vitrail.models import ViT, ViTConfig
 from vitrail.models.vit.another_size import at_size
-from vitrail.models.vit.head import Head
 from vitrail.vocabulary import Size
 from vitrail.weights.big_vision import BigVision
+from vitrail.weights.bit import Bit
 from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.huggingface import HuggingFace
 from vitrail.weights.known import first_reason
@@ -35,6 +35,7 @@ FORMATS: dict[str, Format] = {
     "vitrail": Native(),
     "official": Official(),
     "big_vision": BigVision(),
+    "bit": Bit(),
     "timm": Timm(),
     "huggingface": HuggingFace(),
 }
@@ -84,12 +85,9 @@ def write(bundle: Bundle, path: str | Path, format_name: str) -> Path:
 
 
 def resized(bundle: Bundle, size: Size | None) -> Bundle:
-    """For images of another size. Raises UsageError where patches do not divide it."""
+    """For images of another size. Raises UsageError where the model cannot take them."""
     if size is None:
         return bundle
-    if not isinstance(bundle.model, ViT) or type(bundle.model.config) is not ViTConfig:
-        raise UsageError(f"image_size={size}: {bundle.model.config.name} can be loaded at its own size, "
-                         f"{bundle.preprocess.size}, only; a plain ViT can be at any.")
     try:
         return replace(bundle, model=at_size(bundle.model, size),
                        preprocess=bundle.preprocess.model_copy(update={"size": size}))
@@ -100,4 +98,4 @@ def resized(bundle: Bundle, size: Size | None) -> Bundle:
 def silent_head(bundle: Bundle) -> bool:
     """Published without a head. A model of our own that has not learned yet may well have an empty one."""
     head = bundle.model.head
-    return "format" in bundle.provenance and isinstance(head, Head) and not bool(head.weight.any())
+    return "format" in bundle.provenance and isinstance(head, nn.Linear) and not bool(head.weight.any())
