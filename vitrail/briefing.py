@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vitrail.data.augment import Augmentation
 from vitrail.events import Understood
 from vitrail.models import BiTConfig, HybridConfig, describe
 from vitrail.training.optimizer import describe_decay
@@ -83,13 +84,22 @@ def model_words(shop: Workshop) -> str:
 
 def image_words(shop: Workshop) -> str:
     height, width = shop.recipe.preprocess.size
-    augmentation = shop.recipe.augmentation
-    ways = {"pad": "moved a little", "random-resized": "random parts, resized"}
-    parts = [ways[augmentation.crop]] if augmentation.crop in ways else []
-    parts += [word for word, on in (("flipped", augmentation.flip), ("partly erased", augmentation.erase),
-                                    ("recolored", augmentation.brightness or augmentation.contrast
-                                     or augmentation.saturation)) if on]
-    return f"{height}x{width} pixels; in training {', '.join(parts) or 'as they are'}"
+    return f"{height}x{width} pixels; in training {', '.join(augmentation_words(shop.recipe.augmentation))}"
+
+
+def augmentation_words(chosen: Augmentation) -> list[str]:
+    """What happens to a training picture, in this order."""
+    ways = {"none": "", "pad": "moved a little", "random-resized": "random parts, resized",
+            "inception": "random parts, resized (inception crop)", "simple": "almost whole"}
+    policy = chosen.randaugment
+    mixing = [f"{name} {parameter:g}" for name, parameter in (("mixup", chosen.mixup), ("cutmix", chosen.cutmix))
+              if parameter]
+    words = [ways[chosen.crop], "flipped" if chosen.flip else "",
+             f"RandAugment ({policy.layers} of magnitude {policy.magnitude:g})" if policy.layers else "",
+             "TrivialAugment" if chosen.trivial_augment else "", "3-Augment" if chosen.three_augment else "",
+             "recolored" if chosen.brightness or chosen.contrast or chosen.saturation else "",
+             "partly erased" if chosen.erase else "", f"mixed ({' or '.join(mixing)})" if mixing else ""]
+    return [word for word in words if word] or ["as they are"]
 
 
 def optimizer_words(shop: Workshop) -> str:
