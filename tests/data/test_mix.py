@@ -51,8 +51,7 @@ def test_pictures_and_targets_are_mixed_alike(choice: dict[str, float]) -> None:
         if how.box is not None:
             expected = images[rows].clone()
             expected[:, :, *how.box] = partners[:, :, *how.box]
-        # Halves are rounded up.
-        assert torch.equal(result.views["image"][rows], (expected + 0.5).floor().to(torch.uint8))
+        assert torch.equal(result.views["image"][rows], (expected - 0.5).ceil().to(torch.uint8))
         rolled = labels[rows].roll(1, 0)
         assert torch.allclose(result.targets[rows].double(), how.share * labels[rows] + (1 - how.share) * rolled)
     assert result.targets.dtype == torch.float32

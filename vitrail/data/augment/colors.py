@@ -81,8 +81,8 @@ def autocontrasted(pixels: Pixels) -> Pixels:
 def equalized(pixels: Pixels) -> Pixels:
     """Make the values of each channel about equally frequent."""
     tables = []
-    for plane in pixels:
-        counts = np.bincount(plane.ravel(), minlength=256)
+    # Pillow counts all three channels in less than half of the time of `numpy.bincount`.
+    for counts in np.reshape(Image.merge("RGB", [Image.fromarray(plane) for plane in pixels]).histogram(), (3, 256)):
         step = int(counts.sum() - counts[counts > 0][-1]) // 255
         before = np.cumsum(counts) - counts
         tables.append(((before + step // 2) // step).astype(np.float32) if step else VALUES)

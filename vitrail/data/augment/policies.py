@@ -19,6 +19,10 @@ GREY, BLACK = 128, 0
 """What RandAugment shows where a warped picture has no pixels, and what TrivialAugment shows."""
 
 
+RANDAUGMENT_PIXELS, TRIVIAL_PIXELS = 100, 32
+"""How far pictures are moved, by RandAugment at a magnitude of 10 and by TrivialAugment at most."""
+
+
 def signed(value: float, draws: Draws) -> float:
     """As it is or negative, each half of the time."""
     return value if draws.uniform() < 0.5 else -value
@@ -58,9 +62,9 @@ RANDAUGMENT: dict[str, Operation] = {
     "shear-x": lambda pixels, level, draws: warps.sheared_x(pixels, signed(level / 10 * 0.3, draws), GREY),
     "shear-y": lambda pixels, level, draws: warps.sheared_y(pixels, signed(level / 10 * 0.3, draws), GREY),
     "translate-x": lambda pixels, level, draws: warps.translated(
-        pixels, round(signed(level / 10 * 100, draws)), 0, GREY),
+        pixels, round(signed(level / 10 * RANDAUGMENT_PIXELS, draws)), 0, GREY),
     "translate-y": lambda pixels, level, draws: warps.translated(
-        pixels, 0, round(signed(level / 10 * 100, draws)), GREY),
+        pixels, 0, round(signed(level / 10 * RANDAUGMENT_PIXELS, draws)), GREY),
     "cutout": lambda pixels, level, draws: cutout(pixels, int(level / 10 * 40), GREY, draws),
     "solarize-add": lambda pixels, level, draws: colors.solarize_added(pixels, int(level / 10 * 110)),
 }
@@ -100,9 +104,9 @@ TRIVIAL: dict[str, Operation] = {
     "shear-x": lambda pixels, strength, draws: warps.sheared_x(pixels, signed(0.99 * strength, draws), BLACK),
     "shear-y": lambda pixels, strength, draws: warps.sheared_y(pixels, signed(0.99 * strength, draws), BLACK),
     "translate-x": lambda pixels, strength, draws: warps.translated(
-        pixels, int(signed(32 * strength, draws)), 0, BLACK),
+        pixels, int(signed(TRIVIAL_PIXELS * strength, draws)), 0, BLACK),
     "translate-y": lambda pixels, strength, draws: warps.translated(
-        pixels, 0, int(signed(32 * strength, draws)), BLACK),
+        pixels, 0, int(signed(TRIVIAL_PIXELS * strength, draws)), BLACK),
     "rotate": lambda pixels, strength, draws: warps.rotated(pixels, signed(135 * strength, draws), BLACK),
     "brightness": lambda pixels, strength, draws: colors.brightened(pixels, around_one(strength, draws)),
     "color": lambda pixels, strength, draws: colors.saturated(pixels, around_one(strength, draws)),

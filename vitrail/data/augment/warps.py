@@ -40,11 +40,12 @@ def warped(pixels: Pixels, matrix: Sequence[float | np.floating], fill: int) -> 
     a, b, c, d, e, f = np.array(matrix, np.float32)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     across, down = a * x + b * y + c, d * x + e * y + f
-    inside = (across > -0.5) & (across < width - 0.5) & (down > -0.5) & (down < height - 0.5)
+    outside = (across <= -0.5) | (across >= width - 0.5) | (down <= -0.5) | (down >= height - 0.5)
     across += 0.5
     down += 0.5
-    places = down.astype(np.intp) * width + across.astype(np.intp)  # truncated, which rounds down what is inside
-    places[~inside] = height * width
+    # Truncated, which rounds down what is inside; to int32, because processors have no fast way from float32 to int64.
+    places = down.astype(np.int32) * np.int32(width) + across.astype(np.int32)
+    np.copyto(places, height * width, where=outside)
     padded = np.full((3, height * width + 1), fill, np.uint8)
     padded[:, :-1] = pixels.reshape(3, -1)
     return padded.take(places, axis=1)
