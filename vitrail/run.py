@@ -32,7 +32,7 @@ from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, set_up, to_device, trained_bundle
+from vitrail.workshop import Watch, Workshop, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
@@ -95,7 +95,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     shop.objective.train()
     batches = shop.loader.batches(shop.samples)
     stream = steps(
-        shop.objective, (to_device(batch, shop.device) for batch in batches), shop.weights, shop.optimizer,
+        shop.objective, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=recipe.training.micro_batches,
         clip=recipe.optimizer.clip, seed=recipe.seed)

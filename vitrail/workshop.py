@@ -12,6 +12,7 @@ import torch
 from vitrail import __version__
 from vitrail.bundle import Bundle
 from vitrail.data.loader import Loader
+from vitrail.data.mix import mixed
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
@@ -160,7 +161,8 @@ def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
         raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
                          "Use --set objective.loss=sigmoid.")
     return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss,
-                                             label_smoothing=recipe.objective.label_smoothing)
+                                             label_smoothing=recipe.objective.label_smoothing,
+                                             multilabel=source.multilabel)
 
 
 def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:
@@ -199,7 +201,7 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
     """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves."""
     batch = next(stream := shop.loader.batches(shop.samples))
     stream.close()  # type: ignore[attr-defined]
-    batch = to_device(batch, shop.device)
+    batch = prepared(shop, batch)
     taken = []
     for _ in range(repeats + 1):
         if shop.interrupts:
@@ -209,6 +211,13 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
         shop.weights.clear_gradients()
         taken.append(time.perf_counter() - start)
     return 1.05 * min(taken) if taken else 0.0  # the optimizer takes about a twentieth more
+
+
+def prepared(shop: Workshop, batch: Batch) -> Batch:
+    """A batch of the loader as the objective gets it: on the device, and mixed where the recipe says so."""
+    recipe = shop.recipe
+    return mixed(to_device(batch, shop.device), recipe.augmentation, classes=len(shop.source.classes),
+                 seed=recipe.seed, batch_size=shop.batch_size)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -204,6 +204,8 @@ BAD = [
     (("train", "digits", "--recipe", "defualt"), 2, "Did you mean 'default'"),
     (("train", "digits", "--recipe", "gone.json"), 2, "cannot be read"),
     (("train", "digits", "--set", "optimizer.learning_rat=1"), 2, "Did you mean 'optimizer.learning_rate'"),
+    (("train", "digits", "--set", "augmentation.randaugment.magnitud=9"), 2, "'augmentation.randaugment.magnitude'"),
+    (("train", "digits", "--set", "augmentation.mixup=-1"), 2, "augmentation.mixup: "),
     (("train", "digits", "--set", "data.wrokers=1"), 2, "Did you mean 'data.workers'"),
     (("train", "digits", "--set", "optimizer.learning_rate"), 2, "not of the form key=value"),
     (("train", "digits", "--set", "optimizer.learning_rate=fast"), 2, "optimizer.learning_rate"),

@@ -22,7 +22,7 @@ from jaxtyping import Int
 
 from vitrail.errors import UsageError
 
-ORDER, AUGMENT, REPLACE = b"order", b"augment", b"replace"
+ORDER, AUGMENT, REPLACE, MIX = b"order", b"augment", b"replace", b"mix"
 """What a number is drawn for. Numbers for one purpose tell nothing about those for another."""
 
 
