@@ -4,7 +4,7 @@ import torch
 
 from vitrail.models import create
 from vitrail.models.axial_resnet import AxialResNetConfig
-from vitrail.training.precision import choose_axial_backend, choose_backend, set_attention_kernel
+from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_attention_kernel
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
 
@@ -36,3 +36,21 @@ def test_the_kernel_is_set_everywhere() -> None:
     set_attention_kernel(model, "products")
     assert model.pool.core.kernel == "products"
     assert all(block.attention.core.kernel == "products" for block in model.encoder.blocks)
+
+
+def test_frozen_parameters_leave_as_they_came_though_bf16_rounds_the_copies() -> None:
+    layer = torch.nn.Linear(3, 2)
+    layer.weight.requires_grad_(False)
+    before = {name: value.detach().clone() for name, value in layer.state_dict().items()}
+    weights = Weights(layer, "bf16")
+    assert weights.names == ["bias"]
+    assert layer.weight.dtype == torch.bfloat16
+    exported = weights.export(layer)
+    assert all(torch.equal(exported[name], value) for name, value in before.items())
+
+
+def test_other_values_may_stand_in_for_the_masters() -> None:
+    layer = torch.nn.Linear(3, 2)
+    weights = Weights(layer, "fp32")
+    exported = weights.export(layer, [torch.full_like(value, 7.0) for value in weights.masters])
+    assert all(bool((value == 7).all()) for value in exported.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -151,7 +151,8 @@ def set_attention_kernel(model: nn.Module, kernel: Kernel | None) -> None:
 class Weights:
     """The parameters that the optimizer moves, and the model's copy of them in the type that computes.
 
-    In fp32 both are the same tensors. Only parameters that require gradients take part.
+    In fp32 both are the same tensors. Only parameters that require gradients take part; of the others the fp32 values
+    are kept aside, since they leave the run as they came.
     """
 
     def __init__(self, module: nn.Module, precision: Precision) -> None:
@@ -160,6 +161,8 @@ class Weights:
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
         self.separate = precision != "fp32"
+        self.frozen = {id(p): p.detach().float().clone() for p in module.parameters()
+                       if self.separate and not p.requires_grad}
         self.masters: list[Tensor] = list(self.copies)
         if self.separate:
             self.masters = [p.detach().float().clone() for p in self.copies]
@@ -195,8 +198,10 @@ class Weights:
             master.copy_(values[name])
         self.publish()
 
-    def export(self, module: nn.Module) -> dict[str, Tensor]:
-        """The fp32 state of `module`, a part of the whole: masters where there are some, else its own values."""
-        masters = {id(copy): master for copy, master in zip(self.copies, self.masters, strict=True)}
-        return {name: masters.get(id(value), value).detach().float().clone()
+    def export(self, module: nn.Module, values: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+        """The fp32 state of `module`, a part of the whole: its own values where nothing is trained. `values` stand in
+        for the masters, in their order."""
+        trained = zip(self.copies, self.masters if values is None else values, strict=True)
+        exact = self.frozen | {id(copy): value for copy, value in trained}
+        return {name: exact.get(id(value), value).detach().float().clone()
                 for name, value in module.state_dict(keep_vars=True).items()}

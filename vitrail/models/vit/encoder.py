@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
@@ -14,12 +16,16 @@ from vitrail.vocabulary import Tokens
 
 
 class Encoder(nn.Module):
+    """`recompute`: keep only what enters each block, and compute its inside again in the backward pass. A third more
+    work for a fraction of the memory; chosen before training, never in `forward`."""
+
     def __init__(self, config: ViTConfig, block: Callable[[ViTConfig, float], nn.Module] = Block) -> None:
         """`block`: the config and a rate of stochastic depth -> a block."""
         super().__init__()
         self.positions = Positions(config)
         self.dropout = nn.Dropout(config.dropout)
         last = max(config.depth - 1, 1)
+        self.recompute = False
         self.blocks = nn.ModuleList(block(config, config.drop_path * layer / last) for layer in range(config.depth))
 
     def forward(
@@ -33,5 +39,9 @@ class Encoder(nn.Module):
             if layer == 0:
                 values = self.dropout(values)  # directly after adding positions (paper, appendix B.1)
             at_end = layer == len(self.blocks) - 1
-            values = block(values, position, tokens, first if at_end else None)
+            left = first if at_end else None
+            if self.recompute and torch.is_grad_enabled():
+                values = checkpoint(block, values, position, tokens, left, use_reentrant=False)
+            else:
+                values = block(values, position, tokens, left)
         return values
