@@ -27,6 +27,7 @@ from vitrail.weights.contract import Format, Reading, Told, plain_vit
 from vitrail.weights.known import configured, origin, own_size, pair, prepared, usual_heads
 from vitrail.weights.layout import TABLE, Rule, assemble, lay_out, layer, norm, refuse_numerics, same, stacked_layer
 from vitrail.weights.opened import Opened, square
+from vitrail.weights.profiles import assumed
 
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh"}
 HALF = (0.5, 0.5, 0.5)
@@ -96,9 +97,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    if not given.settings:
-        notes.append("A bare timm file: exact GELU, epsilon 1e-6 and images of mean and standard deviation 0.5 are "
-                     "assumed (as for AugReg; DeiT and DINOv2 want ImageNet's). Put its config.json beside it.")
+    if not given.settings and told.profile is None:
+        notes.append(assumed("timm"))
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
