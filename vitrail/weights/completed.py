@@ -3,6 +3,7 @@ the hub that it came from."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def completed(reading: Reading, given: Opened, told: Told, hub: dict[str, Any] |
         notes.append(SAID)
     provenance = config.provenance | (hub or {}) | ({"notes": notes} if notes else {})
     config = config.model_copy(update={"provenance": provenance})
-    return reading if config == reading.config else Reading(config, lambda: fitted(reading.load(), config))
+    return replace(reading, config=config, load=lambda: fitted(reading.load(), config))
 
 
 def implies_imagenet(config: BundleConfig, given: Opened) -> bool:

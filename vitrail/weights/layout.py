@@ -84,12 +84,14 @@ def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor
     with torch.device("meta"):
         model = build(config.model)
     wanted = model.state_dict()
-    weights = {name: torch.empty(value.shape) for name, value in wanted.items() if value.numel() == 0}
+    # All of the model first, then the file's tensors one by one: between them, they would leave holes in memory. And
+    # copied: a view would keep all of the file's tensor, and is slower.
+    places = {name: torch.empty(value.shape) for name, value in wanted.items()}
+    weights = {name: value for name, value in places.items() if value.numel() == 0}
     for rule in rules:
         given = [finite(tensor(name), name, path) for name in rule.theirs]
         for name, value in zip(rule.ours, rule.read(*given), strict=True):
-            # Dense and apart from the file's tensor: a view would keep all of that in memory, and is slower.
-            weights[name] = value.reshape(wanted[name].shape).clone(memory_format=torch.contiguous_format)
+            weights[name] = places[name].copy_(value.reshape(wanted[name].shape))
         del given
     model.load_state_dict(weights, assign=True)
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
