@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vitrail.models.convolution import StandardizedConv
+
 GOLDEN = Path(__file__).parents[1] / "golden"
-OFFICIAL = ("vit_token", "vit_token_prelogits", "vit_gap_linen_names")
+OFFICIAL = ("vit_token", "vit_token_prelogits", "vit_gap_linen_names", "hybrid_two_stages")
 BIG_VISION = ("big_vision_gap_sincos", "big_vision_map")
 FORMAT = dict.fromkeys(OFFICIAL, "official") | dict.fromkeys(BIG_VISION, "big_vision")
 
 Arrays = dict[str, np.ndarray]
+Value = TypeVar("Value")
 
 
 def arrays_of(name: str) -> Arrays:
@@ -72,6 +77,22 @@ def in_bf16(arrays: Arrays) -> tuple[Arrays, Arrays]:
     halves = {key: (value.view(np.uint32) >> 16).astype(np.uint16) for key, value in arrays.items()}
     values = {key: (value.astype(np.uint32) << 16).view(np.float32) for key, value in halves.items()}
     return {key: value.view("V2") for key, value in halves.items()}, values
+
+
+def changed(held: Mapping[str, Value], change: Mapping[str, tuple[int, ...] | None],
+            zeros: Callable[[tuple[int, ...]], Value]) -> dict[str, Value]:
+    """With some left out (None), and others put there or given another shape."""
+    kept = {name: value for name, value in held.items() if change.get(name, ()) is not None}
+    return kept | {name: zeros(shape) for name, shape in change.items() if shape is not None}
+
+
+@torch.no_grad()
+def faint(model: Any, deviation: float) -> Any:
+    """Standardized kernels made so small that the epsilon beside their variance decides."""
+    for part in model.modules():
+        if isinstance(part, StandardizedConv):
+            part.weight.mul_(deviation / part.weight.std())
+    return model
 
 
 def assert_agree(ours: Tensor, theirs: Tensor, relative: float = 1e-5) -> None:

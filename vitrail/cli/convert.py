@@ -31,7 +31,7 @@ def convert(
     out
         The file or folder to write.
     to
-        vitrail, official, big_vision, timm or huggingface.
+        vitrail, official, big_vision, bit, timm or huggingface.
     image_size
         Pixels, as 224 or 160x224 (height x width): positions are resampled.
     heads

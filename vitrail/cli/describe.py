@@ -64,7 +64,7 @@ def describe(
             raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
                              "--classes, or describe a model by its name.")
         kept = weights.read(model, weights.Told(changes.get("image_size"), heads, profile)).config
-        config = kept.model.at_size(changes.get("image_size", kept.model.image_size))
+        config = at_size(kept.model, changes.get("image_size", kept.model.image_size))
     elif profile:
         raise UsageError(f"--profile is for weights; {model} is a name. Change its numbers: --set feedforward=gelu")
     else:
@@ -94,6 +94,17 @@ def describe(
     for name, value in words.items():
         print(f"{name.replace('_', ' '):<17} {value}")
     return 0
+
+
+def at_size(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
+    from pydantic import ValidationError
+
+    from vitrail.weights.known import first_reason
+
+    try:
+        return config.at_size(size)
+    except ValidationError as error:
+        raise UsageError(f"--image-size {size[0]}x{size[1]}: {first_reason(error)}.") from error
 
 
 def structure(config: ModelConfig) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
+from torch import nn
 
 from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, PickleError, UnknownNameError, UsageError
-from vitrail.models import ViT, ViTConfig
 from vitrail.models.vit.another_size import at_size
-from vitrail.models.vit.head import Head
 from vitrail.vocabulary import Size
 from vitrail.weights.big_vision import BigVision
+from vitrail.weights.bit import Bit
 from vitrail.weights.completed import completed
 from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.hub import fetch, is_hub_name
@@ -40,6 +40,7 @@ FORMATS: dict[str, Format] = {
     "vitrail": Native(),
     "official": Official(),
     "big_vision": BigVision(),
+    "bit": Bit(),
     "timm": Timm(),
     "huggingface": HuggingFace(),
 }
@@ -54,7 +55,6 @@ def load(path: str | Path, image_size: int | Size | None = None, *, heads: int |
     """A trained model from any known format. Raises BundleError, with the keys and shapes that do not fit.
 
     `path`: a file, a folder, or `hf:OWNER/NAME` on the Hugging Face hub (see `hub.py`).
-
     `image_size`: pixels, one number for a square or (height, width); positions are resampled by the rule of the code
     that the weights come from. `heads`: attention heads, for a file that does not tell and has an unusual width.
     `profile`: whose numbers the file has, where that is not what its format implies (PROFILES).
@@ -95,12 +95,9 @@ def write(bundle: Bundle, path: str | Path, format_name: str) -> Path:
 
 
 def resized(bundle: Bundle, size: Size | None) -> Bundle:
-    """For images of another size. Raises UsageError where patches do not divide it."""
+    """For images of another size. Raises UsageError where the model cannot take them."""
     if size is None:
         return bundle
-    if not isinstance(bundle.model, ViT) or type(bundle.model.config) is not ViTConfig:
-        raise UsageError(f"image_size={size}: {bundle.model.config.name} can be loaded at its own size, "
-                         f"{bundle.preprocess.size}, only; a plain ViT can be at any.")
     try:
         return replace(bundle, model=at_size(bundle.model, size),
                        preprocess=bundle.preprocess.model_copy(update={"size": size}))
@@ -111,4 +108,4 @@ def resized(bundle: Bundle, size: Size | None) -> Bundle:
 def silent_head(bundle: Bundle) -> bool:
     """Published without a head. A model of our own that has not learned yet may well have an empty one."""
     head = bundle.model.head
-    return "format" in bundle.provenance and isinstance(head, Head) and not bool(head.weight.any())
+    return "format" in bundle.provenance and isinstance(head, nn.Linear) and not bool(head.weight.any())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitrail.bundle import Bundle, BundleConfig, describe_differences
 from vitrail.errors import BundleError
-from vitrail.models import ViT, ViTConfig, build
+from vitrail.models import HybridConfig, Model, ModelConfig, ViTConfig, build
 from vitrail.weights.opened import Shapes
 
 Tensors = tuple[Tensor, ...]
@@ -60,9 +60,25 @@ def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, b
     return [*rules, stacked(ours, theirs, "bias", outputs)] if bias else rules
 
 
+def convolution(ours: str, theirs: str, shape: Sequence[int]) -> Rule:
+    """A convolution that lies as [height, width, inputs, outputs]. `shape`: [outputs, inputs, height, width]."""
+    outputs, inputs, *sides = shape
+    return Rule((ours,), {theirs: (*sides, inputs, outputs)}, lambda kernel: (kernel.permute(3, 2, 0, 1),),
+                lambda weight: (weight.reshape(outputs, inputs, *sides).permute(2, 3, 1, 0),))
+
+
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
-    return [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch)),
-            same("patchify.bias", f"{theirs}.bias", (ours.width,))]
+    name, shape = cutting(ours)
+    return [same(f"{name}.weight", f"{theirs}.weight", shape), same(f"{name}.bias", f"{theirs}.bias", (ours.width,))]
+
+
+def cutting(config: ViTConfig) -> tuple[str, tuple[int, ...]]:
+    """The layer that makes tokens of patches, and its weight's shape: a hybrid's patches are of its feature map."""
+    if isinstance(config, HybridConfig):
+        config, name = config.on_features, "patchify.embedding"
+    else:
+        name = "patchify"
+    return name, (config.width, config.channels, *config.patch)
 
 
 TABLE = "encoder.positions.tables.0."
@@ -105,28 +121,39 @@ def compare(rules: Iterable[Rule], shapes: Shapes, path: Path) -> None:
                           "Nothing was loaded.")
 
 
+def shape_of(shapes: Shapes, name: str, axes: int, path: Path) -> tuple[int, ...]:
+    """What a model is told from. Raises BundleError where it is missing, or of another number of axes."""
+    found = shapes.get(name)
+    if found is None:
+        raise BundleError(f"{path} does not fit the model that it seems to hold: {name} is missing. "
+                          "Nothing was loaded.")
+    if len(found) != axes or 0 in found:
+        raise BundleError(f"{path}: {name} is {found}, where {axes} axes are expected.")
+    return found
+
+
 def finite(value: Tensor, name: str, path: Path) -> Tensor:
     if not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
         raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
     return value
 
 
-def lay_out(model: ViT, rules: Iterable[Rule], format_name: str) -> dict[str, Tensor]:
+def lay_out(model: Model, rules: Iterable[Rule], format_name: str) -> dict[str, Tensor]:
     """The file's tensors by key, float32 on the CPU. Raises BundleError where a parameter has no place there."""
-    weights = {name: value.detach().float().cpu() for name, value in model.state_dict().items() if value.numel()}
+    weights = {name: value.detach().float().cpu() for name, value in model.state_dict().items()}
     result: dict[str, Tensor] = {}
     placed: set[str] = set()
     for rule in rules:
-        values = rule.write(*(weights.get(name, torch.empty(0, model.config.width)) for name in rule.ours))
+        values = rule.write(*(weights[name] for name in rule.ours))
         result |= {name: value.contiguous() for name, value in zip(rule.theirs, values, strict=True)}
         placed.update(rule.ours)
-    if left := sorted(set(weights) - placed):
+    if left := sorted(name for name, value in weights.items() if value.numel() and name not in placed):
         raise BundleError(f"The format {format_name!r} has no place for {', '.join(left[:5])}"
                           f"{' and more' if len(left) > 5 else ''}. Choose another: vitrail convert --to vitrail.")
     return result
 
 
-def refuse_numerics(config: ViTConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
+def refuse_numerics(config: ModelConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
     """A file without settings cannot say that its numbers are meant otherwise, so such models are not written."""
     strange = [f"{name} is {getattr(config, name)!r}, not {' or '.join(map(repr, values))}"
                for name, values in allowed.items() if getattr(config, name) not in values]
