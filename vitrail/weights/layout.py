@@ -60,6 +60,26 @@ def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, b
     return [*rules, stacked(ours, theirs, "bias", outputs)] if bias else rules
 
 
+def query_key_value(ours: str, theirs: Sequence[str], width: int, biased: Sequence[bool]) -> list[Rule]:
+    """Three layers side by side, of which some may have no bias: zeros in ours, unless none has one. Only read."""
+    rules = [stacked(ours, theirs, "weight", width, width)]
+    if not any(biased):
+        return rules
+
+    def read(*given: Tensor) -> Tensors:
+        values = iter(given)
+        return (torch.cat([next(values) if one else torch.zeros(width) for one in biased]),)
+
+    keys = {f"{name}.bias": (width,) for name, one in zip(theirs, biased, strict=True) if one}
+    return [*rules, Rule((f"{ours}.bias",), keys, read, only_read)]
+
+
+def only_read(*ours: Tensor) -> Tensors:
+    """The other way of a rule for files that are not written."""
+    raise BundleError("vitrail reads files of this kind but does not write them. Choose another: "
+                      "vitrail convert --to vitrail.")
+
+
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
     return [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch)),
             same("patchify.bias", f"{theirs}.bias", (ours.width,))]

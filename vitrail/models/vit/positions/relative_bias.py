@@ -26,8 +26,7 @@ class RelativeBias(Position):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.home, self.rule = offsets_on(config.grid), config.resampling
-        offsets = self.home[0] * self.home[1]
-        self.table = nn.Parameter(torch.empty(offsets + (PREFIX_ENTRIES if config.prefix else 0), config.heads))
+        self.table = nn.Parameter(torch.empty(table_shape(config)))
 
     def initialize(self) -> None:
         """From zeros, as BEiT's code: every place is alike at first."""
@@ -46,6 +45,12 @@ class RelativeBias(Position):
 
     def resampled(self, grid: Grid) -> dict[str, Tensor]:
         return {"table": self.on_grid(grid)}
+
+
+def table_shape(config: ViTConfig) -> tuple[int, int]:
+    """Entries and heads."""
+    rows, columns = offsets_on(config.grid)
+    return rows * columns + (PREFIX_ENTRIES if config.prefix else 0), config.heads
 
 
 def offsets_on(grid: Grid) -> Grid:
