@@ -67,6 +67,26 @@ def convolution(ours: str, theirs: str, shape: Sequence[int]) -> Rule:
                 lambda weight: (weight.reshape(outputs, inputs, *sides).permute(2, 3, 1, 0),))
 
 
+def query_key_value(ours: str, theirs: Sequence[str], width: int, biased: Sequence[bool]) -> list[Rule]:
+    """Three layers side by side, of which some may have no bias: zeros in ours, unless none has one. Only read."""
+    rules = [stacked(ours, theirs, "weight", width, width)]
+    if not any(biased):
+        return rules
+
+    def read(*given: Tensor) -> Tensors:
+        values = iter(given)
+        return (torch.cat([next(values) if one else torch.zeros(width) for one in biased]),)
+
+    keys = {f"{name}.bias": (width,) for name, one in zip(theirs, biased, strict=True) if one}
+    return [*rules, Rule((f"{ours}.bias",), keys, read, only_read)]
+
+
+def only_read(*ours: Tensor) -> Tensors:
+    """The other way of a rule for files that are not written."""
+    raise BundleError("vitrail reads files of this kind but does not write them. Choose another: "
+                      "vitrail convert --to vitrail.")
+
+
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
     name, shape = cutting(ours)
     return [same(f"{name}.weight", f"{theirs}.weight", shape), same(f"{name}.bias", f"{theirs}.bias", (ours.width,))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ Shapes = dict[str, tuple[int, ...]]
 
 PREPROCESSOR = "preprocessor_config.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
+FOLLOWING = re.compile(r"(.*\.)?relative_position_index")
+"""Whole numbers that follow from the model and are no weights; older files carry them along."""
+
 PICKLES = ("pytorch_model.bin", "model.pth", "model.pt")
 
 
@@ -101,7 +105,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def open_safetensors(path: Path) -> Opened:
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if not FOLLOWING.fullmatch(name)]  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in names}
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             kinds = {name: part.get_dtype() for name, part in slices.items()}
             header = file.metadata() or {}
