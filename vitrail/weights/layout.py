@@ -153,7 +153,7 @@ def shape_of(shapes: Shapes, name: str, axes: int, path: Path) -> tuple[int, ...
 
 
 def finite(value: Tensor, name: str, path: Path) -> Tensor:
-    if not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
+    if value.numel() and not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
         raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
     return value
 
