@@ -118,3 +118,34 @@ def timm_bundle() -> vitrail.Bundle:
 @pytest.mark.parametrize("size", ["50", "0x8"])
 def test_a_size_that_does_not_fit(vitrail_cli, size: str) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert vitrail_cli("convert", GOLDEN / "vit_token.npz", "out", "--image-size", size).code == 2
+
+
+def test_a_profile_is_said_and_shown(vitrail_cli) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    facts = json.loads(vitrail_cli("describe", GOLDEN / "vit_token.npz", "--profile", "deit", "--json").out)
+    assert facts["numerics"] == "gelu, epsilon 1e-06, positions resampled bicubic"
+    assert facts["preprocess"]["mean"] == [0.485, 0.456, 0.406]
+    assert vitrail_cli("convert", GOLDEN / "vit_token.npz", "bundle", "--profile", "deit").code == 0
+    assert vitrail.load("bundle").provenance["profile"] == "deit"
+    wrong = vitrail_cli("describe", GOLDEN / "vit_token.npz", "--profile", "diet")
+    assert (wrong.code, "Did you mean 'deit'?" in wrong.err) == (2, True)
+    assert vitrail_cli("describe", "B/16", "--profile", "deit").code == 2
+
+
+def test_names_on_the_hub_are_taken_by_every_command(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    """Offline here: each says where it looked."""
+    for command in (("describe", "hf:me/none"), ("predict", "hf:me/none", "x.png"),
+                    ("evaluate", "hf:me/none", "digits"), ("convert", "hf:me/none", "out")):
+        refused = vitrail_cli(*command)
+        assert (refused.code, "models--me--none" in refused.err) == (1, True), command
+    assert not Path("out").exists()
+
+
+def test_push_after_writing(vitrail_cli, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    refused = vitrail_cli("convert", GOLDEN / "vit_token.npz", "early", "--push", "panes")
+    assert (refused.code, Path("early").exists()) == (2, False)
+    offline = vitrail_cli("convert", GOLDEN / "vit_token.npz", "out", "--push", "me/panes")
+    assert (offline.code, "out is written, but was not pushed to me/panes" in offline.err) == (1, True)
+    assert vitrail.load("out").model.config.classes == 7
+    monkeypatch.setattr("vitrail.weights.push.push", lambda *given: f"https://hub/{given[2]}")
+    pushed = vitrail_cli("convert", GOLDEN / "vit_token.npz", "again", "--push", "me/panes")
+    assert pushed.out.splitlines()[1] == "pushed to https://hub/me/panes"

@@ -124,6 +124,8 @@ MEMORY: list[dict[str, Any]] = [
     {}, {"patch": (4, 4)}, {"feedforward": "swiglu"}, {"feedforward": "gelu"}, {"layer_scale": 0.1},
     {"drop_path": 0.2}, {"dropout": 0.1}, {"positions_at": "every"}, {"pooling": "mean"}, {"pooling": "attention"},
     {"positions": "rotary-2d", "positions_at": "shared"}, {"positions": "relative", "positions_at": "every"},
+    {"positions": "relative-bias", "positions_at": "every"},
+    {"positions": "rotary-2d", "positions_at": "shared", "rotary_unit": "grid"},
     {"qkv_bias": False}, {"registers": 4},
 ]
 

@@ -178,7 +178,7 @@ def test_what_a_bare_file_does_not_say_is_assumed_aloud(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"width 16 is divided into\. Say it: --heads N"):
         weights.load(tmp_path / "bare")
     notes = weights.load(tmp_path / "bare", heads=HEADS).provenance["notes"]
-    assert "epsilon 1e-6" in notes[0]
+    assert "epsilon 1e-06" in notes[0]
 
 
 def test_its_settings_are_used(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def position_parameters(config: ViTConfig) -> int:
     one = {
         "learned": (config.class_tokens + config.patches) * config.width,
         "learned-2d": config.class_tokens * config.width + (rows + columns) * (config.width // 2),
+        "relative-bias": ((2 * rows - 1) * (2 * columns - 1) + 3 * bool(config.prefix)) * config.heads,
         "relative": (2 * config.tokens - 1) * config.width,
     }.get(config.positions, 0)
     return one * (config.depth if config.positions_at == "every" else 1)

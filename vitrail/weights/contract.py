@@ -21,10 +21,11 @@ from vitrail.weights.opened import Opened
 @dataclass(frozen=True)
 class Told:
     """What the user says of a file, because it may not say so itself. `image_size`: of the images that the model
-    shall take; positions are resampled where the file has others."""
+    shall take; positions are resampled where the file has others. `profile`: whose numbers it has (profiles.py)."""
 
     image_size: Size | None = None
     heads: int | None = None
+    profile: str | None = None
 
 
 Kind = TypeVar("Kind", ViTConfig, HybridConfig, BiTConfig)

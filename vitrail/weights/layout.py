@@ -67,6 +67,26 @@ def convolution(ours: str, theirs: str, shape: Sequence[int]) -> Rule:
                 lambda weight: (weight.reshape(outputs, inputs, *sides).permute(2, 3, 1, 0),))
 
 
+def query_key_value(ours: str, theirs: Sequence[str], width: int, biased: Sequence[bool]) -> list[Rule]:
+    """Three layers side by side, of which some may have no bias: zeros in ours, unless none has one. Only read."""
+    rules = [stacked(ours, theirs, "weight", width, width)]
+    if not any(biased):
+        return rules
+
+    def read(*given: Tensor) -> Tensors:
+        values = iter(given)
+        return (torch.cat([next(values) if one else torch.zeros(width) for one in biased]),)
+
+    keys = {f"{name}.bias": (width,) for name, one in zip(theirs, biased, strict=True) if one}
+    return [*rules, Rule((f"{ours}.bias",), keys, read, only_read)]
+
+
+def only_read(*ours: Tensor) -> Tensors:
+    """The other way of a rule for files that are not written."""
+    raise BundleError("vitrail reads files of this kind but does not write them. Choose another: "
+                      "vitrail convert --to vitrail.")
+
+
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
     name, shape = cutting(ours)
     return [same(f"{name}.weight", f"{theirs}.weight", shape), same(f"{name}.bias", f"{theirs}.bias", (ours.width,))]
@@ -100,12 +120,14 @@ def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor
     with torch.device("meta"):
         model = build(config.model)
     wanted = model.state_dict()
-    weights = {name: torch.empty(value.shape) for name, value in wanted.items() if value.numel() == 0}
+    # All of the model first, then the file's tensors one by one: between them, they would leave holes in memory. And
+    # copied: a view would keep all of the file's tensor, and is slower.
+    places = {name: torch.empty(value.shape) for name, value in wanted.items()}
+    weights = {name: value for name, value in places.items() if value.numel() == 0}
     for rule in rules:
         given = [finite(tensor(name), name, path) for name in rule.theirs]
         for name, value in zip(rule.ours, rule.read(*given), strict=True):
-            # Dense and apart from the file's tensor: a view would keep all of that in memory, and is slower.
-            weights[name] = value.reshape(wanted[name].shape).clone(memory_format=torch.contiguous_format)
+            weights[name] = places[name].copy_(value.reshape(wanted[name].shape))
         del given
     model.load_state_dict(weights, assign=True)
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
@@ -131,7 +153,7 @@ def shape_of(shapes: Shapes, name: str, axes: int, path: Path) -> tuple[int, ...
 
 
 def finite(value: Tensor, name: str, path: Path) -> Tensor:
-    if not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
+    if value.numel() and not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
         raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
     return value
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vitrail.bundle import CONFIG, LARGEST_CONFIG, WEIGHTS
+from vitrail.bundle import CONFIG, LARGEST_CONFIG, WEIGHTS, read_tensor
 from vitrail.errors import BundleError
 from vitrail.weights.npz import open_npz, pickled
 
@@ -22,6 +22,9 @@ Shapes = dict[str, tuple[int, ...]]
 
 PREPROCESSOR = "preprocessor_config.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
+FOLLOWING = re.compile(r"(.*\.)?relative_position_index")
+"""Whole numbers that follow from the model and are no weights; older files carry them along."""
+
 PICKLES = ("pytorch_model.bin", "model.pth", "model.pt")
 
 
@@ -102,7 +105,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def open_safetensors(path: Path) -> Opened:
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if not FOLLOWING.fullmatch(name)]  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in names}
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             kinds = {name: part.get_dtype() for name, part in slices.items()}
             header = file.metadata() or {}
@@ -115,8 +119,7 @@ def open_safetensors(path: Path) -> Opened:
 
     def tensor(name: str) -> Tensor:
         try:
-            with safe_open(path, framework="pt") as opened:
-                return opened.get_tensor(name).to(torch.float32, copy=True)
+            return read_tensor(path, name)
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
 

@@ -42,6 +42,7 @@ from vitrail.weights.layout import (
     stacked_layer,
 )
 from vitrail.weights.opened import Opened, square
+from vitrail.weights.profiles import assumed
 from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
 
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh"}
@@ -126,9 +127,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    if not given.settings:
-        notes.append("A bare timm file: exact GELU, epsilon 1e-6 and images of mean and standard deviation 0.5 are "
-                     "assumed (as for AugReg; DeiT and DINOv2 want ImageNet's). Put its config.json beside it.")
+    if not given.settings and told.profile is None:
+        notes.append(assumed("timm"))
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)

@@ -16,6 +16,8 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"image_size": 5, "patch": 16}, ("height 5", "use 16 or 16")),
     ({"width": 30, "heads": 4}, ("width 30", "4 heads")),
     ({"positions": "relative", "positions_at": "stem"}, ("relative", "'stem'", "every, shared")),
+    ({"positions": "relative-bias", "positions_at": "stem"}, ("relative-bias", "'stem'", "every, shared")),
+    ({"rotary_unit": "pixel"}, ("rotary_unit", "'patch' or 'grid'")),
     ({"positions": "rotary-2d", "positions_at": "every"}, ("rotary-2d", "'every'", "shared")),
     ({"positions": "none", "positions_at": "every"}, ("none", "'every'", "allowed: stem")),
     ({"positions": "sincos-2d", "width": 18, "heads": 2}, ("divisible by 4", "18")),

@@ -8,11 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from vitrail.vocabulary import Grid, Size
 
-PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "rotary-2d"]
+PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "relative-bias", "rotary-2d"]
 Placement = Literal["stem", "every", "shared"]
 Pooling = Literal["token", "mean", "attention", "token+mean", "distilled"]
 FeedForwardKind = Literal["gelu-tanh", "gelu", "swiglu"]
-Resampling = Literal["bilinear-corners", "bicubic", "bicubic-antialias"]
+RotaryUnit = Literal["patch", "grid"]
+Resampling = Literal["bilinear-corners", "bilinear", "bicubic", "bicubic-antialias"]
 
 PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "none": ("stem",),
@@ -20,6 +21,7 @@ PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "learned-2d": ("stem", "every", "shared"),
     "sincos-2d": ("stem", "shared"),  # fixed numbers: every layer has the same ones in any case
     "relative": ("every", "shared"),  # acts on attention scores, so never at the stem
+    "relative-bias": ("every", "shared"),
     "rotary-2d": ("shared",),  # fixed angles inside attention
 }
 INSIDE: frozenset[PositionKind] = frozenset({"relative", "rotary-2d"})
@@ -54,6 +56,7 @@ class ViTConfig(BaseModel):
     positions_at: Placement = "stem"
     resampling: Resampling = Field("bilinear-corners", description="how a learned table meets another grid")
     rotary_base: float = Field(100.0, gt=1)
+    rotary_unit: RotaryUnit = Field("patch", description="a radian for each patch, or two turns across any grid")
     pooling: Pooling = "token"
     registers: int = Field(0, ge=0)
     head_hidden: PositiveInt | None = Field(None, description="width of the paper's tanh layer before the head")
