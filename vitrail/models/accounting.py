@@ -66,22 +66,26 @@ def describe_vit(config: ViTConfig) -> Accounting:
 
 def parameters(config: ViTConfig) -> int:
     width, norm = config.width, 2 * config.width
-    patches = config.channels * config.patch[0] * config.patch[1] * width + width
+    patches = config.channels * config.patch[0] * config.patch[1] * width + width * config.patch_bias
     attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
     scales = 0 if config.layer_scale is None else 2 * width
     block = 2 * norm + attention + feed_forward_parameters(config) + scales
     total = patches + config.prefix * width + position_parameters(config) + config.depth * block
-    total += 2 * (config.pooled if config.norm_at == "pooled" else width)
+    total += 2 * (config.pooled if config.norm_at == "pooled" else width) + norm * config.pre_norm
     if config.pooling == "attention":
         total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
     if config.head_hidden:
         total += config.pooled * config.head_hidden + config.head_hidden
-    return total + config.embedding * config.classes + config.classes
+    return total + projection_weights(config) + config.embedding * config.classes + config.classes
 
 
 def feed_forward_parameters(config: ViTConfig) -> int:
     gates = 2 if config.feedforward == "swiglu" else 1
     return (config.width + 1) * gates * config.mlp + (config.mlp + 1) * config.width
+
+
+def projection_weights(config: ViTConfig) -> int:
+    return (config.head_hidden or config.pooled) * (config.projection or 0)
 
 
 def position_parameters(config: ViTConfig) -> int:
@@ -105,15 +109,15 @@ def macs(config: ViTConfig) -> int:
     pooled = 0
     if config.pooling == "attention":
         pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
-    hidden = config.pooled * (config.head_hidden or 0)
-    return patches + config.depth * block + pooled + hidden + config.embedding * config.classes
+    after = config.pooled * (config.head_hidden or 0) + projection_weights(config)
+    return patches + config.depth * block + pooled + after + config.embedding * config.classes
 
 
 def activation_bytes(config: ViTConfig) -> int:
     """What autograd keeps per block: the block's input, both norms' outputs, the middle sum, q, k, v, the scaled q and
     the mix (9 widths); the hidden layer before and after GELU; the attention weights (all but the fused kernel)."""
     tokens, width = config.tokens, config.width
-    widths, hidden, scores = 9, 4 if config.feedforward == "swiglu" else 2, tokens
+    widths, hidden, scores = 9, {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), tokens
     if config.layer_scale is not None:
         widths += 2  # both branches before they are scaled
     if config.dropout:
@@ -125,4 +129,5 @@ def activation_bytes(config: ViTConfig) -> int:
     block = tokens * (widths * width + hidden * config.mlp + config.heads * scores)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
     pooled = config.patches * (3 * width + config.heads) if config.pooling == "attention" else 0
-    return 2 * (config.depth * block + tokens * width + pooled + pixels)
+    ends = tokens * width * (1 + config.pre_norm)  # what enters the last norm, and one before the first block
+    return 2 * (config.depth * block + ends + pooled + pixels)

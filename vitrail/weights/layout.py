@@ -61,19 +61,19 @@ def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, b
 
 
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
-    return [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch)),
-            same("patchify.bias", f"{theirs}.bias", (ours.width,))]
+    rules = [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch))]
+    return [*rules, same("patchify.bias", f"{theirs}.bias", (ours.width,))] if ours.patch_bias else rules
 
 
 TABLE = "encoder.positions.tables.0."
 
 
-def positions(config: ViTConfig, theirs: str) -> Rule:
-    """One table, the class tokens' places first."""
-    front = config.class_tokens
-    return Rule((TABLE + "class_position", TABLE + "table"), {theirs: (1, front + config.patches, config.width)},
-                lambda table: (table[0, :front], table[0, front:]),
-                lambda first, table: (torch.cat((first, table))[None],))
+def positions(config: ViTConfig, theirs: str, leading: tuple[int, ...] = (1,)) -> Rule:
+    """One table, the class tokens' places first. `leading`: axes in front of those for places and numbers."""
+    front, shape = config.class_tokens, (*leading, config.class_tokens + config.patches, config.width)
+    return Rule((TABLE + "class_position", TABLE + "table"), {theirs: shape},
+                lambda table: (table[..., :front, :], table[..., front:, :]),
+                lambda first, table: (torch.cat((first, table)).reshape(shape),))
 
 
 def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor: Callable[[str], Tensor],

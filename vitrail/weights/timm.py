@@ -1,6 +1,7 @@
 """timm's `vision_transformer` state dicts: a `.safetensors` file, alone or beside its `config.json`.
 
-Numbers: GELU exact, epsilon 1e-6, positions resampled bicubically with antialiasing. `fc_norm` is the last norm put
+Numbers: GELU exact, epsilon 1e-6 (1e-5 in CLIP's towers, which have a norm before the first block), positions resampled
+bicubically with antialiasing. `fc_norm` is the last norm put
 after pooling; a class token that pooling leaves out, and places that registers have in the table, are what registers
 are to us; DeiT's two heads averaged are one layer. A bare file does not tell its heads, its pictures' mean and standard
 deviation or which norm epsilon it was trained with: what is assumed is said in the notes.
@@ -25,10 +26,24 @@ from vitrail.models import ViTConfig
 from vitrail.vocabulary import Size
 from vitrail.weights.contract import Format, Reading, Told, plain_vit
 from vitrail.weights.known import configured, origin, own_size, pair, prepared, usual_heads
-from vitrail.weights.layout import TABLE, Rule, assemble, lay_out, layer, norm, refuse_numerics, same, stacked_layer
+from vitrail.weights.layout import (
+    TABLE,
+    Rule,
+    assemble,
+    lay_out,
+    layer,
+    norm,
+    patches,
+    refuse_numerics,
+    same,
+    stacked_layer,
+)
 from vitrail.weights.opened import Opened, square
 
-KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh"}
+KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh", "quick_gelu": "gelu-quick"}
+NAMED_BY = {"siglip": "gelu_tanh", "quickgelu": "quick_gelu"}
+"""Architectures whose name says the activation."""
+
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -68,7 +83,8 @@ class Timm(Format):
         model = plain_vit(bundle, self.name)
         config = model.config
         allowed = {"positions": ("learned", "none"), "resampling": ("bicubic-antialias",), "positions_at": ("stem",),
-                   "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,)}
+                   "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,),
+                   "patch_bias": (not config.pre_norm,)}
         refuse_numerics(config, allowed, self.name)
         found = Found(config.prefix, config.prefix > 0, False, False)
         tensors = lay_out(model, rules(config, found), self.name)
@@ -96,9 +112,10 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
+    epsilon = said.get("norm_eps", 1e-5 if "norm_pre.weight" in shapes else 1e-6)
     if not given.settings:
-        notes.append("A bare timm file: exact GELU, epsilon 1e-6 and images of mean and standard deviation 0.5 are "
-                     "assumed (as for AugReg; DeiT and DINOv2 want ImageNet's). Put its config.json beside it.")
+        notes.append(f"A bare timm file: exact GELU, epsilon {epsilon:g} and images of mean and standard deviation 0.5 "
+                     "are assumed (as for AugReg; DeiT and DINOv2 want ImageNet's). Put its config.json beside it.")
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
@@ -110,7 +127,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
         "norm_at": "pooled" if "fc_norm.weight" in shapes else "tokens",
         "feedforward": "swiglu" if gated else activation_of(given, said),
         "layer_scale": said.get("init_values", 1e-5) if "blocks.0.ls1.gamma" in shapes else None,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": said.get("norm_eps", 1e-6),
+        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": "norm_pre.weight" in shapes,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": epsilon,
     })
     return config, Found(front, in_table, hidden_class, split)
 
@@ -135,7 +153,8 @@ def settings_of(bundle: Bundle) -> dict[str, Any]:
         "mlp_ratio": (2 if packed else 1) * config.mlp / config.width, "qkv_bias": config.qkv_bias,
         "init_values": config.layer_scale, "class_token": config.class_tokens > 0, "reg_tokens": config.registers,
         "fc_norm": config.norm_at == "pooled", "norm_eps": config.norm_eps,
-        "act_layer": "gelu_tanh" if config.feedforward == "gelu-tanh" else "gelu",
+        "pre_norm": config.pre_norm,
+        "act_layer": {ours: theirs for theirs, ours in KINDS.items()}.get(config.feedforward, "gelu"),
     }
     return {
         "architecture": "vision_transformer", "num_classes": config.classes, "num_features": config.width,
@@ -150,7 +169,8 @@ def settings_of(bundle: Bundle) -> dict[str, Any]:
 
 
 def activation_of(given: Opened, said: dict[str, Any]) -> str:
-    named = said.get("act_layer", "gelu_tanh" if "siglip" in str(given.settings.get("architecture")) else "gelu")
+    of_architecture = [name for word, name in NAMED_BY.items() if word in str(given.settings.get("architecture"))]
+    named = said.get("act_layer", *of_architecture or ("gelu",))
     if named not in KINDS:
         raise BundleError(f"{given.path} uses the activation {named!r}, which vitrail does not have. "
                           f"Known: {', '.join(KINDS)}.")
@@ -225,9 +245,10 @@ def class_names(given: Opened, classes: int) -> tuple[str, ...] | None:
 
 def rules(config: ViTConfig, found: Found) -> Iterator[Rule]:
     width = config.width
-    yield same("patchify.weight", "patch_embed.proj.weight", (width, config.channels, *config.patch))
-    yield same("patchify.bias", "patch_embed.proj.bias", (width,))
+    yield from patches(config, "patch_embed.proj")
     yield from front(config, found)
+    if config.pre_norm:
+        yield from norm("encoder.pre_norm", "norm_pre", width)
     for number in range(config.depth):
         yield from block(config, f"encoder.blocks.{number}.", f"blocks.{number}.", found.split_gate)
     yield from norm("norm", "norm", width) if config.norm_at == "tokens" else norm("pool_norm", "fc_norm", width)
