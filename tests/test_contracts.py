@@ -45,6 +45,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
                                  "drop_path": 0.2, "channels": 1, "feedforward": "swiglu"},
     "axial ResNet": {"family": "axial-resnet"},
     "axial ResNet, odd sides": {"family": "axial-resnet", "image_size": (23, 17), "depths": (1, 1), "heads": 4},
+    "norm first, no bias of patches, projected": {"pre_norm": True, "patch_bias": False, "projection": 10},
     "everything else": {"registers": 3, "head_hidden": 6, "layer_scale": 0.1, "qkv_bias": False, "drop_path": 0.2,
                         "dropout": 0.1, "channels": 1},
 }

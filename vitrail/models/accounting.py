@@ -83,22 +83,26 @@ def describe_vit(config: ViTConfig) -> Accounting:
 
 def parameters(config: ViTConfig) -> int:
     width, norm = config.width, 2 * config.width
-    patches = config.channels * config.patch[0] * config.patch[1] * width + width
+    patches = config.channels * config.patch[0] * config.patch[1] * width + width * config.patch_bias
     attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
     scales = 0 if config.layer_scale is None else 2 * width
     block = 2 * norm + attention + feed_forward_parameters(config) + scales
     total = patches + config.prefix * width + position_parameters(config) + config.depth * len(config.spans) * block
-    total += 2 * (config.pooled if config.norm_at == "pooled" else width)
+    total += 2 * (config.pooled if config.norm_at == "pooled" else width) + norm * config.pre_norm
     if config.pooling == "attention":
         total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
     if config.head_hidden:
         total += config.pooled * config.head_hidden + config.head_hidden
-    return total + config.embedding * config.classes + config.classes
+    return total + projection_weights(config) + config.embedding * config.classes + config.classes
 
 
 def feed_forward_parameters(config: ViTConfig) -> int:
     gates = 2 if config.feedforward == "swiglu" else 1
     return (config.width + 1) * gates * config.mlp + (config.mlp + 1) * config.width
+
+
+def projection_weights(config: ViTConfig) -> int:
+    return (config.head_hidden or config.pooled) * (config.projection or 0)
 
 
 def position_parameters(config: ViTConfig) -> int:
@@ -123,8 +127,8 @@ def macs(config: ViTConfig) -> int:
     pooled = 0
     if config.pooling == "attention":
         pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
-    hidden = config.pooled * (config.head_hidden or 0)
-    return patches + config.depth * block + pooled + hidden + config.embedding * config.classes
+    after = config.pooled * (config.head_hidden or 0) + projection_weights(config)
+    return patches + config.depth * block + pooled + after + config.embedding * config.classes
 
 
 def activation_bytes(config: ViTConfig) -> int:
@@ -134,7 +138,8 @@ def activation_bytes(config: ViTConfig) -> int:
                  for span in config.spans)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
     pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
-    return 2 * (blocks + left * config.width + pooled + pixels)
+    ends = config.width * (left + config.tokens * config.pre_norm)  # what the last norm reads, and the first one
+    return 2 * (blocks + ends + pooled + pixels)
 
 
 def kept_by_block(config: ViTConfig, left: int, span: int) -> int:
@@ -143,7 +148,7 @@ def kept_by_block(config: ViTConfig, left: int, span: int) -> int:
     leave the block the middle sum, its norm, and the hidden layer before and after GELU."""
     tokens, asking = config.tokens, config.tokens if config.positions in INSIDE else left
     of_all, of_asking, of_left = 4, 3, 2
-    hidden, scores = 4 if config.feedforward == "swiglu" else 2, span
+    hidden, scores = {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), span
     if config.layer_scale is not None:
         of_left += 2  # both branches before they are scaled
     if config.dropout:

@@ -133,6 +133,8 @@ class BiT(nn.Module):
 
     def initialize(self) -> None:
         """Every convolution draws its own weights, the head starts from zero; norms start as the identity."""
+        if next(self.parameters()).is_meta:
+            return  # there is nothing to draw into, and the first drawing there takes seconds of imports
         for part in self.modules():
             if isinstance(part, StandardizedConv):
                 part.initialize()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.encoder import Encoder
-from vitrail.models.vit.head import Head, Hidden
+from vitrail.models.vit.head import Head, Hidden, Projection
 from vitrail.models.vit.patches import PatchEmbedding
 from vitrail.models.vit.pooling import build_pooling
 from vitrail.models.vit.prefix import Prefix
@@ -33,6 +33,8 @@ class ViT(nn.Module):
         self.pool = build_pooling(config)
         self.pool_norm = nn.Identity() if before else nn.LayerNorm(config.pooled, eps=config.norm_eps)
         self.hidden = Hidden(config.pooled, config.head_hidden) if config.head_hidden else nn.Identity()
+        self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
+                           else nn.Identity())
         self.head = Head(config) if config.classes else nn.Identity()
         self.initialize()
 
@@ -42,7 +44,7 @@ class ViT(nn.Module):
     def embed(self, images: Images) -> Float[Tensor, "batch embedding"]:
         """The vector before the linear head."""
         values = self.encode_tokens(self.patchify(images), self.config.reads)
-        return self.hidden(self.pool_norm(self.pool(values)))
+        return self.projection(self.hidden(self.pool_norm(self.pool(values))))
 
     def feature_map(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
         """The patches after the last norm (where it comes before pooling), on their grid."""
@@ -60,6 +62,8 @@ class ViT(nn.Module):
 
     def initialize(self) -> None:
         """Every part draws its own weights, as the paper's code does; norms start as the identity."""
+        if next(self.parameters()).is_meta:
+            return  # there is nothing to draw into, and the first drawing there takes seconds of imports
         for part in self.modules():
             draw = getattr(part, "initialize", None)
             if part is not self and callable(draw):
