@@ -118,7 +118,8 @@ class BiT(nn.Module):
                              lambda size: Unit(config.style, size, (inner or convolution)(config, size)))
         self.norm = group_norm(config.style, config.embedding)
         self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
-        self.initialize()
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+            self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         return self.head(self.embed(images))
@@ -133,8 +134,6 @@ class BiT(nn.Module):
 
     def initialize(self) -> None:
         """Every convolution draws its own weights, the head starts from zero; norms start as the identity."""
-        if next(self.parameters()).is_meta:
-            return  # there is nothing to draw into, and the first drawing there takes seconds of imports
         for part in self.modules():
             if isinstance(part, StandardizedConv):
                 part.initialize()

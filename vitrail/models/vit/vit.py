@@ -36,7 +36,8 @@ class ViT(nn.Module):
         self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
                            else nn.Identity())
         self.head = Head(config) if config.classes else nn.Identity()
-        self.initialize()
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+            self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         return self.head(self.embed(images))
@@ -62,8 +63,6 @@ class ViT(nn.Module):
 
     def initialize(self) -> None:
         """Every part draws its own weights, as the paper's code does; norms start as the identity."""
-        if next(self.parameters()).is_meta:
-            return  # there is nothing to draw into, and the first drawing there takes seconds of imports
         for part in self.modules():
             draw = getattr(part, "initialize", None)
             if part is not self and callable(draw):
