@@ -38,7 +38,9 @@ def test_original_numbers() -> None:
     values = expected_of("bit_resnet")
     bundle = weights.load(FILE, image_size=64)
     assert_agree(bundle.model(values["images"]), values["logits"])
-    assert (bundle.model.config.width, bundle.model.config.depths) == (0.5, (1, 1, 1, 1))
+    config = bundle.model.config
+    assert (config.width, config.depths) == (0.5, (1, 1, 1, 1))
+    assert (config.norm_eps, config.standardize, config.standardize_eps) == (1e-5, "variance", 1e-10)
     assert bundle.provenance == {"format": "bit", "file": "bit_resnet.npz"}
     assert bundle.preprocess == Preprocess(size=64)  # squashed, values -1 to 1
     raw = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)

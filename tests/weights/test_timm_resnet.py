@@ -1,5 +1,5 @@
 """timm's BiT and the ResNet in front of its hybrids, against their forward passes in words: a few lines on the state
-dict itself, without our model. Kernels are so small that timm's epsilon decides."""
+dict itself, without our model. Kernels and pictures are so faint that timm's epsilons decide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from models.small import awake, small
 from models.small import pictures as pictures_of
 from published import GOLDEN, assert_agree, changed, expected_of, faint
 from safetensors.torch import load_file, save_file
-from test_timm import HEADS, State, pictures, state_of, timm_answers
+from test_timm import HEADS, State, state_of, timm_answers
+from test_timm import pictures as bright_pictures
 from torch import Tensor
 
 from vitrail import weights
@@ -63,6 +64,10 @@ def resnet_state(depths: tuple[int, ...], *, front: str = "", preact: bool) -> S
         state["head.fc.weight"] = torch.randn(CLASSES, inputs, 1, 1, generator=generator)
         state["head.fc.bias"] = torch.randn(CLASSES, generator=generator)
     return state
+
+
+def pictures(*size: int) -> Tensor:
+    return bright_pictures(*size) * 1e-3
 
 
 def group_norm(state: State, name: str, x: Tensor) -> Tensor:

@@ -91,7 +91,6 @@ def configure(given: Opened, shapes: Shapes, prefix: str) -> BiTConfig:
         "image_size": USUAL_SIZE, "channels": channels, "width": width_of(root),
         "depths": depths_of(shapes, re.escape(prefix) + r"block(\d{1,3})/unit(\d{1,3})/"),
         "classes": shape_of(shapes, head, 4, given.path)[3] if head in shapes else 0,
-        **{name: values[0] for name, values in NUMERICS.items()},
     }, BiTConfig)
 
 

@@ -76,7 +76,7 @@ class Timm(Format):
 
     def read(self, given: Opened, told: Told) -> Reading:
         if timm_resnet.recognize(given.shapes):
-            return timm_resnet.read(given, told, self.name)
+            return timm_resnet.read(given, self.name)
         notes: list[str] = []
         model, found = configure(given, told, notes)
         preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic",

@@ -17,7 +17,7 @@ from vitrail.bundle import Bundle, BundleConfig
 from vitrail.errors import BundleError
 from vitrail.models import BiT, BiTConfig, HybridConfig
 from vitrail.models.convolution import unit_sizes
-from vitrail.weights.contract import Reading, Told, config_of
+from vitrail.weights.contract import Reading, config_of
 from vitrail.weights.known import checked, name_of, origin
 from vitrail.weights.layout import Rule, assemble, lay_out, norm, refuse_numerics, same, shape_of
 from vitrail.weights.opened import Opened, Shapes
@@ -33,8 +33,8 @@ EPSILON = 1e-8
 NUMERICS = {"norm_eps": (1e-5,), "standardize": ("variance",), "standardize_eps": (EPSILON,)}
 STEM_NUMERICS = {f"stem_{name}": values for name, values in NUMERICS.items()}
 USUAL_SIZE = (224, 224)
-ASSUMED = ("A bare timm file: images of 224 x 224 pixels, mean and standard deviation 0.5 are assumed, as in "
-           "pre-training. Put its config.json beside it.")
+ASSUMED = ("A bare timm file: images of mean and standard deviation 0.5 are assumed, and of 224 x 224 pixels unless "
+           "another size is told, as in pre-training. Put its config.json beside it.")
 
 
 # BiT.
@@ -44,8 +44,8 @@ def recognize(shapes: Shapes) -> bool:
     return all(name in shapes for name in ("stem.conv.weight", "stages.0.blocks.0.norm3.weight", "norm.weight"))
 
 
-def read(given: Opened, told: Told, format_name: str) -> Reading:
-    notes = [] if given.settings or told.image_size else [ASSUMED]
+def read(given: Opened, format_name: str) -> Reading:
+    notes = [] if given.settings else [ASSUMED]
     model = configure(given)
     preprocess = preprocess_of(given, model.image_size, notes, fraction=0.875, interpolation="bilinear")
     config = BundleConfig(model=model, preprocess=preprocess, classes=class_names(given, model.classes),
