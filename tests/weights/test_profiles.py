@@ -90,6 +90,13 @@ def test_gated_layers_stay_gated(bare: Path, tmp_path: Path) -> None:
     assert (model.feedforward, model.resampling) == ("swiglu", "bilinear-corners")
 
 
+def test_of_a_resnet_only_the_pictures_differ() -> None:
+    path = GOLDEN / "bit_resnet.npz"
+    plain, said = weights.read(path).config, weights.read(path, weights.Told(profile="deit")).config
+    assert said.model == plain.model
+    assert said.preprocess.mean == (0.485, 0.456, 0.406) != plain.preprocess.mean
+
+
 def test_what_is_assumed_is_said_unless_the_user_says_it(bare: Path) -> None:
     notes = weights.read(bare, weights.Told(heads=2)).config.provenance["notes"]
     assert notes == ["The file does not say its numbers: those of timm are assumed (gelu, epsilon 1e-06, images of "

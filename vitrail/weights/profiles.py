@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from vitrail.bundle import BundleConfig
 from vitrail.errors import BundleError, UnknownNameError
+from vitrail.models import ViTConfig
 
 Triple = tuple[float, float, float]
 
@@ -67,11 +68,10 @@ def under(config: BundleConfig, name: str) -> BundleConfig:
     profile = profile_named(name)
     if "format" not in config.provenance:
         raise BundleError(f"A Bundle says itself whose numbers it has: leave out --profile {name}.")
-    wanted = {"norm_eps": profile.epsilon, "resampling": profile.resampling}
-    if getattr(config.model, "feedforward", "swiglu") != "swiglu":
-        wanted["feedforward"] = profile.gelu
-    fields = type(config.model).model_fields
-    model = config.model.model_dump() | {field: value for field, value in wanted.items() if field in fields}
+    model = config.model.model_dump()
+    if isinstance(config.model, ViTConfig):  # a ResNet has group norms and no GELU: only its pictures differ
+        model |= {"norm_eps": profile.epsilon, "resampling": profile.resampling}
+        model["feedforward"] = "swiglu" if config.model.feedforward == "swiglu" else profile.gelu
     mean, std = profile.values
     preprocess = config.preprocess.model_dump() | {
         "resize": "squash" if profile.shown is None else "crop", "crop_fraction": profile.shown or 1.0,
