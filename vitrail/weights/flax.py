@@ -22,7 +22,7 @@ from vitrail.models import ViTConfig
 from vitrail.vocabulary import Size
 from vitrail.weights.contract import Reading, Told, plain_vit
 from vitrail.weights.known import configured, origin, own_size
-from vitrail.weights.layout import TABLE, Rule, assemble, lay_out, same
+from vitrail.weights.layout import TABLE, Rule, lay_out, reading, same
 from vitrail.weights.npz import write_npz
 from vitrail.weights.opened import Opened, Shapes, square
 
@@ -62,7 +62,7 @@ def read(given: Opened, told: Told, format_name: str, preprocess: Callable[[ViTC
         f"{model.image_size[0]} x {model.image_size[1]} pixels."]
     config = BundleConfig(model=model, preprocess=preprocess(model), classes=None, activation="softmax",
                           provenance=origin(given, format_name, notes))
-    return Reading(config, lambda: assemble(config, rules(model, dialect), shapes, tensor, given.path))
+    return reading(config, rules(model, dialect), given, shapes, tensor)
 
 
 def write(bundle: Bundle, dialect: Dialect, path: Path, format_name: str) -> Path:

@@ -27,12 +27,12 @@ from vitrail.weights.known import configured, origin, pair, prepared
 from vitrail.weights.layout import (
     TABLE,
     Rule,
-    assemble,
     lay_out,
     layer,
     norm,
     patches,
     positions,
+    reading,
     refuse_numerics,
     same,
     stacked_layer,
@@ -91,7 +91,7 @@ class HuggingFace(Format):
             activation="sigmoid" if given.settings.get("problem_type") == "multi_label_classification" else "softmax",
             provenance=origin(given, self.name, notes))
         table = rules(model, family, prefix, "distillation_token" if family.prefix == "deit." else None)
-        return Reading(config, lambda: assemble(config, table, shapes, given.tensor, given.path))
+        return reading(config, table, given, shapes)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         model = plain_vit(bundle, self.name)

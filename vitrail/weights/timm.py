@@ -25,7 +25,7 @@ from vitrail.models import ViTConfig
 from vitrail.vocabulary import Size
 from vitrail.weights.contract import Format, Reading, Told, plain_vit
 from vitrail.weights.known import configured, origin, own_size, pair, prepared, usual_heads
-from vitrail.weights.layout import TABLE, Rule, assemble, lay_out, layer, norm, refuse_numerics, same, stacked_layer
+from vitrail.weights.layout import TABLE, Rule, lay_out, layer, norm, reading, refuse_numerics, same, stacked_layer
 from vitrail.weights.opened import Opened, square
 
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh"}
@@ -61,7 +61,7 @@ class Timm(Format):
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
-        return Reading(config, lambda: assemble(config, rules(model, found), given.shapes, given.tensor, given.path))
+        return reading(config, rules(model, found), given)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         """A folder with `config.json`, the arguments of `VisionTransformer` in its `model_args`."""
