@@ -130,11 +130,11 @@ class Bundle:
         """Why its answers would mean nothing, or None. A run of our own that has learned nothing yet may answer."""
         if self.model.config.classes == 0:
             return HEADLESS
-        published, new = "format" in self.provenance, self.provenance.get("head") == "new"
-        head = self.model.get_submodule("head")
-        if not (published or new) or any(bool(weight.any()) for weight in head.parameters() if weight.dim() > 1):
+        reason = NEW_HEAD if self.provenance.get("head") == "new" else WITHHELD
+        if reason == WITHHELD and "format" not in self.provenance:
             return None
-        return NEW_HEAD if new else WITHHELD
+        kernels = [weight for weight in self.model.get_submodule("head").parameters() if weight.dim() > 1]
+        return None if any(bool(kernel.any()) for kernel in kernels) else reason
 
     def refuse_silence(self) -> None:
         """Raises BundleError where answers would mean nothing."""

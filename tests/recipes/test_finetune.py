@@ -78,8 +78,9 @@ def test_wider_models_take_smaller_steps() -> None:
 
     rates = [choose_rate(configure(name)) for name in ("mu/4", "Ti/16", "S/16", "B/16", "L/16")]
     assert rates == sorted(rates, reverse=True)
-    assert rates[3] == 1e-4
-    assert choose_rate(configure("R50x1")) == 1e-4
+    assert rates[1:] == [2e-4, 4e-5, 2e-5, 2e-5]
+    assert choose_rate(configure("mu/4")) == 1e-3
+    assert choose_rate(configure("R50x1")) == 4e-5
 
 
 def test_every_choice_has_its_reason() -> None:
