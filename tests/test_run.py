@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,12 @@ from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail.bundle import Bundle
-from vitrail.errors import RunError, UsageError
+from vitrail.errors import BundleError, RunError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
 from vitrail.training.journal import read_journal
+
+GOLDEN_WEIGHTS = Path(__file__).parent / "golden"
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -341,3 +344,61 @@ def test_a_backend_is_measured_for_every_family(
     assert ("attention by" in words["computing"]) == kernel
     assert measured in words["computing"]
     assert described in words["model"]
+
+
+# Runs that start from trained weights.
+
+
+def started_recipe(weights: Path, **changes: Any) -> Any:
+    from vitrail.data.source import open_source
+    from vitrail.recipes import RECIPES
+
+    recipe = RECIPES["default"](open_source("digits"), weights=str(weights), image_size=(16, 48))
+    return recipe.replaced({"schedule.steps": 6, "training.batch_size": 16, "training.precision": "fp32"} | {
+        name.replace("__", "."): value for name, value in changes.items()})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_from_weights_goes_on_to_the_bit_without_the_file(tmp_path: Path, precision: str) -> None:
+    weights = shutil.copy(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", tmp_path / "given.npz")
+    recipe = started_recipe(weights, training__precision=precision, model__settings__dropout=0.1)
+    whole = last(train(recipe, tmp_path / "whole"))
+    train(recipe, tmp_path / "cut", stop_after=2)
+    weights.unlink()
+    events = train(recipe, tmp_path / "cut", resume=True)
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    words = dict(events[0].rows)["weights"]
+    assert words == (f"{weights} (official): its whole head goes, zeros for 10 classes come; positions resampled from "
+                     "2x2 to 1x3 (bilinear-corners)")
+    assert whole.bundle.provenance["started"] == words
+    with pytest.raises(BundleError, match=f"no Bundle at {weights}"):
+        train(recipe, tmp_path / "new")
+
+
+def test_the_recipe_of_a_run_from_weights_does_it_again_wherever_they_lie(tmp_path: Path) -> None:
+    recipe = started_recipe(GOLDEN_WEIGHTS / "big_vision_map.npz")
+    train(recipe, tmp_path / "one")
+    moved = shutil.copy(GOLDEN_WEIGHTS / "big_vision_map.npz", tmp_path / "moved")
+    again = vitrail.recipe.read_recipe(tmp_path / "one" / "recipe.json")  # type: ignore[attr-defined]
+    train(again.replaced({"model.weights.path": str(moved)}), tmp_path / "two")
+    assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+    shutil.copy(GOLDEN_WEIGHTS / "vit_token.npz", moved)
+    with pytest.raises(RunError, match="its SHA-256 is another"):
+        train(again.replaced({"model.weights.path": str(moved)}), tmp_path / "three")
+
+
+def test_a_run_from_weights_starts_with_their_features(tmp_path: Path) -> None:
+    recipe = started_recipe(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", optimizer__learning_rate=1e-12)
+    train(recipe, tmp_path / "run")
+    given = vitrail.load(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", image_size=(16, 48)).without_head()
+    images = torch.rand(2, 3, 16, 48)
+    torch.testing.assert_close(vitrail.load(tmp_path / "run").model.embed(images), given.model(images))
+
+
+def test_a_model_of_a_run_learns_other_classes_and_keeps_its_own_on_request(tmp_path: Path) -> None:
+    first = train(tiny_recipe(model__settings={}), tmp_path / "first")
+    kept = started_recipe(tmp_path / "first", model__head="keep", preprocess__size=(8, 8), schedule__steps=1,
+                          optimizer__learning_rate=1e-12)
+    second = train(kept, tmp_path / "second")
+    assert dict(second[0].rows)["weights"].endswith("its head is kept")
+    assert last(second).evaluation.top1 == last(first).evaluation.top1 > 0.1

@@ -18,6 +18,7 @@ from vitrail.models import ModelConfig, configure
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
+from vitrail.training.start import HeadChoice
 
 
 class Settings(BaseModel):
@@ -34,15 +35,32 @@ class DataSettings(Settings):
     max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
 
 
+class WeightsSettings(Settings):
+    """Trained weights that a run starts from; `sha256` says which, wherever they lie. `image_size`, `patch` and
+    `head_hidden` are those of the model in the file."""
+
+    path: str
+    sha256: str
+    format: str
+    image_size: tuple[int, int]
+    patch: tuple[int, int] | None = None
+    head_hidden: PositiveInt | None = None
+
+
 class ModelSettings(Settings):
     """`name` as `vitrail describe` takes it; `settings` are fields of the config of its family other than classes
-    and image size."""
+    and image size. `head`, of trained weights: "new" puts zeros in the place of the whole pre-training head, "keep"
+    keeps it where its classes are those of the images, by name."""
 
     name: str
     settings: dict[str, Any] = {}
+    weights: WeightsSettings | None = None
+    head: HeadChoice = "new"
 
     def configure(self, classes: int, image_size: tuple[int, int]) -> ModelConfig:
-        return configure(self.name, **{**self.settings, "classes": classes, "image_size": image_size})
+        hidden = self.weights.head_hidden if self.weights and self.head == "keep" else None
+        kept = {"head_hidden": hidden} if hidden else {}
+        return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
 class ObjectiveSettings(Settings):
@@ -89,7 +107,11 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        self.model.configure(2, self.preprocess.size)
+        channels = self.model.configure(2, self.preprocess.size).channels
+        if channels != CHANNELS:
+            raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
+        if self.model.head == "keep" and self.model.weights is None:
+            raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
         if self.training.micro_batches > self.training.batch_size:
             raise ValueError(f"{self.training.micro_batches} micro-batches cannot be made of a batch of "
                              f"{self.training.batch_size}")
@@ -103,6 +125,8 @@ class Recipe(Settings):
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
                 del value[part][name]
+        if self.model.weights is not None:
+            del value["model"]["weights"]["path"]  # the same file elsewhere
         return recipe_hash(value)
 
     def replaced(self, changes: dict[str, Any]) -> Recipe:
@@ -114,7 +138,8 @@ class Recipe(Settings):
         return validated_recipe(value)
 
 
-REASONED = {"schedule": "length", "model": "model", "preprocess": "images"}
+CHANNELS = 3  # of every picture, by the one way to decode them
+REASONED = {"schedule": "length", "model": "model", "preprocess": "images", "optimizer": "optimizer"}
 LENGTHS = ("epochs", "steps", "seconds")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from vitrail.errors import UnknownNameError, UsageError
-from vitrail.models import configure, create, family_of
-from vitrail.models.names import KNOWN_NAMES, NAMINGS
+from vitrail.models import ViTConfig, configure, create, family_of
+from vitrail.models.names import KNOWN_NAMES, NAMINGS, describe_disagreement, settings_of
 
 
 @pytest.mark.parametrize("name", KNOWN_NAMES)
@@ -75,3 +75,34 @@ def test_create_builds_any_family() -> None:
         model = create(name, classes=3, image_size=(16, 24), **overrides)
         assert model.config.classes == 3
         assert model.config.grid == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["B/16", "L/16x32", "R50x1", "R26x0.25", "R50+B/16", "R+Ti/16", "vit"])
+@pytest.mark.parametrize("changes", [{}, {"head_bias": -10.0}, {"channels": 1}])
+def test_a_config_as_a_name_and_settings_and_back(name: str, changes: dict[str, Any]) -> None:
+    fields = {"width": 16, "depth": 1, "heads": 2, "mlp": 8, "patch": (16, 8), "positions": "relative",
+              "positions_at": "shared", "pooling": "mean"} if name == "vit" else {}
+    config = configure(name, **fields, **changes)
+    again, settings = settings_of(config)
+    assert again == name
+    assert set(settings) == {*fields, *changes}
+    assert configure(again, **settings) == config
+    other = configure(again, **settings, classes=3, image_size=(64, 32))
+    assert (other.classes, other.image_size) == (3, (64, 32))
+
+
+def test_a_changed_size_and_a_model_without_a_name() -> None:
+    changed = configure("Ti/4", width=128, heads=4, positions="sincos-2d", pooling="mean")
+    assert settings_of(changed)[0] == "Ti/4"
+    assert configure("Ti/4", **settings_of(changed)[1]) == changed
+    nameless = ViTConfig(width=16, depth=1, heads=2, mlp=8, layer_scale=0.1)
+    name, settings = settings_of(nameless)
+    assert name == "vit"
+    assert configure(name, **settings) == nameless.model_copy(update={"name": "vit"})
+
+
+def test_what_a_name_says_otherwise() -> None:
+    assert describe_disagreement("B/32", configure("B/16")) == []
+    assert describe_disagreement("S/16", configure("B/16"))[0] == "width is 768, not 384"
+    assert describe_disagreement("R50x1", configure("B/16")) == ["family is vit, not bit"]
+    assert describe_disagreement("R50x1", configure("R50x3")) == ["width is 3.0, not 1.0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from vitrail.data.source import Source, open_source
 from vitrail.errors import DataError, UsageError
 from vitrail.recipes import RECIPES
 from vitrail.recipes.facts import Facts, survey
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def folder_of(folder: Path, height: int, width: int, per_class: int = 5) -> Source:
@@ -28,7 +31,8 @@ def folder_of(folder: Path, height: int, width: int, per_class: int = 5) -> Sour
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_smoke_run(name: str, tmp_path: Path) -> None:
     source = open_source("fashion:embedded", validation=0.0)
-    recipe = RECIPES[name](source, model="mu/4").replaced({"schedule.steps": 2, "training.batch_size": 8})
+    started: dict[str, Any] = {"weights": str(GOLDEN / "vit_token.npz")} if name == "finetune" else {"model": "mu/4"}
+    recipe = RECIPES[name](source, **started).replaced({"schedule.steps": 2, "training.batch_size": 8})
     finished = last(train(recipe.replaced({"data.validation": 0.0}), tmp_path / "run", source=source))
     assert finished.steps == 2
 

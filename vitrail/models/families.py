@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from vitrail.models.axial import AxialViT, AxialViTConfig
 from vitrail.models.axial_resnet import AxialResNet, AxialResNetConfig
@@ -31,3 +33,12 @@ FAMILIES: dict[Family, Callable[[Any], Model]] = {
 def build(config: ModelConfig) -> Model:
     """The model that `config` describes, initialized as the paper's code does."""
     return FAMILIES[config.family](config)
+
+
+def build_with(config: ModelConfig, weights: Mapping[str, Tensor]) -> Model:
+    """The model that `config` describes with these tensors as its parameters; no other memory is taken. They are made
+    dense where they are views, which would compute slower. Raises RuntimeError where names or shapes do not fit."""
+    with torch.device("meta"):
+        model = build(config)
+    model.load_state_dict({name: value.contiguous() for name, value in weights.items()}, assign=True)
+    return model

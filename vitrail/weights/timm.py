@@ -31,12 +31,11 @@ from vitrail.weights.known import checked, origin, own_size, usual_heads
 from vitrail.weights.layout import (
     TABLE,
     Rule,
-    assemble,
-    cutting,
     lay_out,
     layer,
     norm,
     patches,
+    reading,
     refuse_numerics,
     same,
     shape_of,
@@ -88,7 +87,7 @@ class Timm(Format):
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
-        return Reading(config, lambda: assemble(config, rules(model, found), given.shapes, given.tensor, given.path))
+        return reading(config, rules(model, found), given)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         """A folder with `config.json`, the arguments of the model's class in its `model_args`."""
