@@ -31,6 +31,7 @@ from vitrail.weights.known import checked, origin, own_size, usual_heads
 from vitrail.weights.layout import (
     TABLE,
     Rule,
+    cutting,
     lay_out,
     layer,
     norm,
