@@ -1,7 +1,8 @@
 """Parameters, multiply-accumulates and activation memory, from the configuration alone.
 
 Rule of the paper's Table 6: FLOPs of training = 6 x forward MACs x images, where the MACs count patch embedding,
-projections, q k^T, attention times values, feed-forward and head; of a ResNet its convolutions, or what replaces them.
+projections, q k^T, attention times values, feed-forward and head, for all tokens of every layer (a model with a class
+token computes less in its last block); of a ResNet its convolutions, or what replaces them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from vitrail.models.bit import BiTConfig
 from vitrail.models.convolution_cost import convolutions, kept_after, kept_before, norms_after, norms_before
 from vitrail.models.families import ModelConfig
 from vitrail.models.hybrid import HybridConfig
-from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.config import INSIDE, ViTConfig
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,28 @@ def macs(config: ViTConfig) -> int:
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """What autograd keeps per block: the block's input, both norms' outputs, the middle sum, q, k, v, the scaled q and
-    the mix (9 widths); the hidden layer before and after GELU; the attention weights (all but the fused kernel)."""
-    tokens, width = config.tokens, config.width
-    widths, hidden, more = 9, 4 if config.feedforward == "swiglu" else 2, 0
-    if config.layer_scale is not None:
-        widths += 2  # both branches before they are scaled
-    if config.dropout:
-        widths, hidden = widths + 2, hidden + 1  # masks
-    if config.positions == "rotary-2d":
-        widths += 1  # k after its turn; the one before it shares its memory with v
-    if config.positions == "relative":
-        widths, more = widths + 1, 2 * tokens - 1  # q for the offset keys, and its scores
-    block = sum(tokens * (widths * width + hidden * config.mlp + config.heads * (span + more)) for span in config.spans)
+    """What autograd keeps: of each block, what the last norm reads, the image."""
+    left = config.tokens if config.reads is None else config.reads
+    blocks = (config.depth - 1) * kept_by_block(config, config.tokens) + kept_by_block(config, left)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
-    pooled = config.patches * (3 * width + config.heads) if config.pooling == "attention" else 0
-    return 2 * (config.depth * block + tokens * width + pooled + pixels)
+    pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
+    return 2 * (blocks + left * config.width + pooled + pixels)
+
+
+def kept_by_block(config: ViTConfig, left: int) -> int:
+    """Numbers. Of every token the block's input, its norm, k and v; of those that ask q, the scaled q, their attention
+    weights (all but the fused kernel) and the mix; of the `left` ones that leave the block the middle sum, its norm,
+    and the hidden layer before and after GELU."""
+    tokens, asking = config.tokens, config.tokens if config.positions in INSIDE else left
+    of_all, of_asking, of_left = 4, 3, 2
+    hidden, more = 4 if config.feedforward == "swiglu" else 2, 0
+    if config.layer_scale is not None:
+        of_left += 2  # both branches before they are scaled
+    if config.dropout:
+        of_left, hidden = of_left + 2, hidden + 1  # masks
+    if config.positions == "rotary-2d":
+        of_all += 1  # k after its turn; the one before it shares its memory with v
+    if config.positions == "relative":
+        of_asking, more = of_asking + 1, 2 * tokens - 1  # q for the offset keys, and its scores
+    dense = config.width * (tokens * of_all + asking * of_asking + left * of_left) + left * hidden * config.mlp
+    return sum(dense + asking * config.heads * (span + more) for span in config.spans)

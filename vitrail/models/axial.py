@@ -71,14 +71,14 @@ class AxialViT(ViT):
     def __init__(self, config: AxialViTConfig) -> None:
         super().__init__(config, block=AxialBlock)
 
-    def encode_tokens(self, tokens: Tokens) -> Float[Tensor, "batch tokens width"]:
+    def encode_tokens(self, tokens: Tokens, first: int | None = None) -> Float[Tensor, "batch left width"]:
         """Patches after the last norm. `tokens` must be the whole grid in reading order; raises UsageError."""
         rows, columns = tokens.grid
         if tokens.values.shape[1] != rows * columns or tokens.places.dim() != 2:
             raise UsageError(f"{self.config.name} got {tokens.values.shape[1]} patches of a grid of {rows}x{columns}: "
                              "axial attention needs every patch of the grid, in reading order. Use a ViT where "
                              "patches are left out.")
-        return super().encode_tokens(tokens)
+        return super().encode_tokens(tokens, first)
 
 
 class AxialBlock(nn.Module):
@@ -90,9 +90,9 @@ class AxialBlock(nn.Module):
         self.column = Block(config, drop_path, LineAttention(config, "column"))
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens
-    ) -> Float[Tensor, "batch tokens width"]:
-        return self.column(self.row(values, position, tokens), position, tokens)
+        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens, first: int | None = None
+    ) -> Float[Tensor, "batch left width"]:
+        return self.column(self.row(values, position, tokens), position, tokens, first)
 
 
 class LineAttention(Attention):
@@ -104,12 +104,12 @@ class LineAttention(Attention):
         self.along = along
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens
-    ) -> Float[Tensor, "batch tokens width"]:
+        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens, first: int | None = None
+    ) -> Float[Tensor, "batch left width"]:
         split = self.qkv(values).unflatten(-1, (3, self.heads, -1)).unflatten(1, tokens.grid)
         lines = tokens.grid[0 if self.along == "row" else 1]
         there, back = ((3, 0, 1, 4, 2, 5), (0, 1, 3, 2, 4)) if self.along == "row" else (
             (3, 0, 2, 4, 1, 5), (0, 3, 1, 2, 4))
         q, k, v = split.permute(there).contiguous().flatten(1, 2).unbind(0)  # copied for the reason given in Attention
         mixed = self.core(q, k, v).unflatten(0, (values.shape[0], lines)).permute(back)
-        return self.dropout(self.out(mixed.flatten(3).flatten(1, 2)))
+        return self.dropout(self.out(mixed.flatten(3).flatten(1, 2)[:, :first]))

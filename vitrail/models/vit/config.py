@@ -22,6 +22,8 @@ PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "relative": ("every", "shared"),  # acts on attention scores, so never at the stem
     "rotary-2d": ("shared",),  # fixed angles inside attention
 }
+INSIDE: frozenset[PositionKind] = frozenset({"relative", "rotary-2d"})
+"""Kinds that act inside attention, where they have to see the queries of all tokens."""
 
 
 def as_size(value: object) -> object:
@@ -103,6 +105,11 @@ class ViTConfig(BaseModel):
     def prefix(self) -> int:
         """Tokens in front of the patches: the class token, then the registers."""
         return self.class_tokens + self.registers
+
+    @property
+    def reads(self) -> int | None:
+        """How many tokens, the first ones, pooling reads of the last block; None where it reads them all."""
+        return self.class_tokens if self.pooling in ("token", "distilled") else None
 
     @property
     def tokens(self) -> int:
