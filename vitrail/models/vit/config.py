@@ -24,7 +24,7 @@ PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "relative-bias": ("every", "shared"),
     "rotary-2d": ("shared",),  # fixed angles inside attention
 }
-INSIDE: frozenset[PositionKind] = frozenset({"relative", "rotary-2d"})
+INSIDE: frozenset[PositionKind] = frozenset({"relative", "relative-bias", "rotary-2d"})
 """Kinds that act inside attention, where they have to see the queries of all tokens."""
 
 
