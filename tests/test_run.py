@@ -67,9 +67,9 @@ def test_the_recipe_of_a_run_does_it_again_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"positions": "relative-bias", "pooling": "mean"},
                                       {"positions": "rotary-2d", "rotary_unit": "grid"}], ids=str)
 def test_other_positions_learn_and_repeat_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
-    recipe = tiny_recipe(model__settings=settings, schedule__steps=120)
+    recipe = tiny_recipe(model__settings=settings, schedule__steps=40, optimizer__learning_rate=1e-2)
     losses = [event.step.parts["loss"] for event in train(recipe, tmp_path / "one") if isinstance(event, Stepped)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     train(recipe, tmp_path / "two")
     assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
     tables = [value for name, value in weights_of(tmp_path / "one").items() if ".positions." in name]
