@@ -9,12 +9,9 @@ from pathlib import Path
 
 from vitrail.data.sources.shards.find import PREFIX, Found, check_sizes, find_shards, looks_ours
 from vitrail.data.sources.shards.index import INDEX, Shard
-from vitrail.data.sources.shards.store import Store
+from vitrail.data.sources.shards.store import PIECE, Store
 from vitrail.errors import DataError
 from vitrail.vocabulary import Progress
-
-PIECE = 8 * 2**20
-"""Bytes read at once."""
 
 
 def holds_shards(path: str) -> bool:

@@ -34,6 +34,16 @@ def test_only_the_range_is_sent(packed, web):
     assert web.sent == 100
 
 
+def test_a_large_file_comes_in_pieces(packed, web, monkeypatch):
+    monkeypatch.setattr(store, "PIECE", 1000)
+    content = (packed / FILE).read_bytes()
+    assert Store(web.url).whole(FILE) == content
+    assert len(web.requests) == 1 + -(-len(content) // 1000)
+    monkeypatch.setattr(store, "MOST_WHOLE", 999)
+    with pytest.raises(DataError, match="an index has at most 999"):
+        Store(str(packed)).whole(FILE)
+
+
 def test_many_requests_are_under_way_at_once(packed, web):
     web.habit, web.delay = "slow", 0.2
     begun = time.perf_counter()

@@ -46,6 +46,11 @@ class Shard(BaseModel):
     labels: list[Count] | list[list[Count]]
     hashes: list[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]] | None = None
 
+    @property
+    def several(self) -> bool:
+        """Is each label a list? They are all of one kind."""
+        return bool(self.labels) and isinstance(self.labels[0], list)
+
     @model_validator(mode="after")
     def columns_fit(self) -> Shard:
         if not FILE_NAME.fullmatch(self.file):
@@ -83,12 +88,11 @@ class ShardIndex(BaseModel):
         if len({shard.file for shard in self.shards}) != len(self.shards):
             raise ValueError("two shards have the same file name")
         for shard in self.shards:
-            rows = [label if isinstance(label, list) else [label] for label in shard.labels]
-            highest = max((label for row in rows for label in row), default=-1)
+            if shard.several and not self.multilabel:
+                raise ValueError(f"{shard.file}: several labels a picture, but the index says one")
+            highest = int(np.max(np.hstack(shard.labels), initial=-1)) if shard.labels else -1
             if highest >= len(self.classes):
                 raise ValueError(f"{shard.file}: label {highest} is not among the {len(self.classes)} classes")
-            if not self.multilabel and any(len(row) != 1 for row in rows):
-                raise ValueError(f"{shard.file}: several labels a picture, but the index says one")
         return self
 
     def encode(self) -> bytes:

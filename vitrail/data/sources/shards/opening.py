@@ -67,8 +67,10 @@ def label_names(found: Found, several: bool) -> Iterator[Any]:
     """The label of each picture as a name, or a tuple of names where some picture has `several`."""
     for index, shard in found.shards:
         for label in shard.labels:
-            names = tuple(index.classes[place] for place in (label if isinstance(label, list) else [label]))
-            yield names if several else names[0]
+            if isinstance(label, list):
+                yield tuple(index.classes[place] for place in label)
+            else:
+                yield (index.classes[label],) if several else index.classes[label]
 
 
 def left_out_warnings(left_out: list[tuple[str, str]]) -> list[str]:

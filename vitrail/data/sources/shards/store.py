@@ -33,6 +33,11 @@ DEADLINE = 30.0
 AT_ONCE = 64
 """Requests under way. A picture takes about 50 ms from an object store in the same region: 1,000 pictures a second."""
 
+PIECE = 8 * 2**20
+"""Bytes asked for at once where a whole file is wanted."""
+
+MOST_WHOLE = 4 * 2**30
+
 INSTALL = "Install what reads them: pip install 'vitrail[shards]'"
 
 Answer = TypeVar("Answer")
@@ -59,12 +64,8 @@ class Store:
     def address(self, file: str) -> str:
         return self.place + file if self.far else str(Path(self.place, file))
 
-    def size(self, file: str) -> int:
-        """Bytes of a file. Raises DataError where it is missing or does not say."""
-        return self.sizes([file])[file]
-
     def sizes(self, files: list[str]) -> dict[str, int]:
-        """Bytes of several files; -1 for those that are missing, where more than one was asked for."""
+        """Bytes of each file, -1 for those that are missing. Raises DataError where a far store does not say."""
         if self.far:
             far = connect(self.place)
             pending = {file: far.start(far.persist(partial(far.size, file), self.address(file))) for file in files}
@@ -84,12 +85,15 @@ class Store:
         return far.start(far.persist(partial(far.range, file, start, size), self.address(file)))
 
     def whole(self, file: str) -> bytes | None:
-        """All of a small file, or None where there is none."""
-        if not self.far:
-            path = Path(self.address(file))
-            return path.read_bytes() if path.is_file() else None
-        far = connect(self.place)
-        return far.start(far.persist(partial(far.whole, file), self.address(file))).result()
+        """All of a file, or None where there is none. Raises DataError where it is larger than any index."""
+        size = self.sizes([file])[file]
+        if size > MOST_WHOLE:
+            raise DataError(f"{self.address(file)} has {size:,} bytes; an index has at most {MOST_WHOLE:,}. Pack into "
+                            "several folders.")
+        if size < 0 or not self.far:
+            return Path(self.address(file)).read_bytes() if size >= 0 else None
+        pieces = [self.begin(file, start, min(PIECE, size - start)) for start in range(0, size, PIECE)]
+        return b"".join(piece.result() for piece in pieces)
 
 
 @dataclass(frozen=True)
@@ -156,14 +160,6 @@ class Far:
         if self.files.async_impl:
             return await self.files._cat_file(path, start=start, end=end)
         return await asyncio.to_thread(self.files.cat_file, path, start=start, end=end)
-
-    async def whole(self, file: str) -> bytes | None:
-        try:
-            if self.files.async_impl:
-                return await self.files._cat_file(self.root + file)
-            return await asyncio.to_thread(self.files.cat_file, self.root + file)
-        except FileNotFoundError:
-            return None
 
 
 @asynccontextmanager
