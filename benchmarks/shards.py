@@ -1,6 +1,6 @@
 """How many images a second the loader yields from packed shards, against a folder of the same files and memory.
 
-    python benchmarks/shards.py [--images 600] [--seconds 1.5] [--rounds 4] [--json]
+    python benchmarks/shards.py [--images 600] [--seconds 1.5] [--rounds 4] [--step] [--json]
 
 `vitrail pack --image-size 256` packs photographs of 500 x 375 (parts of the two that come with scikit-learn). The
 training view of the default recipe (a random part, resized to 224, and a flip) is then drawn from
@@ -12,12 +12,13 @@ training view of the default recipe (a random part, resized to 224, and a flip) 
                 and takes some of its time
 
 One after the other in every round; medians over the rounds. A ratio near 1 between shards and folder says that shards
-cost nothing; the gap to memory is the cost of decoding JPEG.
+cost nothing; the gap to memory is the cost of decoding JPEG. `--step` asks what that costs a step of S/16 at 224.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 from input_pipeline import photographs
 from machine import machine
+from train_step import CASES, trainer
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.decode import decode
@@ -92,14 +94,34 @@ def measure(streams: dict[str, Iterator[Batch]], seconds: float, rounds: int) ->
     return {name: statistics.median(values[1:]) for name, values in rates.items()}
 
 
+def step_seconds(split: Split, view: TrainView, rounds: int) -> dict[str, float]:
+    """Median seconds of a training step of S/16 at 224, on one batch that is ready in memory and on shards."""
+    case = CASES[0]
+    loaded = Loader(split, view, case.batch, seed=0).batches()
+    sources = {"step, batch in memory": itertools.repeat(next(loaded)), "step, shards": loaded}
+    trainers = {name: trainer(case, batches) for name, batches in sources.items()}
+    taken: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(rounds + 1):
+        for name, step in trainers.items():
+            for place in range(8):
+                start = time.perf_counter()
+                step()
+                if number and place >= 4:  # those before had been decoded while the other was measured
+                    taken[name].append(time.perf_counter() - start)
+    loaded.close()  # type: ignore[attr-defined]
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--step", action="store_true", help="time training steps of S/16 at 224 instead")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    if not asked.step:
+        torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         write_photographs(home / "photos", asked.images)
@@ -112,6 +134,11 @@ def main() -> None:
                       for spec in (f"shards:{home}/packed", f"shards:{web.url}")]
             web.habit, web.delay = "slow", 0.02
             view = TrainView(Preprocess(size=224), Augmentation(crop="random-resized", flip=0.5))
+            if asked.step:
+                seconds = step_seconds(splits[0], view, asked.rounds)
+                print(f"{machine()}\n" + "\n".join(f"{name:<22} {one * 1000:.1f} ms" for name, one in seconds.items()))
+                print(f"shards cost {100 * (seconds['step, shards'] / seconds['step, batch in memory'] - 1):.1f} %")
+                return
             streams = {name: Loader(split, view, BATCH, seed=0).batches()
                        for name, split in variants(*splits, home / "files").items()}
             rates = measure(streams, asked.seconds, asked.rounds)
