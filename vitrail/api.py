@@ -69,7 +69,8 @@ def open_for(bundle: Bundle, spec: str | None) -> Source:
         raise UsageError("This Bundle does not say what it was trained on. Give labeled images: "
                          "vitrail evaluate BUNDLE photos/")
     if own is not None and (spec == own or Path(spec).resolve() == Path(own).resolve()):
-        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes)
+        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes,
+                           skip_bad_shards=trained.get("skip_bad_shards", False))
     return open_source(spec, classes=bundle.classes, divide=False)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
+from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
 from vitrail.training.checkpoint import recipe_hash
@@ -33,6 +34,11 @@ class DataSettings(Settings):
     validation: float = Field(0.1, ge=0, lt=1)
     workers: int | None = Field(None, ge=0, description="decoding threads; chosen by the machine's cores without")
     max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
+    skip_bad_shards: bool = Field(False, description="go on without shards that are missing or cut short")
+
+    def open(self) -> Source:
+        return open_source(self.source, seed=self.split_seed, validation=self.validation,
+                           skip_bad_shards=self.skip_bad_shards)
 
 
 class WeightsSettings(Settings):
@@ -120,7 +126,7 @@ class Recipe(Settings):
     def identity(self) -> str:
         """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
         value = self.model_dump(mode="json", exclude={"reasons", "name"})
-        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers",),
+        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers", "skip_bad_shards"),
                             "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:

@@ -17,12 +17,12 @@ from vitrail.data.mix import mixed
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
-from vitrail.errors import RunError, UsageError
+from vitrail.errors import DataError, RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, build, describe
 from vitrail.models.vit.another_size import describe_change
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe, WeightsSettings
-from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.guard import Interrupts
 from vitrail.training.loop import backward, hash_seed
 from vitrail.training.optimizer import build_optimizer, kernel_names
@@ -104,13 +104,15 @@ class Workshop:
 
 
 def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
-           resume: bool) -> Workshop:
+           resume: bool, allow_data_change: bool = False) -> Workshop:
     """Model, objective, optimizer, loader and backend, as they were where a run goes on."""
     checkpoint, troubles = newest_checkpoint(folder / "checkpoints") if resume else (None, [])
     state = read_state(checkpoint) if checkpoint else None
     if state is not None and checkpoint is not None and state.recipe != recipe.identity():
         raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
                        "or choose another --out.")
+    if state is not None:
+        troubles += changed_data(state, source, allow_data_change)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
     backend = state.backend if state else backend_for(recipe, config, device)
@@ -133,6 +135,25 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
     settle_threads(shop, state.threads if state else None)
     return shop
+
+
+def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
+    """What to say where the data are not those of the checkpoint. Raises DataError where that is not `allowed`.
+
+    Other classes are never allowed: the outputs of the model would get other names.
+    """
+    if not state.data or state.data == source.fingerprint:
+        return []
+    if state.classes != source.classes:
+        raise DataError(f"{source.spec} has other classes than when this run began ({len(state.classes)} then, "
+                        f"{len(source.classes)} now, or in another order). Bring the old data back, or start a new "
+                        "run.")
+    if not allowed:
+        raise DataError(f"{source.spec} is not what it was when this run began: pictures, labels or splits were "
+                        "added, removed or changed. Bring the old data back, start a new run, or go on with the new "
+                        "data by --allow-data-change; pictures may then be held out now that were trained on before.")
+    return [f"the data of {source.spec} changed since this run began; pictures that are held out now may have been "
+            "trained on before"]
 
 
 def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on: bool) -> Model:

@@ -35,6 +35,7 @@ def train(
     time: Annotated[str | None, Length] = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
+    allow_data_change: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
 ) -> int:
@@ -52,7 +53,7 @@ def train(
     ----------
     source
         A folder with one sub-folder per class, an archive.zip or .tar of one, a manifest .csv/.jsonl/.parquet with
-        path and label, arrays.npz, an IDX folder, or one of: fashion, digits.
+        path and label, arrays.npz, an IDX folder, shards:PATTERN, hf:OWNER/NAME, or one of: fashion, digits.
     out
         Run folder to make; `runs/SOURCE-N` without.
     model
@@ -76,6 +77,8 @@ def train(
         Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
     resume
         Go on with the run in --out from its newest checkpoint.
+    allow_data_change
+        Resume although the data are not what they were when the run began.
     dry_run
         Stop after saying what would be done and how long it would take.
     quiet
@@ -90,8 +93,11 @@ def train(
             folder = resumed_folder(out, source, model, weights, image_size, recipe, seed)
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
-            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet)
-        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
+            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
+                                  allow_data_change=allow_data_change)
+        if allow_data_change:
+            raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
+        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes, open_source)
         folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
         return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet)
 
@@ -112,7 +118,7 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
         if weights is not None:
             asked["model.weights"] = weights_settings(weights, size).model_dump(mode="json")
         kept = kept.replaced({path: value for path, value in asked.items() if value is not None} | changes)
-        return kept, open_source(kept.data.source, seed=kept.data.split_seed, validation=kept.data.validation)
+        return kept, kept.data.open()
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, [*RECIPES, "a file ending in .json"])
     if source is None:
@@ -124,7 +130,8 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
         raise UnknownNameError("recipe key", f"data.{unknown.pop()}", [f"data.{n}" for n in DataSettings.model_fields])
     wanted = DataSettings.model_fields
     opened = open_source(source, seed=data.get("split_seed", wanted["split_seed"].default),
-                         validation=data.get("validation", wanted["validation"].default))
+                         validation=data.get("validation", wanted["validation"].default),
+                         skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default))
     chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights)
     return chosen.replaced(changes), opened
 

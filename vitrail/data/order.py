@@ -101,6 +101,12 @@ def rank_slice(batch_size: int, world: int, rank: int) -> slice:
     return slice(rank * share, (rank + 1) * share)
 
 
+def worker_slices(count: int, workers: int) -> list[slice]:
+    """Which of `count` places each worker fills: every place once, at most `workers` parts. 0 workers are one."""
+    share = -(-count // max(workers, 1))
+    return [slice(start, min(start + share, count)) for start in range(0, count, max(share, 1))]
+
+
 def replacement(samples: int, seed: int, position: int, attempt: int) -> int:
     """The sample that stands in where the one at `position` cannot be read; `attempt` counts from 0."""
     return Draws(REPLACE, seed, position, attempt).integer(samples)
