@@ -97,7 +97,7 @@ def train(
                                   allow_data_change=allow_data_change)
         if allow_data_change:
             raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
-        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes, open_source)
+        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
         folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
         return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet)
 
