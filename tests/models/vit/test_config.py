@@ -28,7 +28,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"feedforward": "relu"}, ("feedforward", "'gelu-tanh', 'gelu', 'gelu-quick' or 'swiglu'")),
     ({"depth": 0}, ("depth", "greater than 0")),
     ({"projection": 0}, ("projection", "greater than 0")),
-    ({"resampling": "nearest"}, ("resampling", "'bilinear-corners', 'bilinear-antialias'")),
+    ({"resampling": "nearest"}, ("resampling", "'bilinear-corners', 'bilinear', 'bilinear-antialias'")),
     ({"classes": -1}, ("classes", "greater than or equal to 0")),
     ({"registers": -1}, ("registers", "greater than or equal to 0")),
     ({"dropout": 1.0}, ("dropout", "less than 1")),
