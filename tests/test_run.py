@@ -402,3 +402,10 @@ def test_a_model_of_a_run_learns_other_classes_and_keeps_its_own_on_request(tmp_
     second = train(kept, tmp_path / "second")
     assert dict(second[0].rows)["weights"].endswith("its head is kept")
     assert last(second).evaluation.top1 == last(first).evaluation.top1 > 0.1
+
+
+def test_the_same_in_python(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="A Recipe says itself which weights"):
+        vitrail.train(tiny_recipe(), tmp_path / "run", weights="x")
+    with pytest.raises(BundleError, match="no Bundle at nowhere"):
+        vitrail.train("digits", tmp_path / "run", weights="nowhere")
