@@ -409,3 +409,70 @@ def test_the_same_in_python(tmp_path: Path) -> None:
         vitrail.train(tiny_recipe(), tmp_path / "run", weights="x")
     with pytest.raises(BundleError, match="no Bundle at nowhere"):
         vitrail.train("digits", tmp_path / "run", weights="nowhere")
+
+
+# What learns, and what is kept of it.
+
+LEARNING: dict[str, dict[str, Any]] = {
+    "average": {"training__average": 0.9},
+    "frozen": {"training__freeze": ["patchify", "encoder.positions", "encoder.blocks.0.attention"]},
+    "adapters": {"training__adapters__rank": 2, "training__adapters__scale": 2.0},
+    "everything": {"training__average": 0.8, "training__recompute": True, "optimizer__layer_decay": 0.7,
+                   "training__freeze": ["*.norm1"], "augmentation__mixup": 0.2},
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("changes", LEARNING.values(), ids=LEARNING)
+def test_runs_that_learn_in_part_or_on_average_go_on_to_the_bit(tmp_path: Path, changes: dict[str, Any],
+                                                               precision: str) -> None:
+    recipe = tiny_recipe(training__precision=precision, **changes)
+    whole = last(train(recipe, tmp_path / "whole"))
+    for stop in (2, 5):
+        train(recipe, tmp_path / "cut", stop_after=stop, resume=stop > 2)
+    cut = last(train(recipe, tmp_path / "cut", resume=True))
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    assert cut.evaluation.loss == whole.evaluation.loss
+
+
+def test_the_bundle_holds_the_average_and_validation_looks_at_it(tmp_path: Path) -> None:
+    """With almost nothing kept of the past the average is the last weights; with more it is not."""
+    plain = last(train(tiny_recipe(), tmp_path / "plain"))
+    quick = last(train(tiny_recipe(training__average=1e-6), tmp_path / "quick"))
+    events = train(tiny_recipe(training__average=0.9, evaluation__every_epochs=0.1), tmp_path / "slow")
+    for one, other in zip(plain.bundle.model.parameters(), quick.bundle.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    slow = last(events)
+    assert not same(weights_of(tmp_path / "plain"), weights_of(tmp_path / "slow"))
+    looks = [event.evaluation.loss for event in events if isinstance(event, Evaluated) and event.split == "val"]
+    assert looks[-1] == vitrail.evaluate(slow.bundle, "digits", split="val").loss
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_frozen_parts_are_as_they_were_and_corrected_ones_are_merged(tmp_path: Path, precision: str) -> None:
+    start = last(train(tiny_recipe(), tmp_path / "start")).bundle.model.state_dict()
+    parts = {"training__freeze": ["*", "!head"]}, {"training__adapters__rank": 2}
+    for number, (changes, moving) in enumerate(zip(parts, (("head",), ("head", "attention")), strict=True)):
+        recipe = started_recipe(tmp_path / "start", preprocess__size=(8, 8), training__precision=precision, **changes)
+        events = train(recipe, tmp_path / f"run-{number}")
+        after = last(events).bundle.model.state_dict()
+        moved = {name for name, value in after.items() if not torch.equal(value, start[name])}
+        assert moved
+        assert all(any(part in name for part in moving) for name in moved)
+        assert "parameters learn" in dict(events[0].rows)["optimizer"]
+    assert any("attention.qkv.weight" in name for name in moved)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"training__freeze": ["encodr"]}, "encoder"), ({"training__freeze": ["*"]}, "left to train"),
+    ({"training__adapters__rank": 2, "training__adapters__layers": ["qvk"]}, "linear layer"),
+    ({"training__recompute": True, "model__name": "R26x0.25", "model__settings": {}}, "blocks of a transformer"),
+])
+def test_what_cannot_learn_so_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        train(tiny_recipe(**{"preprocess__size": (16, 16), **changes}), tmp_path / "run")
+
+
+def test_adapters_and_freezing_exclude_one_another() -> None:
+    with pytest.raises(UsageError, match="adapters freeze all but"):
+        tiny_recipe(training__freeze=["head"], training__adapters__rank=2)

@@ -126,7 +126,24 @@ def out_of_sight(chosen: Augmentation, size: Size) -> list[str]:
 def optimizer_words(shop: Workshop) -> str:
     settings, schedule = shop.recipe.optimizer, shop.recipe.schedule
     return (f"{settings.name}, learning rate {settings.learning_rate:g} ({schedule.kind}, warmup {schedule.warmup:g}), "
-            f"batch {shop.batch_size}; {describe_decay(settings, shop.optimizer)}")
+            f"batch {shop.batch_size}; {'; '.join([describe_decay(settings, shop.optimizer), *learning_words(shop)])}")
+
+
+def learning_words(shop: Workshop) -> list[str]:
+    """What is out of the ordinary in how the model learns."""
+    training, words = shop.recipe.training, []
+    if shop.recipe.optimizer.layer_decay is not None:
+        words.append(f"each layer learns at {shop.recipe.optimizer.layer_decay:g} of the rate of the one above")
+    if training.freeze or training.adapters.rank:
+        learning, all_ = (sum(value.numel() for value in values) for values in (
+            shop.weights.masters, shop.model.parameters()))
+        beside = f", corrections of rank {training.adapters.rank} among them" if training.adapters.rank else ""
+        words.append(f"{learning:,} of {all_:,} parameters learn{beside}")
+    if training.average is not None:
+        words.append(f"moving average of the weights ({training.average:g})")
+    if training.recompute:
+        words.append("blocks computed twice to save memory")
+    return words
 
 
 def length_words(shop: Workshop) -> str:

@@ -16,6 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
+from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
@@ -78,11 +79,17 @@ class ObjectiveSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """`micro_batches`: parts of a batch whose gradients are added up. `precision` "auto": whatever is faster here."""
+    """`micro_batches`: parts of a batch whose gradients are added up. `precision` "auto": whatever is faster here.
+    `freeze`: parts that stay as they are, such as encoder.blocks.[0-5]; with ! in front, parts that do not."""
 
     batch_size: PositiveInt = 128
     micro_batches: PositiveInt = 1
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    average: float | None = Field(None, gt=0, lt=1, description="how much stays at each step of a moving average of "
+                                  "the weights, which the Bundle then holds; none without")
+    freeze: tuple[str, ...] = ()
+    adapters: AdapterSettings = AdapterSettings()
+    recompute: bool = Field(False, description="compute the inside of blocks twice, for a fraction of the memory")
     log_every: PositiveInt = Field(10, description="steps between rows of the journal")
     checkpoint_seconds: PositiveFloat = Field(120.0, description="time between checkpoints")
 
@@ -118,6 +125,8 @@ class Recipe(Settings):
             raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
         if self.model.head == "keep" and self.model.weights is None:
             raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
+        if self.training.freeze and self.training.adapters.rank:
+            raise ValueError("adapters freeze all but what adapters.trained names, so leave out training.freeze")
         if self.training.micro_batches > self.training.batch_size:
             raise ValueError(f"{self.training.micro_batches} micro-batches cannot be made of a batch of "
                              f"{self.training.batch_size}")

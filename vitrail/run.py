@@ -100,7 +100,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
         shop.objective, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=recipe.training.micro_batches,
-        clip=recipe.optimizer.clip, seed=recipe.seed)
+        clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average)
     last_saved, recent = time.monotonic(), Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
     every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
@@ -215,7 +215,7 @@ def checkpoint(shop: Workshop, *, final: bool = False) -> Iterator[Event]:
                   data=shop.source.fingerprint, classes=shop.source.classes)
     folder = shop.folder / "checkpoints"
     try:
-        save_checkpoint(folder, shop.weights, shop.optimizer, state)
+        save_checkpoint(folder, shop.weights, shop.optimizer, state, shop.average)
         prune_checkpoints(folder)
     except SaveError as error:
         yield Noted(f"{error} " + ("The last checkpoint is older." if final else "The run goes on and tries again."))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vitrail import __version__, weights
 from vitrail.bundle import Bundle
@@ -18,11 +19,15 @@ from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
 from vitrail.errors import DataError, RunError, UsageError
-from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, build, describe
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
+from vitrail.models.families import build_with
 from vitrail.models.vit.another_size import describe_change
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe, WeightsSettings
+from vitrail.training.adapters import adapt, merged
+from vitrail.training.average import Average
 from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.freeze import freeze
 from vitrail.training.guard import Interrupts
 from vitrail.training.loop import backward, hash_seed
 from vitrail.training.optimizer import build_optimizer, kernel_names
@@ -69,6 +74,7 @@ class Workshop:
     seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
+    average: Average | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -95,8 +101,12 @@ class Workshop:
         return next(self.objective.parameters()).device
 
     def view(self) -> Bundle:
-        """The model as it is now, for a look during training."""
-        return Bundle(self.model, self.recipe.preprocess, self.source.classes, self.activation)
+        """The model as it is now, or its average where there is one, for a look during training."""
+        model = self.model
+        if self.average is not None:
+            dtype = next(self.model.parameters()).dtype
+            model = build_with(self.config, trained_state(self)).to(self.device, dtype)
+        return Bundle(model, self.recipe.preprocess, self.source.classes, self.activation)
 
     @property
     def activation(self) -> Loss:
@@ -117,6 +127,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
     backend = state.backend if state else backend_for(recipe, config, device)
     model = first_model(recipe, config, source, going_on=state is not None)
+    choose_what_learns(model, recipe)
     objective = build_objective(recipe, model, source).to(device)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
@@ -128,8 +139,10 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
                     max_bad=recipe.data.max_bad)
     shop = Workshop(recipe, source, folder, objective, model, config, loader, masters, optimizer, backend, interrupts,
                     watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
+    if recipe.training.average is not None:
+        shop.average = Average(masters, recipe.training.average)
     if state is not None and checkpoint is not None:
-        load_checkpoint(checkpoint, masters, optimizer)
+        load_checkpoint(checkpoint, masters, optimizer, shop.average)
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
@@ -157,12 +170,27 @@ def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
 
 
 def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on: bool) -> Model:
-    """Drawn afresh, or made of trained weights. A run that goes on finds its own in its checkpoint."""
+    """Drawn afresh, or made of trained weights. A run that goes on finds its own in its checkpoint, but for those that
+    do not learn."""
     torch.manual_seed(hash_seed(recipe.seed))
-    if recipe.model.weights is None or going_on:
+    everything_learns = not (recipe.training.freeze or recipe.training.adapters.rank)
+    if recipe.model.weights is None or (going_on and everything_learns):
         return build(config)
     return start(trained_weights(recipe.model.weights, recipe, config), config, source.classes,
                  loss_of(recipe, source), recipe.model.head)
+
+
+def choose_what_learns(model: Model, recipe: Recipe) -> None:
+    """Freeze parts or put corrections beside them, and recompute blocks, as the recipe says."""
+    training = recipe.training
+    if training.freeze:
+        freeze(model, training.freeze)
+    if training.adapters.rank:
+        adapt(model, training.adapters)
+    if training.recompute:
+        if not isinstance(model, ViT):
+            raise UsageError(f"training.recompute is for blocks of a transformer; {model.config.name} has none.")
+        model.encoder.recompute = True
 
 
 def trained_weights(given: WeightsSettings, recipe: Recipe, config: ModelConfig) -> Bundle:
@@ -287,10 +315,15 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(views, batch.targets.to(device, non_blocking=True), batch.indices, batch.positions)
 
 
+def trained_state(shop: Workshop) -> dict[str, Tensor]:
+    """The plain model's weights in fp32: the average where there is one, corrections merged."""
+    state = shop.weights.export(shop.model, None if shop.average is None else shop.average.values)
+    return merged(state, shop.recipe.training.adapters.scale)
+
+
 def trained_bundle(shop: Workshop) -> Bundle:
-    """The fp32 masters as a Bundle with its history."""
-    model = build(shop.config)
-    model.load_state_dict(shop.weights.export(shop.model))
+    """What was learned as a Bundle with its history."""
+    model = build_with(shop.config, trained_state(shop))
     provenance = {
         "vitrail": __version__, "torch": torch.__version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

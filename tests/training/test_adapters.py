@@ -11,16 +11,16 @@ from models.small import awake, pictures, small
 
 from vitrail.errors import UnknownNameError
 from vitrail.models import build
-from vitrail.training.adapters import adapt, merged, remove
+from vitrail.training.adapters import AdapterSettings, adapt, merged, remove
 
-LAYERS = ["*.attention.qkv", "*.feed_forward"]
+LAYERS = ("*.attention.qkv", "*.feed_forward")
 
 
 def adapted(scale: float = 2.0) -> tuple[Any, Any, list[str]]:
     """A model, its copy with corrections, and the names of the corrected layers."""
     plain = awake(small())
     model = copy.deepcopy(plain)
-    return plain, model, adapt(model, 3, scale, LAYERS, ["head"])
+    return plain, model, adapt(model, AdapterSettings(rank=3, scale=scale, layers=LAYERS))
 
 
 def stir(model: Any) -> None:
@@ -70,4 +70,4 @@ def test_removed_the_model_is_as_it_was() -> None:
 
 def test_a_layer_that_does_not_exist_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="qkv"):
-        adapt(awake(small()), 2, 1.0, ["encoder.blocks.0.attention.qvk"], [])
+        adapt(awake(small()), AdapterSettings(rank=2, layers=("encoder.blocks.0.attention.qvk",)))

@@ -9,10 +9,10 @@ the Bundle, or removed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -21,6 +21,17 @@ from vitrail.training.freeze import is_named
 
 INSIDE = ".parametrizations.weight."
 ORIGINAL, UP, DOWN = INSIDE + "original", INSIDE + "0.up", INSIDE + "0.down"
+
+
+class AdapterSettings(BaseModel):
+    """`rank` 0: none. `layers`: which linear layers get a correction; `trained`: what else learns, as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rank: int = Field(0, ge=0)
+    scale: PositiveFloat = Field(1.0, description="of the corrections; alpha / rank in the paper")
+    layers: tuple[str, ...] = ("*.attention.qkv", "*.attention.out")
+    trained: tuple[str, ...] = ("head",)
 
 
 class LowRank(nn.Module):
@@ -37,24 +48,25 @@ class LowRank(nn.Module):
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
-def adapt(model: nn.Module, rank: int, scale: float, layers: Sequence[str], trained: Sequence[str]) -> list[str]:
-    """Give the linear layers that `layers` name a correction, and freeze all else but what `trained` names.
+def adapt(model: nn.Module, settings: AdapterSettings) -> list[str]:
+    """Give the linear layers that the settings name a correction, and freeze all else but what is to be trained.
 
     Names are patterns as `freeze` takes them. Returns the adapted layers. Raises UnknownNameError for a pattern that
     names none.
     """
     linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     chosen: dict[str, nn.Linear] = {}
-    for pattern in layers:
+    for pattern in settings.layers:
         found = {name: part for name, part in linear.items() if is_named(name, pattern)}
         if not found:
             raise UnknownNameError("linear layer", pattern, linear)
         chosen |= found
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(is_named(name, pattern) for pattern in trained))
+        parameter.requires_grad_(any(is_named(name, pattern) for pattern in settings.trained))
     for part in chosen.values():
         device = part.weight.device
-        correction = LowRank(part.out_features, part.in_features, rank, scale).to(device, part.weight.dtype)
+        correction = LowRank(part.out_features, part.in_features, settings.rank, settings.scale)
+        correction = correction.to(device, part.weight.dtype)
         parametrize.register_parametrization(part, "weight", correction)
     return list(chosen)
 

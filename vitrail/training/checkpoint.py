@@ -2,6 +2,7 @@
 
     RUN/checkpoints/step-00001200/weights.safetensors     fp32 masters by name
                                  /optimizer.safetensors   moments, as "exp_avg/NAME"
+                                 /average.safetensors     the moving average by name, where there is one
                                  /state.json              step, samples, seconds, recipe hash, backend, best so far
                                  /manifest.json           SHA-256 of each, written last
 
@@ -24,9 +25,11 @@ from torch import Tensor
 
 from vitrail.errors import BundleError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
+from vitrail.training.average import Average
 from vitrail.training.precision import Backend, Weights
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+AVERAGE = "average.safetensors"
 
 
 class State(BaseModel):
@@ -48,13 +51,17 @@ class State(BaseModel):
     classes: tuple[str, ...] = ()
 
 
-def save_checkpoint(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, state: State) -> Path:
+def save_checkpoint(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, state: State,
+                    average: Average | None = None) -> Path:
     """Write `folder/step-N`. Raises SaveError; whatever was complete before still is."""
     target = folder / f"step-{state.step:08d}"
     with staged_folder(target) as staged:
         save_file({name: master.detach().cpu().contiguous() for name, master in weights.named_masters()},
                   staged / WEIGHTS, {"format": "pt"})
         save_file(optimizer_tensors(optimizer), staged / OPTIMIZER, {"format": "pt"})
+        if average is not None:
+            followed = {name: value.cpu() for name, value in average.named().items()}
+            save_file(followed, staged / AVERAGE, {"format": "pt"})
         write_json(staged / STATE, state.model_dump(mode="json"))
     return target
 
@@ -93,10 +100,13 @@ def read_state(path: Path) -> State:
         raise BundleError(f"{path / STATE} is not a checkpoint this version understands: {error}.") from error
 
 
-def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer) -> None:
-    """Put weights and moments back. Raises BundleError where names or shapes do not fit the model."""
+def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer,
+                    average: Average | None = None) -> None:
+    """Put weights, moments and average back. Raises BundleError where names or shapes do not fit the model."""
     try:
         values, moments = load_file(path / WEIGHTS), load_file(path / OPTIMIZER)
+        if average is not None:
+            average.restore(load_file(path / AVERAGE))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read: {error}.") from error
     for name, master in weights.named_masters():
