@@ -64,7 +64,8 @@ def train(
     image_size
         Pixels, as 224 or 160x224 (height x width); chosen by the data, or by the weights, without.
     recipe
-        A name (default, finetune, demo) or a recipe.json.
+        default, demo, finetune, paper_pretrain, paper_finetune, better_plain, bit, augreg (or one of its 28
+        combinations, such as augreg-medium2-wd0.1-noreg), or a recipe.json.
     seed
         Decides weights, order and augmentation; 0 without.
     epochs

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vitrail.recipe import Recipe
-from vitrail.recipes import default, demo, finetune
+from vitrail.recipes import augreg, better_plain, bit, default, demo, finetune, paper_finetune, paper_pretrain
 
 Choose = Callable[..., Recipe]
 """choose(source, model=None, image_size=None, seed=0, weights=None) -> Recipe"""
 
-RECIPES: dict[str, Choose] = {"default": default.choose, "demo": demo.choose,
-                              "finetune": finetune.choose}
+RECIPES: dict[str, Choose] = {
+    "default": default.choose, "demo": demo.choose, "finetune": finetune.choose,
+    "paper_pretrain": paper_pretrain.choose, "paper_finetune": paper_finetune.choose,
+    "better_plain": better_plain.choose, "bit": bit.choose, "augreg": augreg.choose, **augreg.NAMED,
+}
 
 __all__ = ["RECIPES", "Choose"]

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-ScheduleKind = Literal["cosine", "linear", "rsqrt", "constant"]
+ScheduleKind = Literal["cosine", "linear", "rsqrt", "constant", "staircase"]
 
 
 class Schedule(BaseModel):
     """Linear warmup to the peak, then a decay. Exactly one of `epochs`, `steps` and `seconds` says how long it lasts.
 
     `final`: the learning rate at the end as a fraction of the peak, for cosine and linear. rsqrt is flat until `warmup`
-    and then falls with the root of the step (2106.04560).
+    and then falls with the root of the step (2106.04560); staircase falls to a tenth at each of `drops`, which are
+    fractions of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,6 +23,7 @@ class Schedule(BaseModel):
     kind: ScheduleKind = "cosine"
     warmup: Annotated[float, Field(ge=0)] = Field(0.05, description="steps; below 1, a fraction of the run")
     final: float = Field(0.0, ge=0, le=1)
+    drops: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.3, 0.6, 0.9)
     epochs: PositiveFloat | None = None
     steps: PositiveInt | None = None
     seconds: PositiveFloat | None = None
@@ -55,6 +57,8 @@ class Schedule(BaseModel):
             warming = (progress + first) / share if share else 1.0
         if warming < 1:
             return warming
+        if self.kind == "staircase":
+            return 0.1 ** sum(progress >= drop for drop in self.drops)
         return self._decay(step, min(max((progress - share) / (1 - share), 0.0), 1.0) if share < 1 else 1.0)
 
     def _decay(self, step: int, done: float) -> float:
