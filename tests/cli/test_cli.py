@@ -86,7 +86,7 @@ def test_help_imports_no_torch_and_is_quick() -> None:
     assert min(taken) < 0.3
 
 
-@pytest.mark.parametrize("verb", ["demo", "train", "evaluate", "predict", "describe"])
+@pytest.mark.parametrize("verb", ["demo", "train", "evaluate", "predict", "describe", "pack", "verify"])
 def test_each_verb_explains_itself_with_two_examples(verb: str, vitrail_cli) -> None:  # type: ignore[no-untyped-def]
     outcome = vitrail_cli(verb, "--help")
     assert outcome.code == 0
