@@ -51,6 +51,7 @@ def assert_same(given: Bundle, expected: Bundle) -> None:
 
 @pytest.mark.parametrize(
     "fields", [{}, {"positions": "relative", "positions_at": "every", "registers": 2}, {"pooling": "attention"},
+               {"positions": "relative-bias", "positions_at": "shared"},
                {"positions": "none", "pooling": "mean", "head_hidden": 4, "layer_scale": 0.1},
                {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()}], ids=str)
 def test_round_trip_is_bit_exact(tmp_path: Path, fields: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
        for kind, place in EVERY_POSITION},
     **{f"{pooling} pooling, {kind}": {"pooling": pooling or "token", "feedforward": kind or "gelu-tanh"}
        for pooling, kind in zip_longest(get_args(PoolingKind), get_args(FeedForwardKind))},
+    "rotary positions across the grid": {"positions": "rotary-2d", "positions_at": "shared", "registers": 1,
+                                         "rotary_unit": "grid"},
     "BiT": {"family": "bit"},
     "BiT, one stage": {"family": "bit", "depths": (2,), "channels": 1, "standardize": "deviation"},
     "BiT, odd sides": {"family": "bit", "image_size": (23, 17)},

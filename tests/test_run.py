@@ -61,6 +61,18 @@ def test_the_recipe_of_a_run_does_it_again_to_the_bit(tmp_path: Path) -> None:
     assert not same(weights_of(tmp_path / "one"), weights_of(tmp_path / "three"))
 
 
+@pytest.mark.parametrize("settings", [{"positions": "relative-bias", "pooling": "mean"},
+                                      {"positions": "rotary-2d", "rotary_unit": "grid"}], ids=str)
+def test_other_positions_learn_and_repeat_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
+    recipe = tiny_recipe(model__settings=settings, schedule__steps=120)
+    losses = [event.step.parts["loss"] for event in train(recipe, tmp_path / "one") if isinstance(event, Stepped)]
+    assert losses[-1] < 0.8 * losses[0]
+    train(recipe, tmp_path / "two")
+    assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+    tables = [value for name, value in weights_of(tmp_path / "one").items() if ".positions." in name]
+    assert all(table.any() for table in tables)
+
+
 PER_EPOCH = 20  # 1,293 training digits in batches of 64: the 21st batch straddles the end of the epoch
 
 
@@ -244,17 +256,21 @@ def test_the_journal_is_json_lines(tmp_path: Path) -> None:
 
 
 GOLDEN = {
-    "fp32": [2.30259, 2.30337, 2.30217, 2.30021, 2.29267, 2.29232, 2.28846, 2.27987, 2.27513, 2.28467],
-    "bf16": [2.30259, 2.3035, 2.30213, 2.29976, 2.29323, 2.29202, 2.28825, 2.2792, 2.27419, 2.28332],
+    ("fp32", 0.0): [2.30259, 2.30281, 2.30293, 2.29612, 2.28556, 2.29737, 2.28001, 2.2625, 2.26569, 2.28298],
+    ("bf16", 0.0): [2.30259, 2.30269, 2.30228, 2.29593, 2.28601, 2.29598, 2.2767, 2.25908, 2.26275, 2.28443],
+    ("fp32", 0.1): [2.30259, 2.30352, 2.30397, 2.30414, 2.28947, 2.28652, 2.28354, 2.26691, 2.27152, 2.28649],
+    ("bf16", 0.1): [2.30259, 2.30351, 2.30395, 2.3041, 2.2896, 2.28647, 2.28327, 2.26692, 2.27154, 2.28667],
 }
+"""By precision and dropout. Recorded on 2026-11-23; those with dropout on 2026-11-25, when the last block began to
+compute, and so to draw random numbers for, the class token alone."""
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 2e-3)])
-def test_golden_losses(tmp_path: Path, precision: str, tolerance: float) -> None:
-    """The first ten losses of seed 0, recorded on 2026-11-23: order, augmentation, dropout, model and optimizer."""
-    events = train(tiny_recipe(training__precision=precision), tmp_path / "run")
-    losses = [event.step.parts["loss"] for event in events if isinstance(event, Stepped)]
-    assert losses == pytest.approx(GOLDEN[precision], abs=tolerance)
+@pytest.mark.parametrize(("precision", "dropout"), GOLDEN)
+def test_golden_losses(tmp_path: Path, precision: str, dropout: float) -> None:
+    """The first ten losses of seed 0: order, augmentation, dropout, model and optimizer."""
+    recipe = tiny_recipe(training__precision=precision, model__settings={"dropout": dropout})
+    losses = [event.step.parts["loss"] for event in train(recipe, tmp_path / "run") if isinstance(event, Stepped)]
+    assert losses == pytest.approx(GOLDEN[precision, dropout], abs=1e-4 if precision == "fp32" else 2e-3)
 
 
 RESNETS: dict[str, dict[str, Any]] = {

@@ -45,7 +45,8 @@ def test_a_table_of_zeros_is_like_nothing() -> None:
     assert position_similarity(model).tiles == pytest.approx(np.zeros((3, 2, 3, 2)))
 
 
-@pytest.mark.parametrize(("kind", "why"), [("none", "no position"), ("relative", "scores"), ("rotary-2d", "turn")])
+@pytest.mark.parametrize(("kind", "why"), [("none", "no position"), ("relative", "scores"),
+                                          ("relative-bias", "scores"), ("rotary-2d", "turn")])
 def test_what_adds_nothing_says_why(kind: str, why: str) -> None:
     similarity = position_similarity(tiny(positions=kind))
     assert similarity.tiles is None

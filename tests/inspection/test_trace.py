@@ -25,18 +25,20 @@ def reference(recorded: Recorded) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-@pytest.mark.parametrize("positions", ["learned", "relative", "rotary-2d"])
+@pytest.mark.parametrize("positions", ["learned", "relative", "relative-bias", "rotary-2d"])
 def test_weights_agree_with_an_independent_softmax(positions: str) -> None:
     model = tiny(positions=positions)
     with record(model) as trace, torch.inference_mode():
         model(torch.randn(2, 3, 12, 8))
+    asked = [7, 7, 1 if positions == "learned" else 7]  # the last block needs no queries but the class token's
+    assert [recorded.weights().shape for recorded in trace.values()] == [(2, 2, queries, 7) for queries in asked]
     assert list(trace) == [f"encoder.blocks.{layer}.attention.core" for layer in range(3)]
     for recorded in trace.values():
         weights = recorded.weights()
-        assert weights.shape == (2, 2, 7, 7)
+        assert weights.shape[-1] == 7
         assert np.allclose(weights.numpy(), reference(recorded), atol=1e-6)
         assert torch.allclose(recorded.weights(slice(0, 1)), weights[:, :, :1])
-    assert (trace["encoder.blocks.0.attention.core"].bias is not None) == (positions == "relative")
+    assert (trace["encoder.blocks.0.attention.core"].bias is not None) == positions.startswith("relative")
 
 
 def test_the_fused_kernel_used_the_same_weights() -> None:

@@ -146,7 +146,7 @@ def test_several_labels_an_image(tmp_path: Path) -> None:
     assert "nothing of it was learned" in page.words
 
 
-@pytest.mark.parametrize("positions", ["none", "relative", "rotary-2d"])
+@pytest.mark.parametrize("positions", ["none", "relative", "relative-bias", "rotary-2d"])
 def test_positions_without_a_table_say_why(tmp_path: Path, positions: str) -> None:
     page = write(tmp_path, bundle_of(("a", "b"), positions=positions))
     assert re.search("no position embeddings|to compare", page.words)

@@ -16,6 +16,7 @@ from vitrail.vocabulary import Tokens
 NOTHING_ADDED: dict[PositionKind, str] = {
     "none": "The model has no position embeddings.",
     "relative": "Relative positions act on attention scores; there is no vector for each place to compare.",
+    "relative-bias": "A bias by offset acts on attention scores; there is no vector for each place to compare.",
     "rotary-2d": "Rotary positions turn queries and keys; there is no vector for each place to compare.",
 }
 

@@ -1,7 +1,8 @@
 """Parameters, multiply-accumulates and activation memory, from the configuration alone.
 
 Rule of the paper's Table 6: FLOPs of training = 6 x forward MACs x images, where the MACs count patch embedding,
-projections, q k^T, attention times values, feed-forward and head; of a ResNet its convolutions.
+projections, q k^T, attention times values, feed-forward and head, for all tokens of every layer (a model with a class
+token computes less in its last block); of a ResNet its convolutions.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from vitrail.models.bit import BiTConfig
 from vitrail.models.convolution_cost import convolutions, kept_after, kept_before, norms_after, norms_before
 from vitrail.models.families import ModelConfig
 from vitrail.models.hybrid import HybridConfig
-from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.config import INSIDE, ViTConfig
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def position_parameters(config: ViTConfig) -> int:
     one = {
         "learned": (config.class_tokens + config.patches) * config.width,
         "learned-2d": config.class_tokens * config.width + (rows + columns) * (config.width // 2),
+        "relative-bias": ((2 * rows - 1) * (2 * columns - 1) + 3 * bool(config.prefix)) * config.heads,
         "relative": (2 * config.tokens - 1) * config.width,
     }.get(config.positions, 0)
     return one * (config.depth if config.positions_at == "every" else 1)
@@ -114,20 +116,29 @@ def macs(config: ViTConfig) -> int:
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """What autograd keeps per block: the block's input, both norms' outputs, the middle sum, q, k, v, the scaled q and
-    the mix (9 widths); the hidden layer before and after GELU; the attention weights (all but the fused kernel)."""
-    tokens, width = config.tokens, config.width
-    widths, hidden, scores = 9, {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), tokens
-    if config.layer_scale is not None:
-        widths += 2  # both branches before they are scaled
-    if config.dropout:
-        widths, hidden = widths + 2, hidden + 1  # masks
-    if config.positions == "rotary-2d":
-        widths += 1  # k after its turn; the one before it shares its memory with v
-    if config.positions == "relative":
-        widths, scores = widths + 1, scores + 2 * tokens - 1  # q for the offset keys, and its scores
-    block = tokens * (widths * width + hidden * config.mlp + config.heads * scores)
+    """What autograd keeps: of each block, what the last norm and one before the first block read, the image."""
+    left = config.tokens if config.reads is None else config.reads
+    blocks = (config.depth - 1) * kept_by_block(config, config.tokens) + kept_by_block(config, left)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
-    pooled = config.patches * (3 * width + config.heads) if config.pooling == "attention" else 0
-    ends = tokens * width * (1 + config.pre_norm)  # what enters the last norm, and one before the first block
-    return 2 * (config.depth * block + ends + pooled + pixels)
+    pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
+    ends = config.width * (left + config.tokens * config.pre_norm)
+    return 2 * (blocks + ends + pooled + pixels)
+
+
+def kept_by_block(config: ViTConfig, left: int) -> int:
+    """Numbers. Of every token the block's input, its norm, k and v; of those that ask q, the scaled q, their attention
+    weights (all but the fused kernel) and the mix; of the `left` ones that leave the block the middle sum, its norm,
+    and the hidden layer before and after GELU."""
+    tokens, asking = config.tokens, config.tokens if config.positions in INSIDE else left
+    of_all, of_asking, of_left = 4, 3, 2
+    hidden, scores = {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), tokens
+    if config.layer_scale is not None:
+        of_left += 2  # both branches before they are scaled
+    if config.dropout:
+        of_left, hidden = of_left + 2, hidden + 1  # masks
+    if config.positions == "rotary-2d":
+        of_all += 1  # k after its turn; the one before it shares its memory with v
+    if config.positions == "relative":
+        of_asking, scores = of_asking + 1, scores + 2 * tokens - 1  # q for the offset keys, and its scores
+    return (config.width * (tokens * of_all + asking * of_asking + left * of_left)
+            + asking * config.heads * scores + left * hidden * config.mlp)

@@ -17,11 +17,11 @@ from vitrail.weights.opened import Opened, square
 USUAL_HEAD_WIDTH = 64
 
 
-def name_of(fields: dict[str, Any]) -> str:
+def name_of(config: ViTConfig) -> str:
     """`B/16` where width, depth, MLP and heads are those of a known size."""
-    rows, columns = fields["patch"]
+    rows, columns = config.patch
     for name, size in SIZES.items():
-        if all(fields[part] == value for part, value in size._asdict().items()):
+        if all(getattr(config, part) == value for part, value in size._asdict().items()):
             return f"{name}/{rows}" if rows == columns else f"{name}/{rows}x{columns}"
     return "custom"
 
@@ -63,9 +63,10 @@ def pair(value: object) -> Size | None:
 def configured(given: Opened, fields: dict[str, Any]) -> ViTConfig:
     """A checked config with the name of its size. Raises BundleError."""
     try:
-        return ViTConfig.model_validate({"name": name_of(fields)} | fields)
+        config = ViTConfig.model_validate(fields)
     except ValidationError as error:
         raise BundleError(f"{given.path} is no model that vitrail can build: {first_reason(error)}.") from error
+    return config.model_copy(update={"name": name_of(config)})
 
 
 def prepared(given: Opened, **fields: Any) -> Preprocess:

@@ -60,6 +60,26 @@ def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, b
     return [*rules, stacked(ours, theirs, "bias", outputs)] if bias else rules
 
 
+def query_key_value(ours: str, theirs: Sequence[str], width: int, biased: Sequence[bool]) -> list[Rule]:
+    """Three layers side by side, of which some may have no bias: zeros in ours, unless none has one. Only read."""
+    rules = [stacked(ours, theirs, "weight", width, width)]
+    if not any(biased):
+        return rules
+
+    def read(*given: Tensor) -> Tensors:
+        values = iter(given)
+        return (torch.cat([next(values) if one else torch.zeros(width) for one in biased]),)
+
+    keys = {f"{name}.bias": (width,) for name, one in zip(theirs, biased, strict=True) if one}
+    return [*rules, Rule((f"{ours}.bias",), keys, read, only_read)]
+
+
+def only_read(*ours: Tensor) -> Tensors:
+    """The other way of a rule for files that are not written."""
+    raise BundleError("vitrail reads files of this kind but does not write them. Choose another: "
+                      "vitrail convert --to vitrail.")
+
+
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
     rules = [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch))]
     return [*rules, same("patchify.bias", f"{theirs}.bias", (ours.width,))] if ours.patch_bias else rules
@@ -104,7 +124,7 @@ def compare(rules: Iterable[Rule], shapes: Shapes, path: Path) -> None:
 
 
 def finite(value: Tensor, name: str, path: Path) -> Tensor:
-    if not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
+    if value.numel() and not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
         raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
     return value
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitrail.errors import BundleError
 from vitrail.weights.npz import MOST_INFLATED, SPARE
-from vitrail.weights.opened import Opened, with_neighbors
+from vitrail.weights.opened import FOLLOWING, Opened, with_neighbors
 
 WRAPPERS = ("state_dict", "model", "teacher", "module")
 
@@ -36,9 +36,10 @@ def open_pickle(path: Path) -> Opened:
     for name in WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(name), dict):
             held = held[name]
+    weights: dict[str, Tensor] = {str(name): value for name, value in held.items()
+                                  if not FOLLOWING.fullmatch(str(name))} if isinstance(held, dict) else {}
     if not isinstance(held, dict) or not all(isinstance(value, Tensor) and value.is_floating_point()
-                                             for value in held.values()):
+                                             for value in weights.values()):
         raise BundleError(f"{path} holds no plain state dict: names and tensors of weights are expected.")
-    weights: dict[str, Tensor] = {str(name): value for name, value in held.items()}
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     return with_neighbors(Opened(path, "safetensors", shapes, lambda name: weights[name].float()))

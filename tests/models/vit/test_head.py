@@ -19,7 +19,7 @@ def test_the_hidden_layer_ends_in_tanh() -> None:
 def test_without_it_the_head_reads_the_pooled_vector() -> None:
     config = small()
     model, images = awake(config), pictures(config)
-    assert torch.equal(model.embed(images), model.pool(model.encode(images)))
+    torch.testing.assert_close(model.embed(images), model.pool(model.encode(images)))
     assert model.head.weight.shape == (5, 16)
 
 

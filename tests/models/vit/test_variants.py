@@ -73,7 +73,8 @@ def test_what_does_not_fit_is_a_usage_error(overrides: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"), [("learned", "stem"), ("sincos-2d", "stem"), ("relative", "every"), ("rotary-2d", "shared")]
+    ("kind", "place"), [("learned", "stem"), ("sincos-2d", "stem"), ("relative", "every"), ("relative-bias", "every"),
+                        ("rotary-2d", "shared")]
 )
 def test_positions_stand_where_they_usually_do(kind: str, place: str) -> None:
     assert configure("Ti/16", positions=kind).positions_at == place

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTConfig as PeerConfig
 from transformers import ViTForImageClassification
 
@@ -265,3 +266,19 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 def test_tokens_on_a_grid_are_in_reading_order() -> None:
     assert tokens_on((2, 3), 4).places.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(("kind", "place"), EVERY_POSITION)
+@pytest.mark.parametrize("pooling", ["token", "distilled"])
+@torch.inference_mode()
+def test_the_last_block_computes_only_what_is_read(kind: str, place: str, pooling: str) -> None:
+    """The same answer as from all tokens, and less work: that of the last block's other tokens."""
+    config = small(positions=kind, positions_at=place, pooling=pooling, registers=1, qkv_bias=kind != "learned")
+    model, images = awake(config), pictures(config)
+    with FlopCounterMode(display=False) as few:
+        embedded = model.embed(images)
+    with FlopCounterMode(display=False) as all_:
+        whole = model.pool_norm(model.pool(model.encode(images)))
+    torch.testing.assert_close(embedded, whole, atol=1e-5, rtol=1e-5)
+    saved = (config.tokens - config.class_tokens) * (config.width**2 + 2 * config.width * config.mlp)
+    assert all_.get_total_flops() - few.get_total_flops() >= 2 * len(images) * saved

@@ -13,7 +13,7 @@ from vitrail.vocabulary import Size
 @torch.no_grad()
 def at_size(model: ViT, image_size: Size) -> ViT:
     """The same weights with the position tables resampled once, by the rule in the config. Any model also takes
-    images of other sizes as it is, and resamples on every call; tables of relative offsets are only read that way,
+    images of other sizes as it is, and resamples on every call; the paper's relative keys are only read that way,
     so such a model comes back unchanged."""
     positions: Positions = model.encoder.positions
     if image_size == model.config.image_size or any(isinstance(table, Relative) for table in positions.tables):

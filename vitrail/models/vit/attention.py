@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.config import INSIDE, ViTConfig
 from vitrail.models.vit.positions import Position
 from vitrail.vocabulary import Tokens
 
@@ -51,6 +51,7 @@ class Attention(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.heads = config.heads
+        self.asks_for_all = config.positions in INSIDE
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
         self.core = AttentionCore()
         self.out = nn.Linear(config.width, config.width)
@@ -66,10 +67,26 @@ class Attention(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens
-    ) -> Float[Tensor, "batch tokens width"]:
-        split = self.qkv(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = split.contiguous().unbind(0)  # one copy here is cheaper than strided products forward and backward
+        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens, first: int | None = None
+    ) -> Float[Tensor, "batch left width"]:
+        """`first`: queries of only so many tokens, so that many come out."""
+        whole = first is None or self.asks_for_all
+        q, k, v = self.project(values) if whole else self.project_few(values, first)
         q, k = position.rotate(q, tokens), position.rotate(k, tokens)
         mixed = self.core(q, k, v, position.bias(q, tokens))
-        return self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return self.dropout(self.out(mixed[:, :, :first].transpose(1, 2).flatten(2)))
+
+    def project(self, values: Float[Tensor, "batch tokens width"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of all tokens, each [batch, heads, tokens, head_width]."""
+        split = self.qkv(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = split.contiguous().unbind(0)  # one copy here is cheaper than strided products forward and backward
+        return q, k, v
+
+    def project_few(self, values: Float[Tensor, "batch tokens width"],
+                    first: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The same with the queries of the `first` tokens only."""
+        width, bias = values.shape[-1], self.qkv.bias
+        q = F.linear(values[:, :first], self.qkv.weight[:width], None if bias is None else bias[:width])
+        kv = F.linear(values, self.qkv.weight[width:], None if bias is None else bias[width:])
+        k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+        return q.unflatten(-1, (self.heads, -1)).transpose(1, 2), k, v

@@ -26,9 +26,11 @@ class Block(nn.Module):
         self.branch2 = Branch(config, drop_path)
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens
-    ) -> Float[Tensor, "batch tokens width"]:
-        values = values + self.branch1(self.attention(self.norm1(values), position, tokens))
+        self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens, first: int | None = None
+    ) -> Float[Tensor, "batch left width"]:
+        """`first`: compute only so many of the tokens. All of them are attended to."""
+        mixed = self.attention(self.norm1(values), position, tokens, first)
+        values = values[:, :first] + self.branch1(mixed)
         return values + self.branch2(self.feed_forward(self.norm2(values)))
 
 

@@ -8,11 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from vitrail.vocabulary import Grid, Size
 
-PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "rotary-2d"]
+PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "relative-bias", "rotary-2d"]
 Placement = Literal["stem", "every", "shared"]
 Pooling = Literal["token", "mean", "attention", "token+mean", "distilled"]
 FeedForwardKind = Literal["gelu-tanh", "gelu", "gelu-quick", "swiglu"]
-Resampling = Literal["bilinear-corners", "bilinear-antialias", "bicubic", "bicubic-antialias"]
+RotaryUnit = Literal["patch", "grid"]
+Resampling = Literal["bilinear-corners", "bilinear", "bilinear-antialias", "bicubic", "bicubic-antialias"]
 
 PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "none": ("stem",),
@@ -20,8 +21,11 @@ PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "learned-2d": ("stem", "every", "shared"),
     "sincos-2d": ("stem", "shared"),  # fixed numbers: every layer has the same ones in any case
     "relative": ("every", "shared"),  # acts on attention scores, so never at the stem
+    "relative-bias": ("every", "shared"),
     "rotary-2d": ("shared",),  # fixed angles inside attention
 }
+INSIDE: frozenset[PositionKind] = frozenset({"relative", "relative-bias", "rotary-2d"})
+"""Kinds that act inside attention, where they have to see the queries of all tokens."""
 
 
 def as_size(value: object) -> object:
@@ -53,6 +57,7 @@ class ViTConfig(BaseModel):
     positions_at: Placement = "stem"
     resampling: Resampling = Field("bilinear-corners", description="how a learned table meets another grid")
     rotary_base: float = Field(100.0, gt=1)
+    rotary_unit: RotaryUnit = Field("patch", description="a radian for each patch, or two turns across any grid")
     pooling: Pooling = "token"
     registers: int = Field(0, ge=0)
     head_hidden: PositiveInt | None = Field(None, description="width of the paper's tanh layer before the head")
@@ -106,6 +111,11 @@ class ViTConfig(BaseModel):
     def prefix(self) -> int:
         """Tokens in front of the patches: the class token, then the registers."""
         return self.class_tokens + self.registers
+
+    @property
+    def reads(self) -> int | None:
+        """How many tokens, the first ones, pooling reads of the last block; None where it reads them all."""
+        return self.class_tokens if self.pooling in ("token", "distilled") else None
 
     @property
     def tokens(self) -> int:

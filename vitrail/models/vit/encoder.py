@@ -21,13 +21,15 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config, config.drop_path * layer / last) for layer in range(config.depth))
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], tokens: Tokens
-    ) -> Float[Tensor, "batch tokens width"]:
-        """`values` with the prefix in front; `tokens` says where the patches among them are."""
+        self, values: Float[Tensor, "batch tokens width"], tokens: Tokens, first: int | None = None
+    ) -> Float[Tensor, "batch left width"]:
+        """`values` with the prefix in front; `tokens` says where the patches among them are. `first`: how many tokens
+        anybody reads. The last block computes no others: for a class token that is most of a block less."""
         for layer, block in enumerate(self.blocks):
             position = self.positions.at(layer)
             values = position.add(values, tokens)
             if layer == 0:
                 values = self.pre_norm(self.dropout(values))  # directly after adding positions (paper, appendix B.1)
-            values = block(values, position, tokens)
+            at_end = layer == len(self.blocks) - 1
+            values = block(values, position, tokens, first if at_end else None)
         return values

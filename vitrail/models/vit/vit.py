@@ -39,7 +39,8 @@ class ViT(nn.Module):
 
     def embed(self, images: Images) -> Float[Tensor, "batch embedding"]:
         """The vector before the linear head."""
-        return self.projection(self.hidden(self.pool_norm(self.pool(self.encode(images)))))
+        values = self.encode_tokens(self.patchify(images), self.config.reads)
+        return self.projection(self.hidden(self.pool_norm(self.pool(values))))
 
     def feature_map(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
         """The patches after the last norm (where it comes before pooling), on their grid."""
@@ -50,9 +51,10 @@ class ViT(nn.Module):
     def encode(self, images: Images) -> Float[Tensor, "batch tokens width"]:
         return self.encode_tokens(self.patchify(images))
 
-    def encode_tokens(self, tokens: Tokens) -> Float[Tensor, "batch tokens width"]:
-        """Prefix and patches after the last norm. `tokens` may be any subset of the patches, in any order."""
-        return self.norm(self.encoder(self.prefix(tokens.values), tokens))
+    def encode_tokens(self, tokens: Tokens, first: int | None = None) -> Float[Tensor, "batch tokens width"]:
+        """Prefix and patches after the last norm. `tokens` may be any subset of the patches, in any order; `first`:
+        only so many tokens leave the last block."""
+        return self.norm(self.encoder(self.prefix(tokens.values), tokens, first))
 
     def initialize(self) -> None:
         """Every part draws its own weights, as the paper's code does; norms start as the identity."""

@@ -20,6 +20,7 @@ from vitrail.errors import BundleError
 from vitrail.files import staged_folder, write_json
 from vitrail.models import ViTConfig
 from vitrail.weights.contract import Format, Reading, Told, plain_vit
+from vitrail.weights.huggingface.beit import BEIT, DATA2VEC
 from vitrail.weights.huggingface.clip import CLIP, CLIP_VISION
 from vitrail.weights.huggingface.deit import DEIT
 from vitrail.weights.huggingface.dinov2 import (
@@ -28,6 +29,7 @@ from vitrail.weights.huggingface.dinov2 import (
     DINOV2_WITH_REGISTERS_WRITTEN,
     DINOV2_WRITTEN,
 )
+from vitrail.weights.huggingface.dinov3 import DINOV3
 from vitrail.weights.huggingface.family import Family, Settings, Written
 from vitrail.weights.huggingface.mae import VIT_MAE
 from vitrail.weights.huggingface.processor import preprocess_of, processor_of
@@ -42,6 +44,9 @@ FAMILIES: dict[str, Family] = {
     "deit": DEIT,
     "dinov2": DINOV2,
     "dinov2_with_registers": DINOV2_WITH_REGISTERS,
+    "dinov3_vit": DINOV3,
+    "beit": BEIT,
+    "data2vec-vision": DATA2VEC,
     "vit_mae": VIT_MAE,
     "clip": CLIP,
     "clip_vision_model": CLIP_VISION,
@@ -78,6 +83,7 @@ class HuggingFace(Format):
         held = without_ignored(given, family, prefix, notes)
         seen = replace(held, settings={**family.defaults, **settings_in(given, family.section)},
                        shapes={name.removeprefix(prefix): shape for name, shape in held.shapes.items()})
+        notes += family.assumed(seen)
         model = configure(seen, family)
         config = BundleConfig(
             model=model, preprocess=preprocess_of(given, family.usual, model, notes),
@@ -132,17 +138,23 @@ def configure(given: Opened, family: Family) -> ViTConfig:
     if isinstance(depth, int) and depth > len(given.shapes):  # a great many layers would take hours even to name
         raise BundleError(f"{given.path} holds {len(given.shapes):,} tensors, but its config describes {depth:,} "
                           "layers.")
-    kind = said["hidden_act"]
-    if not isinstance(kind, str) or kind not in ACTIVATIONS:
-        raise BundleError(f"{given.path} uses the activation {kind!r}, which vitrail does not have. "
-                          f"Known: {', '.join(ACTIVATIONS)}.")
+    own = family.fields(given)
     return configured(given, {
         "image_size": pair(said["image_size"]) or said["image_size"],
         "patch": pair(said["patch_size"]) or said["patch_size"], "channels": said["num_channels"],
         "width": said["hidden_size"], "depth": depth, "heads": said["num_attention_heads"],
         "mlp": said["intermediate_size"], "classes": (given.shapes.get("classifier.weight") or (0,))[0],
-        "feedforward": ACTIVATIONS[kind], "norm_eps": said["layer_norm_eps"], "resampling": "bicubic",
-        **family.fields(given)})
+        "feedforward": own.get("feedforward") or without_gates(given), "norm_eps": said["layer_norm_eps"],
+        "resampling": "bicubic", **own})
+
+
+def without_gates(given: Opened) -> str:
+    """The feed-forward layers of a family that does not say otherwise."""
+    kind = given.settings["hidden_act"]
+    if not isinstance(kind, str) or kind not in ACTIVATIONS:
+        raise BundleError(f"{given.path} uses the activation {kind!r}, which vitrail does not have. "
+                          f"Known: {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[kind]
 
 
 def rules(config: ViTConfig, family: Family, prefix: str, settings: Settings) -> Iterator[Rule]:

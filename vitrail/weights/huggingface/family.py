@@ -42,6 +42,7 @@ class Family:
     `body`: where the parameters lie in the file, up to the last norm or the pooling, keys without prefix. `head`: the
     rest, whose keys have none. `prefix`: stands before the body's keys where a file holds more than the body.
     `ignored`: keys that features and logits do not need, as patterns, and what to call them in a note.
+    `assumed`: what is taken for granted of a folder, for its notes.
     `defaults`: settings where config.json does not say. `section`: the part of it that is for the image tower, where a
     model has another. `usual`: preprocessing where preprocessor_config.json does not say.
     """
@@ -54,6 +55,7 @@ class Family:
     prefix: str = ""
     section: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
+    assumed: Callable[[Opened], list[str]] = lambda given: []
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,21 @@ def test_rotation_is_the_formula() -> None:
         assert complex(turned[pair], turned[pair + 4]) == pytest.approx(number, abs=1e-5)
 
 
+@pytest.mark.parametrize("grid", [(8, 8), (3, 5), (1, 2)])
+def test_across_the_grid_patches_are_turned_by_where_their_centers_are(grid: tuple[int, int]) -> None:
+    """From -1 at one edge to 1 at the other, two turns in all: nothing changes where the grid only becomes finer."""
+    part = Rotary2D(small(width=8, heads=1, positions="rotary-2d", positions_at="shared", rotary_unit="grid"))
+    for row, column in ((0, 1), (grid[0] - 1, grid[1] - 1)):
+        values = torch.randn(1, 1, 1, 8)
+        turned = part.rotate(values, Tokens(torch.zeros(1, 1, 8), torch.tensor([[row, column]]), grid))[0, 0, 0]
+        down, along = ((2 * place + 1) / cells - 1 for place, cells in zip((row, column), grid, strict=True))
+        angles = [math.tau * down, math.tau * down * 100**-0.5, math.tau * along, math.tau * along * 100**-0.5]
+        for pair, angle in enumerate(angles):
+            number = complex(values[0, 0, 0, pair], values[0, 0, 0, pair + 4])
+            number *= complex(math.cos(angle), math.sin(angle))
+            assert complex(turned[pair], turned[pair + 4]) == pytest.approx(number, abs=1e-5)
+
+
 def test_the_prefix_is_not_turned_and_lengths_stay() -> None:
     part, tokens = rotary(heads=2), tokens_on((3, 4), 16)
     values = torch.randn(2, 2, 15, 8)

@@ -9,7 +9,7 @@ from vitrail.models.vit.positions import POSITIONS, Position
 from vitrail.models.vit.positions.position import patch_index
 
 PORTS = {"none": set(), "learned": {"add"}, "learned-2d": {"add"}, "sincos-2d": {"add"}, "relative": {"bias"},
-         "rotary-2d": {"rotate"}}
+         "relative-bias": {"bias"}, "rotary-2d": {"rotate"}}
 
 
 def test_every_kind_uses_its_port_and_no_other() -> None:

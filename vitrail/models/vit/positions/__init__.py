@@ -11,6 +11,7 @@ from vitrail.models.vit.positions.fixed import Rotary2D, SinCos2D
 from vitrail.models.vit.positions.learned import Learned, Learned2D
 from vitrail.models.vit.positions.position import Position
 from vitrail.models.vit.positions.relative import Relative
+from vitrail.models.vit.positions.relative_bias import RelativeBias
 
 __all__ = ["POSITIONS", "Position", "Positions"]
 
@@ -20,6 +21,7 @@ POSITIONS: dict[PositionKind, Callable[[ViTConfig], Position]] = {
     "learned-2d": Learned2D,
     "sincos-2d": SinCos2D,
     "relative": Relative,
+    "relative-bias": RelativeBias,
     "rotary-2d": Rotary2D,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,19 +37,26 @@ class SinCos2D(Position):
 
 
 class Rotary2D(Position):
-    """Axial rotary positions: half of each head's pairs turn with the row, half with the column; the prefix stays."""
+    """Axial rotary positions: half of each head's pairs turn with the row, half with the column; the prefix stays.
+
+    `rotary_unit` of the config: the fastest pair turns by one radian a patch; or, as in DINOv3 (2508.10104), twice all
+    the way round between the edges of the grid, whatever its size, with the patches at their centers.
+    """
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.head_width, self.base = config.head_width, config.rotary_base
+        self.head_width, self.base, self.unit = config.head_width, config.rotary_base, config.rotary_unit
 
-    def angles(self, places: Tensor) -> Float[Tensor, "*patches half_head_width"]:
-        count = self.head_width // 4
-        steps = torch.arange(count, device=places.device, dtype=torch.float32) / count
-        return (places[..., None].float() * self.base**-steps).flatten(-2)
+    def angles(self, tokens: Tokens) -> Float[Tensor, "*patches half_head_width"]:
+        count, turns = self.head_width // 4, tokens.places.float()
+        if self.unit == "grid":
+            turns = torch.stack([2 * math.pi * (2 * ((place + 0.5) / cells) - 1)
+                                 for place, cells in zip(turns.unbind(-1), tokens.grid, strict=True)], dim=-1)
+        steps = torch.arange(count, device=turns.device, dtype=torch.float32) / count
+        return (turns[..., None] * self.base**-steps).flatten(-2)
 
     def rotate(self, values: Float[Tensor, "batch heads tokens head_width"], tokens: Tokens) -> Tensor:
-        angles = self.angles(tokens.places)
+        angles = self.angles(tokens)
         prefix = values.shape[2] - angles.shape[-2]
         angles = torch.cat((angles.new_zeros(*angles.shape[:-2], prefix, angles.shape[-1]), angles), dim=-2)
         if angles.dim() == 3:
