@@ -38,6 +38,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "hybrid, root alone": {"family": "hybrid", "stem_depths": (), "channels": 1, "pooling": "mean"},
     "hybrid, two stages": {"family": "hybrid", "stem_depths": (1, 2), "patch": 8, "pooling": "attention",
                            "stem_standardize": "variance"},
+    "norm first, no bias of patches, projected": {"pre_norm": True, "patch_bias": False, "projection": 10},
     "everything else": {"registers": 3, "head_hidden": 6, "layer_scale": 0.1, "qkv_bias": False, "drop_path": 0.2,
                         "dropout": 0.1, "channels": 1},
 }

@@ -88,7 +88,10 @@ any_config = st.builds(
     pooling=st.sampled_from(["token", "mean", "attention"]),
     registers=st.integers(0, 3),
     head_hidden=st.none() | st.integers(1, 9),
-    feedforward=st.sampled_from(["gelu-tanh", "gelu", "swiglu"]),
+    feedforward=st.sampled_from(["gelu-tanh", "gelu", "gelu-quick", "swiglu"]),
+    projection=st.none() | st.integers(1, 9),
+    pre_norm=st.booleans(),
+    patch_bias=st.booleans(),
     qkv_bias=st.booleans(),
     layer_scale=st.none() | st.just(0.1),
 )
@@ -116,12 +119,13 @@ def test_macs_against_torch(config: ViTConfig, kernel: Any) -> None:
     counted = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused_flops}
     with FlopCounterMode(display=False, custom_mapping=counted) as counter, torch.no_grad():
         tokens = model.encode(torch.zeros(1, config.channels, *config.image_size))  # all of them, as the paper counts
-        model.head(model.hidden(model.pool_norm(model.pool(tokens))))
+        model.head(model.projection(model.hidden(model.pool_norm(model.pool(tokens)))))
     assert 2 * describe(config).macs == counter.get_total_flops()
 
 
 MEMORY: list[dict[str, Any]] = [
     {}, {"patch": (4, 4)}, {"feedforward": "swiglu"}, {"feedforward": "gelu"}, {"layer_scale": 0.1},
+    {"feedforward": "gelu-quick"}, {"pre_norm": True, "patch": (4, 4)},
     {"drop_path": 0.2}, {"dropout": 0.1}, {"positions_at": "every"}, {"pooling": "mean"}, {"pooling": "attention"},
     {"positions": "rotary-2d", "positions_at": "shared"}, {"positions": "relative", "positions_at": "every"},
     {"positions": "relative-bias", "positions_at": "every"},

@@ -34,6 +34,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "split gate": {"gate": "split"},
     "distilled": {"distilled": True},
     "attention pooling": {"pool": "map", "class_token": False, "in_table": False},
+    "norm before the blocks": {"pre_norm": True},
     "no bias, no head": {"qkv_bias": False, "head": False},
 }
 each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -41,7 +42,7 @@ each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 
 def state_of(*, registers: int = 0, in_table: bool = True, pool: str = "token", class_token: bool = True,
              fc_norm: bool = False, layer_scale: bool = False, gate: str = "", distilled: bool = False,
-             qkv_bias: bool = True, head: bool = True) -> State:
+             qkv_bias: bool = True, head: bool = True, pre_norm: bool = False) -> State:
     generator = torch.Generator().manual_seed(0)
     state: State = {}
 
@@ -54,7 +55,8 @@ def state_of(*, registers: int = 0, in_table: bool = True, pool: str = "token", 
             add(f"{name}.bias", outputs)
 
     add("patch_embed.proj.weight", WIDTH, 3, 8, 8)
-    add("patch_embed.proj.bias", WIDTH)
+    if not pre_norm:
+        add("patch_embed.proj.bias", WIDTH)
     front = 0
     for name, count in (("cls_token", class_token), ("dist_token", distilled), ("reg_token", registers)):
         if count:
@@ -73,7 +75,7 @@ def state_of(*, registers: int = 0, in_table: bool = True, pool: str = "token", 
         for number in (1, 2):
             if layer_scale:
                 add(f"{block}ls{number}.gamma", WIDTH)
-    norms = ["fc_norm" if fc_norm else "norm"]
+    norms = ["fc_norm" if fc_norm else "norm", *["norm_pre"] * pre_norm]
     if pool == "map":
         add("attn_pool.latent", 1, 1, WIDTH)
         for name, outputs, inputs in (("q", WIDTH, WIDTH), ("kv", 2 * WIDTH, WIDTH), ("proj", WIDTH, WIDTH),
@@ -94,7 +96,8 @@ def timm_answers(state: State, images: Tensor, pool: str = "token") -> Tensor:
         return F.linear(x, state[f"{name}.weight"], state.get(f"{name}.bias"))
 
     def norm(name: str, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (WIDTH,), state[f"{name}.weight"], state[f"{name}.bias"], 1e-6)
+        epsilon = 1e-5 if "norm_pre.weight" in state else 1e-6
+        return F.layer_norm(x, (WIDTH,), state[f"{name}.weight"], state[f"{name}.bias"], epsilon)
 
     def heads(x: Tensor) -> Tensor:
         return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
@@ -115,7 +118,7 @@ def timm_answers(state: State, images: Tensor, pool: str = "token") -> Tensor:
                 hidden = F.gelu(hidden)
         return linear(f"{name}.fc2", hidden)
 
-    patches = F.conv2d(images, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"],
+    patches = F.conv2d(images, state["patch_embed.proj.weight"], state.get("patch_embed.proj.bias"),
                        stride=state["patch_embed.proj.weight"].shape[-1])
     grid, x = patches.shape[-2:], patches.flatten(2).transpose(1, 2)
     tokens = [state[name].expand(len(x), -1, -1) for name in ("cls_token", "dist_token", "reg_token") if name in state]
@@ -126,6 +129,7 @@ def timm_answers(state: State, images: Tensor, pool: str = "token") -> Tensor:
         table = F.interpolate(table.unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2), size=grid, mode="bicubic",
                               antialias=True).flatten(2).transpose(1, 2)
     x = torch.cat([*tokens, x], 1) + torch.cat((places, table), 1) if placed else torch.cat([*tokens, x + table], 1)
+    x = norm("norm_pre", x) if "norm_pre.weight" in state else x
     for block in ("blocks.0.", "blocks.1."):
         one, two = (state.get(f"{block}ls{number}.gamma", torch.ones(())) for number in (1, 2))
         qkv = linear(f"{block}attn.qkv", norm(f"{block}norm1", x)).chunk(3, -1)
@@ -199,7 +203,8 @@ def test_its_settings_are_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"blocks.1.mlp.fc2.bias": None}, "blocks.1.mlp.fc2.bias is missing"),
-    ({"norm_pre.weight": (WIDTH,)}, "norm_pre.weight is not known"),
+    ({"norm_pre.weight": (WIDTH,)}, "norm_pre.bias is missing"),
+    ({"gate.weight": (WIDTH,)}, "gate.weight is not known"),
     ({"head.weight": (CLASSES, 7)}, r"head.weight is \(5, 7\), not \(5, 16\)"),
     ({"pos_embed": (3,)}, r"pos_embed is \(3,\)"),
     ({"patch_embed.proj.weight": (WIDTH,)}, "4 axes are expected"),
@@ -208,6 +213,18 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], said
     save_file(changed(state_of(), change, torch.zeros), tmp_path / "bare")
     with pytest.raises(BundleError, match=said):
         weights.load(tmp_path / "bare", heads=HEADS)
+
+
+@pytest.mark.parametrize(("settings", "feedforward"), [
+    ({"architecture": "vit_base_patch16_clip_quickgelu_224"}, "gelu-quick"),
+    ({"architecture": "vit_base_patch16_clip_224"}, "gelu"),
+    ({"architecture": "vit_base_patch16_siglip_224"}, "gelu-tanh"),
+    ({"architecture": "vision_transformer", "model_args": {"act_layer": "quick_gelu"}}, "gelu-quick"),
+])
+def test_the_activation_as_the_settings_say(tmp_path: Path, settings: dict[str, Any], feedforward: str) -> None:
+    save_file(state_of(pre_norm=True), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert weights.load(tmp_path, heads=HEADS).model.config.feedforward == feedforward
 
 
 def test_half_precision_is_read_exactly(tmp_path: Path) -> None:

@@ -67,22 +67,26 @@ def describe_vit(config: ViTConfig) -> Accounting:
 
 def parameters(config: ViTConfig) -> int:
     width, norm = config.width, 2 * config.width
-    patches = config.channels * config.patch[0] * config.patch[1] * width + width
+    patches = config.channels * config.patch[0] * config.patch[1] * width + width * config.patch_bias
     attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
     scales = 0 if config.layer_scale is None else 2 * width
     block = 2 * norm + attention + feed_forward_parameters(config) + scales
     total = patches + config.prefix * width + position_parameters(config) + config.depth * block
-    total += 2 * (config.pooled if config.norm_at == "pooled" else width)
+    total += 2 * (config.pooled if config.norm_at == "pooled" else width) + norm * config.pre_norm
     if config.pooling == "attention":
         total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
     if config.head_hidden:
         total += config.pooled * config.head_hidden + config.head_hidden
-    return total + config.embedding * config.classes + config.classes
+    return total + projection_weights(config) + config.embedding * config.classes + config.classes
 
 
 def feed_forward_parameters(config: ViTConfig) -> int:
     gates = 2 if config.feedforward == "swiglu" else 1
     return (config.width + 1) * gates * config.mlp + (config.mlp + 1) * config.width
+
+
+def projection_weights(config: ViTConfig) -> int:
+    return (config.head_hidden or config.pooled) * (config.projection or 0)
 
 
 def position_parameters(config: ViTConfig) -> int:
@@ -107,17 +111,18 @@ def macs(config: ViTConfig) -> int:
     pooled = 0
     if config.pooling == "attention":
         pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
-    hidden = config.pooled * (config.head_hidden or 0)
-    return patches + config.depth * block + pooled + hidden + config.embedding * config.classes
+    after = config.pooled * (config.head_hidden or 0) + projection_weights(config)
+    return patches + config.depth * block + pooled + after + config.embedding * config.classes
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """What autograd keeps: of each block, what the last norm reads, the image."""
+    """What autograd keeps: of each block, what the last norm and one before the first block read, the image."""
     left = config.tokens if config.reads is None else config.reads
     blocks = (config.depth - 1) * kept_by_block(config, config.tokens) + kept_by_block(config, left)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
     pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
-    return 2 * (blocks + left * config.width + pooled + pixels)
+    ends = config.width * (left + config.tokens * config.pre_norm)
+    return 2 * (blocks + ends + pooled + pixels)
 
 
 def kept_by_block(config: ViTConfig, left: int) -> int:
@@ -126,7 +131,7 @@ def kept_by_block(config: ViTConfig, left: int) -> int:
     and the hidden layer before and after GELU."""
     tokens, asking = config.tokens, config.tokens if config.positions in INSIDE else left
     of_all, of_asking, of_left = 4, 3, 2
-    hidden, scores = 4 if config.feedforward == "swiglu" else 2, tokens
+    hidden, scores = {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), tokens
     if config.layer_scale is not None:
         of_left += 2  # both branches before they are scaled
     if config.dropout:

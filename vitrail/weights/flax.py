@@ -29,7 +29,7 @@ from vitrail.weights.npz import write_npz
 from vitrail.weights.opened import Opened, Shapes, square
 
 NUMERICS = {"feedforward": ("gelu-tanh",), "norm_eps": (1e-6,), "norm_at": ("tokens",), "positions_at": ("stem",),
-            "resampling": ("bilinear-corners",), "qkv_bias": (True,)}
+            "resampling": ("bilinear-corners",), "qkv_bias": (True,), "patch_bias": (True,)}
 PREFIXES = ("opt/target/", "params/img/", "params/", "")
 BLOCK = "Transformer/encoderblock_"
 SCANNED = "Transformer/encoderblock/"

@@ -89,7 +89,8 @@ def only_read(*ours: Tensor) -> Tensors:
 
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
     name, shape = cutting(ours)
-    return [same(f"{name}.weight", f"{theirs}.weight", shape), same(f"{name}.bias", f"{theirs}.bias", (ours.width,))]
+    rules = [same(f"{name}.weight", f"{theirs}.weight", shape)]
+    return [*rules, same(f"{name}.bias", f"{theirs}.bias", (ours.width,))] if ours.patch_bias else rules
 
 
 def cutting(config: ViTConfig) -> tuple[str, tuple[int, ...]]:
@@ -104,12 +105,12 @@ def cutting(config: ViTConfig) -> tuple[str, tuple[int, ...]]:
 TABLE = "encoder.positions.tables.0."
 
 
-def positions(config: ViTConfig, theirs: str) -> Rule:
-    """One table, the class tokens' places first."""
-    front = config.class_tokens
-    return Rule((TABLE + "class_position", TABLE + "table"), {theirs: (1, front + config.patches, config.width)},
-                lambda table: (table[0, :front], table[0, front:]),
-                lambda first, table: (torch.cat((first, table))[None],))
+def positions(config: ViTConfig, theirs: str, leading: tuple[int, ...] = (1,)) -> Rule:
+    """One table, the class tokens' places first. `leading`: axes in front of those for places and numbers."""
+    front, shape = config.class_tokens, (*leading, config.class_tokens + config.patches, config.width)
+    return Rule((TABLE + "class_position", TABLE + "table"), {theirs: shape},
+                lambda table: (table[..., :front, :], table[..., front:, :]),
+                lambda first, table: (torch.cat((first, table)).reshape(shape),))
 
 
 def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor: Callable[[str], Tensor],

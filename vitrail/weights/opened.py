@@ -22,9 +22,10 @@ Shapes = dict[str, tuple[int, ...]]
 
 PREPROCESSOR = "preprocessor_config.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
-FOLLOWING = re.compile(r"(.*\.)?relative_position_index")
+FOLLOWING = re.compile(r"(.*\.)?(relative_position_index|position_ids)")
 """Whole numbers that follow from the model and are no weights; older files carry them along."""
 
+INDEX = f"{WEIGHTS}.index.json"
 PICKLES = ("pytorch_model.bin", "model.pth", "model.pt")
 
 
@@ -63,6 +64,8 @@ def look_into(path: Path) -> Opened:
         return with_neighbors(open_safetensors(path))
     if start[:1] == b"\x80":
         raise pickled(path)
+    if start.lstrip()[:1] == b"{" and "weight_map" in read_json(path):
+        return with_neighbors(open_shards(path))
     raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors "
                       f"(it begins with {start[:8]!r}).")
 
@@ -73,9 +76,8 @@ def look_into_folder(path: Path) -> Opened:
         return Opened(path, "bundle")
     if (path / WEIGHTS).exists() and (path / CONFIG).exists():
         return look_into(path / WEIGHTS)
-    if (path / f"{WEIGHTS}.index.json").exists():
-        raise BundleError(f"{path} holds weights in several files. Save it as one: "
-                          "model.save_pretrained(folder, max_shard_size='100GB').")
+    if (path / INDEX).exists():
+        return with_neighbors(open_shards(path / INDEX))
     for name in PICKLES:
         if (path / name).exists():
             raise pickled(path / name)
@@ -124,6 +126,26 @@ def open_safetensors(path: Path) -> Opened:
             raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
 
     return Opened(path, "safetensors", shapes, tensor, header)
+
+
+def open_shards(path: Path) -> Opened:
+    """Weights in several files, and the index that says which tensor is in which. Both have to agree."""
+    said = read_json(path).get("weight_map")
+    if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
+        raise BundleError(f"{path} is no index of weights: it has no 'weight_map' from tensors to files.")
+    files = sorted(set(said.values()))
+    for name in files:
+        if Path(name).name != name or "\\" in name or not (path.parent / name).is_file():
+            raise BundleError(f"{path} names the file {name!r}, which is not beside it. Fetch the whole folder again.")
+    opened = {name: open_safetensors(path.parent / name) for name in files}
+    held = {key: name for name, one in opened.items() for key in one.shapes}
+    wanted = {key: name for key, name in said.items() if not FOLLOWING.fullmatch(key)}
+    differing = sorted(set(wanted.items()) ^ set(held.items()))
+    if differing or len(held) != sum(len(one.shapes) for one in opened.values()):
+        named = differing[0][0] if differing else "a tensor in two files"
+        raise BundleError(f"{path} and the files that it names do not agree ({named}). Fetch the whole folder again.")
+    shapes = {key: shape for one in opened.values() for key, shape in one.shapes.items()}
+    return Opened(path, "safetensors", shapes, lambda key: opened[held[key]].tensor(key))
 
 
 def square(places: int) -> int | None:

@@ -1,7 +1,8 @@
 """timm's state dicts, a `.safetensors` file, alone or beside its `config.json`: `vision_transformer`, alone or behind
 a ResNet (`vit_base_r50_s16` and other hybrids), and BiT (timm_resnet.py).
 
-Numbers: GELU exact, epsilon 1e-6, positions resampled bicubically with antialiasing. `fc_norm` is the last norm put
+Numbers: GELU exact, epsilon 1e-6 (1e-5 in CLIP's towers, which have a norm before the first block), positions resampled
+bicubically with antialiasing. `fc_norm` is the last norm put
 after pooling; a class token that pooling leaves out, and places that registers have in the table, are what registers
 are to us; DeiT's two heads averaged are one layer. A bare file does not tell its heads, its pictures' mean and standard
 deviation or which norm epsilon it was trained with: what is assumed is said in the notes.
@@ -45,7 +46,10 @@ from vitrail.weights.opened import Opened, square
 from vitrail.weights.profiles import assumed
 from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
 
-KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh"}
+KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh", "quick_gelu": "gelu-quick"}
+NAMED_BY = {"siglip": "gelu_tanh", "quickgelu": "quick_gelu"}
+"""Architectures whose name says the activation."""
+
 HYBRIDS = {(): "vit_tiny_r_s16_p8_224", (2, 2, 2, 2): "vit_small_r26_s32_224", (3, 4, 9): "vit_base_r50_s16_224",
            (3, 4, 6, 3): "vit_large_r50_s32_224"}
 """The architectures in timm that have a ResNet of these units in front; its arguments change everything else."""
@@ -81,6 +85,8 @@ class Timm(Format):
         model, found = configure(given, told, notes)
         preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic",
                                    fraction=0.9 if model.image_size[0] <= 224 else 1.0)
+        if not given.settings and told.profile is None:
+            notes.append(assumed("timm", model, preprocess))
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
@@ -101,7 +107,8 @@ def written(bundle: Bundle, format_name: str) -> tuple[dict[str, torch.Tensor], 
     config: ViTConfig = config_of(bundle, format_name, ViTConfig, HybridConfig)
     allowed: dict[str, Sequence[object]] = {
         "positions": ("learned", "none"), "resampling": ("bicubic-antialias",), "positions_at": ("stem",),
-        "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,)}
+        "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,),
+        "patch_bias": (not config.pre_norm,)}
     if isinstance(config, HybridConfig):
         allowed |= timm_resnet.STEM_NUMERICS
     refuse_numerics(config, allowed, format_name)
@@ -127,8 +134,7 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    if not given.settings and told.profile is None:
-        notes.append(assumed("timm"))
+    epsilon = said.get("norm_eps", 1e-5 if "norm_pre.weight" in shapes else 1e-6)
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
@@ -141,7 +147,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
         "norm_at": "pooled" if "fc_norm.weight" in shapes else "tokens",
         "feedforward": "swiglu" if gated else activation_of(given, said),
         "layer_scale": said.get("init_values", 1e-5) if "blocks.0.ls1.gamma" in shapes else None,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": said.get("norm_eps", 1e-6),
+        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": "norm_pre.weight" in shapes,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": epsilon,
     } | stem, kind)
     return config, Found(front, in_table, hidden_class, split)
 
@@ -156,7 +163,8 @@ def arguments_of(bundle: Bundle, config: ViTConfig) -> Settings:
         "mlp_ratio": (2 if packed else 1) * config.mlp / config.width, "qkv_bias": config.qkv_bias,
         "init_values": config.layer_scale, "class_token": config.class_tokens > 0, "reg_tokens": config.registers,
         "fc_norm": config.norm_at == "pooled", "norm_eps": config.norm_eps,
-        "act_layer": "gelu_tanh" if config.feedforward == "gelu-tanh" else "gelu",
+        "pre_norm": config.pre_norm,
+        "act_layer": {ours: theirs for theirs, ours in KINDS.items()}.get(config.feedforward, "gelu"),
     }
     architecture = "vision_transformer"
     if isinstance(config, HybridConfig):
@@ -165,7 +173,8 @@ def arguments_of(bundle: Bundle, config: ViTConfig) -> Settings:
 
 
 def activation_of(given: Opened, said: dict[str, Any]) -> str:
-    named = said.get("act_layer", "gelu_tanh" if "siglip" in str(given.settings.get("architecture")) else "gelu")
+    of_architecture = [name for word, name in NAMED_BY.items() if word in str(given.settings.get("architecture"))]
+    named = said.get("act_layer", (of_architecture or ["gelu"])[0])
     if named not in KINDS:
         raise BundleError(f"{given.path} uses the activation {named!r}, which vitrail does not have. "
                           f"Known: {', '.join(KINDS)}.")
@@ -216,6 +225,8 @@ def rules(config: ViTConfig, found: Found) -> Iterator[Rule]:
         yield from timm_resnet.stem_rules(config)
     yield from patches(config, "patch_embed.proj")
     yield from front(config, found)
+    if config.pre_norm:
+        yield from norm("encoder.pre_norm", "norm_pre", width)
     for number in range(config.depth):
         yield from block(config, f"encoder.blocks.{number}.", f"blocks.{number}.", found.split_gate)
     yield from norm("norm", "norm", width) if config.norm_at == "tokens" else norm("pool_norm", "fc_norm", width)

@@ -25,8 +25,10 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"positions": "rotary-2d", "positions_at": "shared", "width": 12, "heads": 2}, ("divisible by 4", "6")),
     ({"positions": "learnt"}, ("positions", "'none', 'learned'")),
     ({"pooling": "cls"}, ("pooling", "'token', 'mean', 'attention', 'token+mean' or 'distilled'")),
-    ({"feedforward": "relu"}, ("feedforward", "'gelu-tanh', 'gelu' or 'swiglu'")),
+    ({"feedforward": "relu"}, ("feedforward", "'gelu-tanh', 'gelu', 'gelu-quick' or 'swiglu'")),
     ({"depth": 0}, ("depth", "greater than 0")),
+    ({"projection": 0}, ("projection", "greater than 0")),
+    ({"resampling": "nearest"}, ("resampling", "'bilinear-corners', 'bilinear', 'bilinear-antialias'")),
     ({"classes": -1}, ("classes", "greater than or equal to 0")),
     ({"registers": -1}, ("registers", "greater than or equal to 0")),
     ({"dropout": 1.0}, ("dropout", "less than 1")),
@@ -64,6 +66,7 @@ def test_derived_sizes() -> None:
     assert (config.head_width, config.embedding) == (8, 16)
     assert small(pooling="mean").tokens == 12
     assert small(head_hidden=9).embedding == 9
+    assert small(head_hidden=9, projection=7).embedding == 7
 
 
 def test_at_size_checks_again() -> None:

@@ -61,6 +61,18 @@ def test_dropout_is_silent_in_evaluation() -> None:
     assert not torch.equal(model(images), model(images))
 
 
+def test_a_norm_before_the_first_block_follows_positions_and_dropout() -> None:
+    config = small(depth=2, pre_norm=True, dropout=0.1)
+    model = awake(config).train()
+    entered: list[Tensor] = []
+    dropped: list[Tensor] = []
+    model.encoder.dropout.register_forward_hook(lambda part, given, result: dropped.append(result))
+    model.encoder.blocks[0].register_forward_pre_hook(lambda part, given: entered.append(given[0]))
+    model(pictures(config))
+    assert torch.equal(entered[0], model.encoder.pre_norm(dropped[0]))
+    assert not torch.equal(entered[0], dropped[0])
+
+
 class Marked(Position):
     def __init__(self, calls: list[str], name: str) -> None:
         super().__init__()

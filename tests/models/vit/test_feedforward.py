@@ -20,12 +20,17 @@ def exact_gelu(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    return x / (1 + torch.exp(-1.702 * x))
+
+
 def swiglu(x: Tensor) -> Tensor:
     gate, linear = x.chunk(2, -1)
     return gate / (1 + torch.exp(-gate)) * linear
 
 
-@pytest.mark.parametrize(("kind", "formula"), [("gelu-tanh", tanh_gelu), ("gelu", exact_gelu), ("swiglu", swiglu)])
+@pytest.mark.parametrize(("kind", "formula"), [
+    ("gelu-tanh", tanh_gelu), ("gelu", exact_gelu), ("gelu-quick", quick_gelu), ("swiglu", swiglu)])
 def test_each_kind_is_its_formula(kind: str, formula: object) -> None:
     torch.manual_seed(0)
     part = FeedForward(small(feedforward=kind)).double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from models.small import awake, pictures, small
@@ -20,3 +21,12 @@ def test_without_it_the_head_reads_the_pooled_vector() -> None:
     model, images = awake(config), pictures(config)
     torch.testing.assert_close(model.embed(images), model.pool(model.encode(images)))
     assert model.head.weight.shape == (5, 16)
+
+
+@pytest.mark.parametrize("hidden", [None, 9])
+def test_the_projection_stands_last_and_has_no_bias(hidden: int | None) -> None:
+    config = small(projection=7, head_hidden=hidden)
+    model, images = awake(config), pictures(config)
+    before = model.hidden(model.pool(model.encode(images)))
+    torch.testing.assert_close(model.embed(images), before @ model.projection.weight.T)
+    assert model.head.weight.shape == (5, 7)

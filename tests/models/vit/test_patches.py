@@ -53,6 +53,15 @@ def test_places_are_rows_and_columns_in_reading_order() -> None:
 
 
 @pytest.mark.parametrize("as_product", [True, False])
+def test_without_a_bias(as_product: bool) -> None:
+    part, images = embedding((8, 4), (24, 16)), pictures(small())
+    bare = PatchEmbedding(small(patch_bias=False))
+    bare.as_product = as_product
+    bare.load_state_dict({"weight": part.weight})
+    torch.testing.assert_close(bare(images).values, part(images).values - part.bias)
+
+
+@pytest.mark.parametrize("as_product", [True, False])
 def test_what_does_not_fill_a_patch_is_left_out_by_both(as_product: bool) -> None:
     part, images = embedding((8, 4), (24, 16)), pictures(small(image_size=(32, 20)))
     part.as_product = as_product

@@ -26,6 +26,21 @@ def test_bilinear_with_corners_on_corners(home: tuple[int, int], grid: tuple[int
             torch.testing.assert_close(resized[row, column], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("home", "grid"), [((6, 6), (3, 2)), ((5, 5), (2, 9)), ((3, 4), (5, 9)), ((4, 4), (1, 1))])
+def test_bilinear_antialiased(home: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Each axis on its own: triangles as wide as the step where the table shrinks, else as wide as a cell."""
+    def shares(old: int, new: int) -> torch.Tensor:
+        scale = old / new
+        centers = (torch.arange(new) + 0.5) * scale - 0.5
+        weights = (1 - (torch.arange(old) - centers[:, None]).abs() / max(scale, 1)).clamp(min=0)
+        return weights / weights.sum(1, keepdim=True)
+
+    torch.manual_seed(0)
+    table = torch.randn(*home, 3)
+    expected = torch.einsum("rh,cw,hwd->rcd", shares(home[0], grid[0]), shares(home[1], grid[1]), table)
+    torch.testing.assert_close(resize_table(table, grid, "bilinear-antialias"), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_the_same_grid_is_the_same_table() -> None:
     table = torch.randn(3, 4, 2)
     assert resize_table(table, (3, 4)) is table

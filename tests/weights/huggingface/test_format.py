@@ -8,112 +8,60 @@ from typing import Any
 
 import pytest
 import torch
-import transformers as peers
+import transformers
 from models.small import awake
 from published import assert_agree
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
 
+from huggingface.peers import PEERS, WRITTEN, answers, peer_of, pictures, save_peer
 from vitrail import weights
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError
 from vitrail.models import ViTConfig
-
-SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 24,
-                         "patch_size": 8}
-VIT = SIZES | {"intermediate_size": 24, "num_labels": 5}
-DINO = SIZES | {"mlp_ratio": 2, "num_labels": 5, "layerscale_value": 0.5}
-
-PEERS = {
-    "vit": (peers.ViTForImageClassification, peers.ViTConfig, VIT),
-    "vit, tanh, no bias, epsilon": (peers.ViTForImageClassification, peers.ViTConfig,
-                                    VIT | {"hidden_act": "gelu_pytorch_tanh", "qkv_bias": False,
-                                           "layer_norm_eps": 1e-3}),
-    "vit features": (peers.ViTModel, peers.ViTConfig, VIT),
-    "deit": (peers.DeiTForImageClassificationWithTeacher, peers.DeiTConfig, VIT),
-    "deit, one head": (peers.DeiTForImageClassification, peers.DeiTConfig, VIT),
-    "dinov2": (peers.Dinov2ForImageClassification, peers.Dinov2Config, DINO),
-    "dinov2, gated": (peers.Dinov2ForImageClassification, peers.Dinov2Config, DINO | {"use_swiglu_ffn": True}),
-    "dinov2 features": (peers.Dinov2Model, peers.Dinov2Config, DINO),
-    "dinov2, registers": (peers.Dinov2WithRegistersForImageClassification, peers.Dinov2WithRegistersConfig,
-                          DINO | {"num_register_tokens": 3}),
-    "dinov2, registers, features": (peers.Dinov2WithRegistersModel, peers.Dinov2WithRegistersConfig,
-                                    DINO | {"num_register_tokens": 3, "use_swiglu_ffn": True}),
-}
-WRITTEN = [name for name in PEERS if not name.startswith("deit")]
-each_peer = pytest.mark.parametrize("name", PEERS)
+from vitrail.weights.huggingface import FAMILIES
 
 
-def peer_of(name: str) -> Any:
-    """Every parameter drawn at random: also those that start from zero or one."""
-    build, configure, fields = PEERS[name]
-    torch.manual_seed(0)
-    peer = build(configure(**fields)).eval()
-    with torch.no_grad():
-        for parameter in peer.parameters():
-            parameter.normal_(std=0.3)
-    return peer
+def test_every_family_has_a_peer() -> None:
+    assert {peer_of(name).config.model_type for name in PEERS} == set(FAMILIES)
 
 
-@pytest.fixture
-def saved(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Any, Path]:
-    peer = peer_of(request.param)
-    peer.save_pretrained(tmp_path / "peer")
-    return peer, tmp_path / "peer"
-
-
-def pictures(*size: int) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def answers(peer: Any, images: Tensor) -> Tensor:
-    """Logits, or the class token after the last norm where there is no head."""
-    resample = {} if "Dinov2" in type(peer).__name__ else {"interpolate_pos_encoding": True}
-    said = peer(images, **resample)
-    return said.logits if hasattr(said, "logits") else said.last_hidden_state[:, 0]
-
-
-@pytest.mark.parametrize("saved", PEERS, indirect=True)
+@pytest.mark.parametrize("name", PEERS)
 @torch.inference_mode()
-def test_their_numbers(saved: tuple[Any, Path]) -> None:
-    peer, folder = saved
-    bundle = weights.load(folder)
-    assert_agree(bundle.model(pictures(24, 24)), answers(peer, pictures(24, 24)))
+def test_their_numbers_at_every_image_size(tmp_path: Path, name: str) -> None:
+    """At the size of the file; at a larger one, a smaller one and a rectangle: on the way, and resampled once."""
+    peer = save_peer(name, tmp_path)
+    model = weights.load(tmp_path).model
+    for size in (24, 24), (40, 40), (16, 16), (16, 40):
+        expected = answers(name, peer, pictures(*size))
+        assert_agree(model(pictures(*size)), expected)
+        resized = weights.load(tmp_path, image_size=size)
+        assert_agree(resized.model(pictures(*size)), expected)
+        assert resized.model.config.image_size == resized.preprocess.size == size
 
 
-@pytest.mark.parametrize("saved", PEERS, indirect=True)
-@pytest.mark.parametrize("size", [(40, 40), (16, 16), (16, 40)])
-@torch.inference_mode()
-def test_their_numbers_at_another_image_size(saved: tuple[Any, Path], size: tuple[int, int]) -> None:
-    peer, folder = saved
-    expected = answers(peer, pictures(*size))
-    assert_agree(weights.load(folder).model(pictures(*size)), expected)
-    resized = weights.load(folder, image_size=size)
-    assert_agree(resized.model(pictures(*size)), expected)
-    assert resized.model.config.image_size == resized.preprocess.size == size
-
-
-@pytest.mark.parametrize("saved", ["vit", "dinov2, registers"], indirect=True)
-def test_the_file_may_be_named_instead_of_the_folder(saved: tuple[Any, Path]) -> None:
-    _, folder = saved
-    renamed = (folder / "model.safetensors").rename(folder / "anything")
+@pytest.mark.parametrize("name", ["vit", "dinov2, registers"])
+def test_the_file_may_be_named_instead_of_the_folder(tmp_path: Path, name: str) -> None:
+    save_peer(name, tmp_path)
+    renamed = (tmp_path / "model.safetensors").rename(tmp_path / "anything")
     assert weights.load(renamed).provenance["format"] == "huggingface"
 
 
-@pytest.mark.parametrize("saved", WRITTEN, indirect=True)
+@pytest.mark.parametrize("name", WRITTEN)
 @torch.inference_mode()
-def test_what_we_write_is_theirs_bit_for_bit(saved: tuple[Any, Path], tmp_path: Path) -> None:
-    peer, folder = saved
-    bundle = weights.load(folder)
+def test_what_we_write_is_theirs_bit_for_bit(tmp_path: Path, name: str) -> None:
+    peer = save_peer(name, tmp_path / "peer")
+    bundle = weights.load(tmp_path / "peer")
     written = weights.write(bundle, tmp_path / "written", "huggingface")
-    before, after = load_file(folder / "model.safetensors"), load_file(written / "model.safetensors")
+    before, after = load_file(tmp_path / "peer/model.safetensors"), load_file(written / "model.safetensors")
     unused = {key for key in before if "pooler" in key}
     assert before.keys() - unused == after.keys()
     for key, value in after.items():
         assert torch.equal(value, before[key]) or "mask_token" in key, key
-    again = type(peer).from_pretrained(written).eval()
-    assert_agree(answers(again, pictures(24, 24)), answers(peer, pictures(24, 24)))
+    again, loading = type(peer).from_pretrained(written, output_loading_info=True)
+    assert set(loading["missing_keys"]) == unused
+    assert not loading["unexpected_keys"]
+    assert_agree(answers(name, again.eval(), pictures(24, 24)), answers(name, peer, pictures(24, 24)))
     reread = weights.load(written)
     assert reread.model.config == bundle.model.config
     fraction = bundle.preprocess.crop_fraction  # theirs is the shorter side in whole pixels
@@ -123,12 +71,12 @@ def test_what_we_write_is_theirs_bit_for_bit(saved: tuple[Any, Path], tmp_path: 
 
 @torch.inference_mode()
 def test_a_model_of_ours_in_their_hands(tmp_path: Path) -> None:
-    config = ViTConfig(image_size=24, patch=8, width=16, depth=2, heads=2, mlp=24, classes=3, feedforward="gelu",
+    config = ViTConfig(image_size=24, patch=8, width=16, depth=2, heads=2, mlp=24, classes=3, feedforward="gelu-quick",
                        resampling="bicubic")
     preprocess = Preprocess(size=24, resize="crop", crop_fraction=0.75, interpolation="bicubic", mean=(0.4, 0.5, 0.6))
     ours = Bundle(awake(config), preprocess, ("cat", "dog", "Öl"), activation="sigmoid")
     folder = weights.write(ours, tmp_path / "out", "huggingface")
-    theirs = peers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    theirs = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
     assert_agree(theirs(pictures(24, 24)).logits, ours.model(pictures(24, 24)))
     assert theirs.config.id2label == {0: "cat", 1: "dog", 2: "Öl"}
     read = weights.load(folder)
@@ -136,21 +84,25 @@ def test_a_model_of_ours_in_their_hands(tmp_path: Path) -> None:
     assert torch.equal(read.model(pictures(24, 24)), ours.model(pictures(24, 24)))
 
 
-@pytest.mark.parametrize(("said", "expected"), [
-    ({"size": {"height": 32, "width": 24}, "resample": 2}, Preprocess(size=(32, 24))),
-    ({"size": 32, "resample": 3}, Preprocess(size=32, interpolation="bicubic")),
-    ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224},
-      "resample": 3, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
-     Preprocess(size=224, resize="crop", crop_fraction=0.875, interpolation="bicubic", mean=(0.485, 0.456, 0.406),
-                std=(0.229, 0.224, 0.225))),
-    ({"size": {"height": 24, "width": 24}, "do_normalize": False}, Preprocess(size=24, mean=(0, 0, 0), std=(1, 1, 1))),
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"pooling": "mean"}, "pooling is 'mean', not 'token'"),
+    ({"resampling": "bilinear-corners"}, "resampling is 'bilinear-corners', not 'bicubic'"),
+    ({"registers": 2}, "registers is 2, not 0"),
+    ({"patch_bias": False}, "patch_bias is False"),
+    ({"feedforward": "swiglu"}, "feedforward is 'swiglu'"),
+    ({"pre_norm": True}, "no place for encoder.pre_norm.bias"),
+    ({"projection": 6}, "no place for projection.weight"),
+    ({"patch": (8, 4)}, "patches of 8 x 4"),
+    ({"layer_scale": 0.1}, "pooling is 'token', not 'token\\+mean'"),
+    ({"layer_scale": 0.1, "pooling": "token+mean"}, "whole multiple"),
 ])
-def test_preprocessing_as_the_folder_says(tmp_path: Path, said: dict[str, Any], expected: Preprocess) -> None:
-    peer_of("vit").save_pretrained(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
-    bundle = weights.load(tmp_path)
-    assert bundle.preprocess == expected
-    assert "notes" not in bundle.provenance
+def test_what_it_cannot_hold_is_not_written(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    config = ViTConfig.model_validate({
+        "image_size": 24, "patch": 8, "width": 16, "depth": 1, "heads": 2, "mlp": 24, "classes": 3,
+        "feedforward": "gelu", "resampling": "bicubic", **fields})
+    with pytest.raises(BundleError, match=said):
+        weights.write(Bundle(awake(config), Preprocess(size=24)), tmp_path / "out", "huggingface")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -162,11 +114,44 @@ def test_preprocessing_as_the_folder_says(tmp_path: Path, said: dict[str, Any], 
     ({"num_attention_heads": 3}, "not divisible by 3 heads"),
     ({"image_size": 20}, "not divisible by the patch size"),
     ({"hidden_act": "relu"}, "activation 'relu'"),
+    ({"hidden_act": []}, "activation \\[\\]"),
     ({"layer_norm_eps": float("nan")}, "norm_eps"),
+    ({"model_type": "swin"}, "model type 'swin'.*Known: vit, deit, dinov2"),
+    ({"model_type": "siglip_vision_model"}, "embeddings.patch_embedding.weight is missing"),
 ])
 def test_settings_that_do_not_fit_the_weights(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    peer_of("vit").save_pretrained(tmp_path)
+    save_peer("vit", tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(settings))
     with pytest.raises(BundleError, match=said):
         weights.load(tmp_path)
+
+
+def test_settings_that_are_left_out_are_as_in_their_code(tmp_path: Path) -> None:
+    save_peer("vit", tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    usual = {name: settings.pop(name) for name in ("layer_norm_eps", "qkv_bias", "num_channels", "hidden_act")}
+    assert usual == {"layer_norm_eps": 1e-12, "qkv_bias": True, "num_channels": 3, "hidden_act": "gelu"}
+    before = weights.load(tmp_path).model.config
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert weights.load(tmp_path).model.config == before
+
+
+@pytest.mark.parametrize("name", ["vit features", "dinov2", "mae", "clip", "siglip"])
+@pytest.mark.parametrize("extra", ["gate.weight", "pooler.gate.weight", "encoder.layer.0.mask_token"])
+def test_only_named_keys_are_left_out(tmp_path: Path, name: str, extra: str) -> None:
+    save_peer(name, tmp_path)
+    held = load_file(tmp_path / "model.safetensors") | {extra: torch.zeros(3)}
+    save_file(held, tmp_path / "model.safetensors")
+    with pytest.raises(BundleError, match=f"{extra} is not known"):
+        weights.load(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "called"), [
+    ("vit features", "pooler"), ("dinov2", "mask token"), ("mae", "decoder"), ("clip", "text tower"),
+    ("siglip", "text tower")])
+def test_what_is_left_out_is_said(tmp_path: Path, name: str, called: str) -> None:
+    save_peer(name, tmp_path)
+    note, *_ = weights.load(tmp_path).provenance["notes"]
+    assert note.startswith("Not read: ")
+    assert called in note

@@ -11,9 +11,9 @@ from vitrail.vocabulary import Grid, Size
 PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "relative-bias", "rotary-2d"]
 Placement = Literal["stem", "every", "shared"]
 Pooling = Literal["token", "mean", "attention", "token+mean", "distilled"]
-FeedForwardKind = Literal["gelu-tanh", "gelu", "swiglu"]
+FeedForwardKind = Literal["gelu-tanh", "gelu", "gelu-quick", "swiglu"]
 RotaryUnit = Literal["patch", "grid"]
-Resampling = Literal["bilinear-corners", "bilinear", "bicubic", "bicubic-antialias"]
+Resampling = Literal["bilinear-corners", "bilinear", "bilinear-antialias", "bicubic", "bicubic-antialias"]
 
 PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "none": ("stem",),
@@ -24,7 +24,7 @@ PLACEMENTS: dict[PositionKind, tuple[Placement, ...]] = {
     "relative-bias": ("every", "shared"),
     "rotary-2d": ("shared",),  # fixed angles inside attention
 }
-INSIDE: frozenset[PositionKind] = frozenset({"relative", "rotary-2d"})
+INSIDE: frozenset[PositionKind] = frozenset({"relative", "relative-bias", "rotary-2d"})
 """Kinds that act inside attention, where they have to see the queries of all tokens."""
 
 
@@ -46,6 +46,7 @@ class ViTConfig(BaseModel):
     image_size: Sides = (224, 224)
     patch: Sides = (16, 16)
     channels: PositiveInt = 3
+    patch_bias: bool = True
     classes: int = Field(1000, ge=0, description="0: no head; the model returns its embedding")
     width: PositiveInt
     depth: PositiveInt
@@ -60,11 +61,13 @@ class ViTConfig(BaseModel):
     pooling: Pooling = "token"
     registers: int = Field(0, ge=0)
     head_hidden: PositiveInt | None = Field(None, description="width of the paper's tanh layer before the head")
+    projection: PositiveInt | None = Field(None, description="width of the embedding after a layer without bias (CLIP)")
     head_bias: float = Field(0.0, description="what the head's bias starts from (-10 for sigmoid losses)")
 
     feedforward: FeedForwardKind = "gelu-tanh"
     qkv_bias: bool = True
     norm_eps: float = Field(1e-6, gt=0)
+    pre_norm: bool = Field(False, description="a norm before the first block, as CLIP has it")
     norm_at: Literal["tokens", "pooled"] = Field("tokens", description="the last norm: before or after pooling")
     layer_scale: float | None = Field(None, description="initial value of the residual scales; none without")
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -130,7 +133,7 @@ class ViTConfig(BaseModel):
     @property
     def embedding(self) -> int:
         """Numbers in what `embed` returns: the vector before the linear head."""
-        return self.head_hidden or self.pooled
+        return self.projection or self.head_hidden or self.pooled
 
     @property
     def layers(self) -> int:

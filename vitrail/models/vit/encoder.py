@@ -16,6 +16,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.positions = Positions(config)
         self.dropout = nn.Dropout(config.dropout)
+        self.pre_norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.pre_norm else nn.Identity()
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(Block(config, config.drop_path * layer / last) for layer in range(config.depth))
 
@@ -28,7 +29,7 @@ class Encoder(nn.Module):
             position = self.positions.at(layer)
             values = position.add(values, tokens)
             if layer == 0:
-                values = self.dropout(values)  # directly after adding positions (paper, appendix B.1)
+                values = self.pre_norm(self.dropout(values))  # directly after adding positions (paper, appendix B.1)
             at_end = layer == len(self.blocks) - 1
             values = block(values, position, tokens, first if at_end else None)
         return values

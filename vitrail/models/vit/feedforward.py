@@ -1,7 +1,8 @@
-"""The two dense layers of a block, with GELU (the paper) or a gated unit between them."""
+"""The two dense layers of a block, with GELU (the paper), CLIP's quick one or a gated unit between them."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -32,4 +33,6 @@ class FeedForward(nn.Module):
         if self.kind == "swiglu":
             gate, linear = values.chunk(2, dim=-1)
             return F.silu(gate) * linear
+        if self.kind == "gelu-quick":
+            return values * torch.sigmoid(1.702 * values)
         return F.gelu(values, approximate="tanh" if self.kind == "gelu-tanh" else "none")

@@ -1,4 +1,5 @@
-"""One vector -> logits: the paper's tanh layer where there is one, then a linear layer that starts from zero."""
+"""One vector -> logits: the paper's tanh layer or CLIP's projection where there is one, then a linear layer that starts
+from zero."""
 
 from __future__ import annotations
 
@@ -23,6 +24,16 @@ class Hidden(nn.Module):
 
     def forward(self, values: Float[Tensor, "batch width"]) -> Float[Tensor, "batch hidden"]:
         return torch.tanh(self.linear(values))
+
+
+class Projection(nn.Linear):
+    """To the space that images share with texts (CLIP, 2103.00020)."""
+
+    def __init__(self, width: int, projection: int) -> None:
+        super().__init__(width, projection, bias=False)
+
+    def initialize(self) -> None:
+        lecun_normal_(self.weight, fan_in=self.in_features)
 
 
 class Head(nn.Linear):

@@ -25,12 +25,13 @@ class PatchEmbedding(nn.Module):
         self.patch = config.patch
         self.as_product = True
         self.weight = nn.Parameter(torch.empty(config.width, config.channels, *config.patch))
-        self.bias = nn.Parameter(torch.empty(config.width))
+        self.bias = nn.Parameter(torch.empty(config.width)) if config.patch_bias else None
 
     def initialize(self) -> None:
         """Truncated normal of variance 1 / fan-in, as Flax draws a convolution by default."""
         lecun_normal_(self.weight, fan_in=self.weight[0].numel())
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def grid(self, images: Images) -> Grid:
         return images.shape[-2] // self.patch[0], images.shape[-1] // self.patch[1]

@@ -14,6 +14,7 @@ from vitrail.vocabulary import Grid
 RULES: dict[Resampling, dict[str, Any]] = {
     "bilinear-corners": {"mode": "bilinear", "align_corners": True},  # the official `scipy.ndimage.zoom`, order 1
     "bilinear": {"mode": "bilinear", "align_corners": False},  # BEiT
+    "bilinear-antialias": {"mode": "bilinear", "align_corners": False, "antialias": True},  # SigLIP 2
     "bicubic": {"mode": "bicubic", "align_corners": False},  # transformers
     "bicubic-antialias": {"mode": "bicubic", "align_corners": False, "antialias": True},  # timm
 }

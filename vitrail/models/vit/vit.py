@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.encoder import Encoder
-from vitrail.models.vit.head import Head, Hidden
+from vitrail.models.vit.head import Head, Hidden, Projection
 from vitrail.models.vit.patches import PatchEmbedding
 from vitrail.models.vit.pooling import build_pooling
 from vitrail.models.vit.prefix import Prefix
@@ -29,6 +29,8 @@ class ViT(nn.Module):
         self.pool = build_pooling(config)
         self.pool_norm = nn.Identity() if before else nn.LayerNorm(config.pooled, eps=config.norm_eps)
         self.hidden = Hidden(config.pooled, config.head_hidden) if config.head_hidden else nn.Identity()
+        self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
+                           else nn.Identity())
         self.head = Head(config) if config.classes else nn.Identity()
         self.initialize()
 
@@ -38,7 +40,7 @@ class ViT(nn.Module):
     def embed(self, images: Images) -> Float[Tensor, "batch embedding"]:
         """The vector before the linear head."""
         values = self.encode_tokens(self.patchify(images), self.config.reads)
-        return self.hidden(self.pool_norm(self.pool(values)))
+        return self.projection(self.hidden(self.pool_norm(self.pool(values))))
 
     def feature_map(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
         """The patches after the last norm (where it comes before pooling), on their grid."""

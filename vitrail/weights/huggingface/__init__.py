@@ -21,6 +21,7 @@ from vitrail.files import staged_folder, write_json
 from vitrail.models import ViTConfig
 from vitrail.weights.contract import Format, Reading, Told, plain_vit
 from vitrail.weights.huggingface.beit import BEIT, DATA2VEC
+from vitrail.weights.huggingface.clip import CLIP, CLIP_VISION
 from vitrail.weights.huggingface.deit import DEIT
 from vitrail.weights.huggingface.dinov2 import (
     DINOV2,
@@ -30,7 +31,9 @@ from vitrail.weights.huggingface.dinov2 import (
 )
 from vitrail.weights.huggingface.dinov3 import DINOV3
 from vitrail.weights.huggingface.family import Family, Settings, Written
+from vitrail.weights.huggingface.mae import VIT_MAE
 from vitrail.weights.huggingface.processor import preprocess_of, processor_of
+from vitrail.weights.huggingface.siglip import SIGLIP, SIGLIP2, SIGLIP2_VISION, SIGLIP_VISION
 from vitrail.weights.huggingface.vit import VIT, VIT_WRITTEN
 from vitrail.weights.known import configured, origin, pair
 from vitrail.weights.layout import Rule, assemble, lay_out, refuse_numerics
@@ -44,6 +47,13 @@ FAMILIES: dict[str, Family] = {
     "dinov3_vit": DINOV3,
     "beit": BEIT,
     "data2vec-vision": DATA2VEC,
+    "vit_mae": VIT_MAE,
+    "clip": CLIP,
+    "clip_vision_model": CLIP_VISION,
+    "siglip": SIGLIP,
+    "siglip_vision_model": SIGLIP_VISION,
+    "siglip2": SIGLIP2,
+    "siglip2_vision_model": SIGLIP2_VISION,
 }
 """By `model_type` of config.json."""
 
@@ -53,7 +63,7 @@ WRITTEN: dict[str, Written] = {
     "dinov2_with_registers": DINOV2_WITH_REGISTERS_WRITTEN,
 }
 
-ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu-tanh", "gelu_new": "gelu-tanh"}
+ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu-tanh", "gelu_new": "gelu-tanh", "quick_gelu": "gelu-quick"}
 
 
 class HuggingFace(Format):
@@ -71,7 +81,7 @@ class HuggingFace(Format):
         prefix = family.prefix if any(name.startswith(family.prefix) for name in given.shapes) else ""
         notes: list[str] = []
         held = without_ignored(given, family, prefix, notes)
-        seen = replace(held, settings={**family.defaults, **given.settings},
+        seen = replace(held, settings={**family.defaults, **settings_in(given, family.section)},
                        shapes={name.removeprefix(prefix): shape for name, shape in held.shapes.items()})
         notes += family.assumed(seen)
         model = configure(seen, family)
@@ -100,6 +110,14 @@ class HuggingFace(Format):
             write_json(folder / CONFIG, settings)
             write_json(folder / PREPROCESSOR, processor_of(bundle.preprocess))
         return path
+
+
+def settings_in(given: Opened, section: str) -> Settings:
+    """The image tower's. Older files repeat them in a second section, which counts."""
+    if not section:
+        return given.settings
+    said = given.settings.get(f"{section}_dict") or given.settings.get(section)
+    return said if isinstance(said, dict) else {}
 
 
 def without_ignored(given: Opened, family: Family, prefix: str, notes: list[str]) -> Opened:
@@ -172,7 +190,7 @@ def settings_of(bundle: Bundle, config: ViTConfig, kind: str) -> dict[str, Any]:
         "num_hidden_layers": config.depth, "num_attention_heads": config.heads,
         "image_size": config.image_size[0] if square else list(config.image_size), "patch_size": config.patch[0],
         "num_channels": config.channels, "qkv_bias": config.qkv_bias, "layer_norm_eps": config.norm_eps,
-        "hidden_act": "gelu_pytorch_tanh" if config.feedforward == "gelu-tanh" else "gelu",
+        "hidden_act": {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}.get(config.feedforward, "gelu"),
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},

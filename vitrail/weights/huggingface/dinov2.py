@@ -62,7 +62,7 @@ def allowed(config: ViTConfig) -> Mapping[str, Sequence[object]]:
     return {"positions": ("learned",), "positions_at": ("stem",), "norm_at": ("tokens",), "head_hidden": (None,),
             "pooling": ("token+mean" if config.classes else "token",),
             "resampling": ("bicubic-antialias" if config.registers else "bicubic",),
-            "feedforward": ("gelu", "gelu-tanh", "swiglu")}
+            "patch_bias": (True,)}
 
 
 def settings(config: ViTConfig) -> Settings:

@@ -43,7 +43,8 @@ class Family:
     rest, whose keys have none. `prefix`: stands before the body's keys where a file holds more than the body.
     `ignored`: keys that features and logits do not need, as patterns, and what to call them in a note.
     `assumed`: what is taken for granted of a folder, for its notes.
-    `defaults`: settings where config.json does not say. `usual`: preprocessing where preprocessor_config.json does not.
+    `defaults`: settings where config.json does not say. `section`: the part of it that is for the image tower, where a
+    model has another. `usual`: preprocessing where preprocessor_config.json does not say.
     """
 
     defaults: Settings
@@ -52,6 +53,7 @@ class Family:
     body: Callable[[ViTConfig, Settings], Iterable[Rule]]
     head: Callable[[ViTConfig], Iterable[Rule]] = classifier
     prefix: str = ""
+    section: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
     assumed: Callable[[Opened], list[str]] = lambda given: []
 

@@ -25,6 +25,9 @@ def preprocess_of(given: Opened, usual: Mapping[str, Any], model: ViTConfig, not
         if "size" in usual and model.image_size[0] < 224:
             fields["size"] = model.image_size
         return prepared(given, **fields)
+    if "max_num_patches" in said:
+        notes.append(f"Pictures are squashed to {fields['size'][0]} x {fields['size'][1]} pixels; this model was made "
+                     "for pictures in their own shape. Another shape for all: image_size=(height, width).")
     for ours, theirs in ("mean", "image_mean"), ("std", "image_std"):
         if said.get("do_normalize") is False:
             fields |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}

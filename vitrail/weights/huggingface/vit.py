@@ -13,7 +13,8 @@ from vitrail.weights.opened import Opened
 PROJECTION = "embeddings.patch_embeddings.projection"
 DEFAULTS: Settings = {**BASE, "layer_norm_eps": 1e-12, "qkv_bias": True}
 IGNORED = {r"pooler\.dense\.(weight|bias)": "the tanh layer behind the class token (pooler)",
-           r"embeddings\.mask_token": "the mask token of pre-training"}
+           r"embeddings\.mask_token": "the mask token of pre-training",
+           r"decoder\.0\.(weight|bias)": "the decoder of pre-training"}
 
 
 def fields(given: Opened) -> dict[str, Any]:
@@ -49,8 +50,8 @@ def attention(config: ViTConfig, ours: str, theirs: str) -> Iterator[Rule]:
 
 def allowed(config: ViTConfig) -> Mapping[str, Sequence[object]]:
     return {"positions": ("learned",), "positions_at": ("stem",), "norm_at": ("tokens",), "pooling": ("token",),
-            "resampling": ("bicubic",), "head_hidden": (None,), "feedforward": ("gelu", "gelu-tanh"),
-            "registers": (0,)}
+            "resampling": ("bicubic",), "head_hidden": (None,), "registers": (0,),
+            "feedforward": ("gelu", "gelu-tanh", "gelu-quick"), "patch_bias": (True,)}
 
 
 def settings(config: ViTConfig) -> Settings:
