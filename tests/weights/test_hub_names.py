@@ -14,6 +14,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import safetensors.torch
 import torch
 from huggingface_hub import constants
 from published import GOLDEN
@@ -56,8 +57,6 @@ def hub(cache: Path, model_files: dict[str, bytes], monkeypatch: pytest.MonkeyPa
         "me/npz": {"deep/B_16.npz": NPZ},
         "me/two": {"one.npz": NPZ, "two.npz": NPZ},
         "me/pickle": {"config.json": b"{}", "pytorch_model.bin": b"never"},
-        "me/shards": {"config.json": b"{}", "model.safetensors.index.json": b"{}",
-                      "model-00001-of-00002.safetensors": b"", "model-00002-of-00002.safetensors": b""},
         "me/text": {"README.md": b"hello"},
     }
     with serving(repositories) as running:
@@ -114,7 +113,6 @@ def test_a_file_in_a_folder(hub: Hub) -> None:
     ("hf:me/two", r"several models: one.npz, two.npz. Name one: hf:me/two/one.npz"),
     ("hf:me/two/three.npz", r"no weights three.npz. There are: one.npz, two.npz"),
     ("hf:me/text", r"no weights that vitrail reads.*README.md"),
-    ("hf:me/shards", r"in several files"),
     ("hf:me/none", r"There is no me/none on the hub, or it is private: then set HF_TOKEN"),
     ("hf:me/npz@old", r"no revision 'old'"),
 ])
@@ -122,6 +120,36 @@ def test_what_cannot_be_had(hub: Hub, name: str, said: str) -> None:
     with pytest.raises(BundleError, match=said):
         weights.load(name)
     assert not any("resolve" in asked for asked in hub.asked)
+
+
+def sharded(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same model in two files and an index."""
+    tensors = safetensors.torch.load(files["model.safetensors"])
+    names = sorted(tensors)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
+    return {"config.json": files["config.json"], "model.safetensors.index.json": json.dumps(index).encode()} | {
+        file: safetensors.torch.save({name: tensors[name] for name in held}) for file, held in parts.items()}
+
+
+def test_weights_in_several_files(hub: Hub, cache: Path, model_files: dict[str, bytes],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights.load(f"hf:{BUNDLE}").model
+    hub.repositories["me/shards"] = sharded(model_files) | {"stray.safetensors": b"never"}
+    for offline in (False, True):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        model = weights.load("hf:me/shards").model
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in model.state_dict().items())
+    assert not any("stray" in asked for asked in hub.asked)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.repositories["me/cut"] = sharded(model_files)
+    del hub.repositories["me/cut"]["model-00002-of-00002.safetensors"]
+    with pytest.raises(BundleError, match=r"model-00002-of-00002.safetensors', which is not beside it"):
+        weights.load("hf:me/cut")
+    for number, index in enumerate((b"{}", b"[", b'{"weight_map": [1]}', b'{"weight_map": {"a": [1]}}')):
+        hub.repositories[f"me/bad{number}"] = {"config.json": b"{}", "model.safetensors.index.json": index}
+        with pytest.raises(BundleError):
+            weights.load(f"hf:me/bad{number}")
 
 
 @pytest.mark.parametrize("name", ["hf:me/pickle", "hf:me/pickle/pytorch_model.bin"])

@@ -132,13 +132,13 @@ def macs(config: ViTConfig) -> int:
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """What autograd keeps: of each block, what the last norm reads, the image."""
+    """What autograd keeps: of each block, what the last norm and one before the first block read, the image."""
     left = config.tokens if config.reads is None else config.reads
     blocks = sum((config.depth - 1) * kept_by_block(config, config.tokens, span) + kept_by_block(config, left, span)
                  for span in config.spans)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
     pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
-    ends = config.width * (left + config.tokens * config.pre_norm)  # what the last norm reads, and the first one
+    ends = config.width * (left + config.tokens * config.pre_norm)
     return 2 * (blocks + ends + pooled + pixels)
 
 

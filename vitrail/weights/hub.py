@@ -1,7 +1,7 @@
 """Weights by their name on the Hugging Face hub. With `push.py` the only place of vitrail that reaches for a network,
 and only when the user names something there.
 
-    hf:OWNER/NAME                  the repository's model.safetensors, or its only .safetensors or .npz
+    hf:OWNER/NAME                  the repository's model.safetensors, or its shards, or its only .safetensors or .npz
     hf:OWNER/NAME@REVISION         a branch, a tag or a commit; a commit that is in the cache needs no network
     hf:OWNER/NAME/FILE             where there are several
 
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from vitrail.bundle import CONFIG, WEIGHTS
 from vitrail.errors import BundleError, PickleError, UsageError
-from vitrail.weights.opened import PREPROCESSOR
+from vitrail.weights.opened import INDEX, PREPROCESSOR, read_json
 
 SCHEME = "hf:"
 NAME = re.compile(r"hf:(?://?)?(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>refs/pr/\d+|[^/@]+))?(?:/(?P<file>.+))?")
@@ -102,14 +102,21 @@ def download(hub: ModuleType, wanted: HubName) -> Path:
     file = choose(held, wanted)
     folder = file.rpartition("/")[0]
     beside = [name for part in (CONFIG, PREPROCESSOR) if (name := f"{folder}/{part}".lstrip("/")) in held]
-    try:
-        paths = [Path(hub.hf_hub_download(wanted.repository, name, revision=wanted.revision, etag_timeout=CONNECT))
-                 for name in (*beside, file)]
-    except Exception as error:
-        raise UnreachableError(reason(error)) from error
+    paths = [fetched(hub, wanted, name) for name in (*beside, file)]
+    if file == INDEX:  # whoever reads it finds out what is missing
+        said = read_json(paths[-1]).get("weight_map")
+        shards = list(said.values()) if isinstance(said, dict) else []
+        paths = [*(fetched(hub, wanted, name) for name in held if name in shards and name.endswith(KINDS)), *paths]
     if len({path.parent for path in paths}) > 1:
         raise BundleError(f"{wanted} changed while it was fetched. Try again.")
     return paths[-1]
+
+
+def fetched(hub: ModuleType, wanted: HubName, name: str) -> Path:
+    try:
+        return Path(hub.hf_hub_download(wanted.repository, name, revision=wanted.revision, etag_timeout=CONNECT))
+    except Exception as error:
+        raise UnreachableError(reason(error)) from error
 
 
 def listing(hub: ModuleType, wanted: HubName) -> list[str]:
@@ -183,9 +190,8 @@ def choose(held: list[str], wanted: HubName) -> str:
         raise BundleError(f"{wanted.repository} holds no weights {wanted.file}. There are: {shown(weights)}.")
     if WEIGHTS in weights:
         return WEIGHTS
-    if f"{WEIGHTS}.index.json" in held:
-        raise BundleError(f"{wanted} holds weights in several files, which vitrail does not read. Save it as one with "
-                          "transformers: model.save_pretrained(folder, max_shard_size='100GB').")
+    if INDEX in held:
+        return INDEX
     if len(weights) == 1:
         return weights[0]
     if weights:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vitrail.bundle import BundleConfig
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, UnknownNameError
 from vitrail.models import ViTConfig
 
@@ -41,7 +42,8 @@ PROFILES: dict[str, Profile] = {
     "mae": Profile("gelu", 1e-6, "bicubic", 0.875, "bicubic", IMAGENET),
     "dino": Profile("gelu", 1e-6, "bicubic", 0.875, "bicubic", IMAGENET),
     "dinov2": Profile("gelu", 1e-6, "bicubic", 0.875, "bicubic", IMAGENET),
-    "siglip": Profile("gelu-tanh", 1e-6, "bilinear-corners", None, "bicubic", HALF),
+    "siglip": Profile("gelu-tanh", 1e-6, "bicubic", None, "bicubic", HALF),
+    "clip": Profile("gelu-quick", 1e-5, "bicubic", 1.0, "bicubic", OPENAI),
     "openclip": Profile("gelu", 1e-5, "bicubic-antialias", 1.0, "bicubic", OPENAI),
     "huggingface": Profile("gelu", 1e-12, "bicubic", None, "bilinear", HALF),
 }
@@ -54,12 +56,12 @@ def profile_named(name: str) -> Profile:
     return PROFILES[name]
 
 
-def assumed(name: str) -> str:
+def assumed(name: str, model: ViTConfig, preprocess: Preprocess) -> str:
     """The note for a file that says nothing of its numbers."""
-    profile = PROFILES[name]
-    mean, std = (", ".join(f"{value:g}" for value in sorted(set(values))) for values in profile.values)
-    return (f"The file does not say its numbers: those of {name} are assumed ({profile.gelu}, epsilon "
-            f"{profile.epsilon:g}, images of mean {mean} and standard deviation {std}). Say otherwise: --profile NAME "
+    mean, std = (", ".join(f"{value:g}" for value in sorted(set(values))) for values in (preprocess.mean,
+                                                                                         preprocess.std))
+    return (f"The file does not say its numbers: those of {name} are assumed ({model.feedforward}, epsilon "
+            f"{model.norm_eps:g}, images of mean {mean} and standard deviation {std}). Say otherwise: --profile NAME "
             f"({', '.join(PROFILES)}).")
 
 

@@ -46,10 +46,10 @@ from vitrail.weights.opened import Opened, square
 from vitrail.weights.profiles import assumed
 from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
 
-CLIP_EPSILON = 1e-5
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh", "quick_gelu": "gelu-quick"}
 NAMED_BY = {"siglip": "gelu_tanh", "quickgelu": "quick_gelu"}
 """Architectures whose name says the activation."""
+
 HYBRIDS = {(): "vit_tiny_r_s16_p8_224", (2, 2, 2, 2): "vit_small_r26_s32_224", (3, 4, 9): "vit_base_r50_s16_224",
            (3, 4, 6, 3): "vit_large_r50_s32_224"}
 """The architectures in timm that have a ResNet of these units in front; its arguments change everything else."""
@@ -85,6 +85,8 @@ class Timm(Format):
         model, found = configure(given, told, notes)
         preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic",
                                    fraction=0.9 if model.image_size[0] <= 224 else 1.0)
+        if not given.settings and told.profile is None:
+            notes.append(assumed("timm", model, preprocess))
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
@@ -132,12 +134,7 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    pre_norm = "norm_pre.weight" in shapes
-    if not given.settings and told.profile is None:
-        notes.append(assumed("timm"))
-        if pre_norm:
-            notes.append(f"There is a norm before the first block, as CLIP has it, so epsilon {CLIP_EPSILON:g} is "
-                         "assumed; its pictures want --profile openclip.")
+    epsilon = said.get("norm_eps", 1e-5 if "norm_pre.weight" in shapes else 1e-6)
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
@@ -150,9 +147,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
         "norm_at": "pooled" if "fc_norm.weight" in shapes else "tokens",
         "feedforward": "swiglu" if gated else activation_of(given, said),
         "layer_scale": said.get("init_values", 1e-5) if "blocks.0.ls1.gamma" in shapes else None,
-        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": pre_norm,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
-        "norm_eps": said.get("norm_eps", CLIP_EPSILON if pre_norm else 1e-6),
+        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": "norm_pre.weight" in shapes,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": epsilon,
     } | stem, kind)
     return config, Found(front, in_table, hidden_class, split)
 
@@ -178,7 +174,7 @@ def arguments_of(bundle: Bundle, config: ViTConfig) -> Settings:
 
 def activation_of(given: Opened, said: dict[str, Any]) -> str:
     of_architecture = [name for word, name in NAMED_BY.items() if word in str(given.settings.get("architecture"))]
-    named = said.get("act_layer", *of_architecture or ("gelu",))
+    named = said.get("act_layer", (of_architecture or ["gelu"])[0])
     if named not in KINDS:
         raise BundleError(f"{given.path} uses the activation {named!r}, which vitrail does not have. "
                           f"Known: {', '.join(KINDS)}.")

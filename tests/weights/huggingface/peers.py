@@ -30,11 +30,11 @@ def class_token(peer: Any, images: Tensor) -> Tensor:
     return peer(images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
 
 
-def dino_logits(peer: Any, images: Tensor) -> Tensor:
+def plain_logits(peer: Any, images: Tensor) -> Tensor:
     return peer(images).logits
 
 
-def dino_token(peer: Any, images: Tensor) -> Tensor:
+def plain_token(peer: Any, images: Tensor) -> Tensor:
     return peer(images).last_hidden_state[:, 0]
 
 
@@ -102,14 +102,19 @@ PEERS: dict[str, Peer] = {
     "deit": Peer(peers.DeiTForImageClassificationWithTeacher, peers.DeiTConfig, VIT, logits),
     "deit, one head": Peer(peers.DeiTForImageClassification, peers.DeiTConfig, VIT, logits),
     "deit features": Peer(peers.DeiTModel, peers.DeiTConfig, VIT, class_token),
-    "dinov2": Peer(peers.Dinov2ForImageClassification, peers.Dinov2Config, DINO, dino_logits),
+    "dinov2": Peer(peers.Dinov2ForImageClassification, peers.Dinov2Config, DINO, plain_logits),
     "dinov2, gated": Peer(peers.Dinov2ForImageClassification, peers.Dinov2Config, DINO | {"use_swiglu_ffn": True},
-                          dino_logits),
-    "dinov2 features": Peer(peers.Dinov2Model, peers.Dinov2Config, DINO, dino_token),
+                          plain_logits),
+    "dinov2 features": Peer(peers.Dinov2Model, peers.Dinov2Config, DINO, plain_token),
     "dinov2, registers": Peer(peers.Dinov2WithRegistersForImageClassification, peers.Dinov2WithRegistersConfig,
-                              DINO | {"num_register_tokens": 3}, dino_logits),
+                              DINO | {"num_register_tokens": 3}, plain_logits),
     "dinov2, registers, features": Peer(peers.Dinov2WithRegistersModel, peers.Dinov2WithRegistersConfig,
-                                        DINO | {"num_register_tokens": 3, "use_swiglu_ffn": True}, dino_token),
+                                        DINO | {"num_register_tokens": 3, "use_swiglu_ffn": True}, plain_token),
+    "dinov3": Peer(peers.DINOv3ViTModel, peers.DINOv3ViTConfig, TOWER | {"num_register_tokens": 3}, plain_token),
+    "beit": Peer(peers.BeitForImageClassification, peers.BeitConfig,
+                 VIT | {"use_relative_position_bias": True, "use_mask_token": True}, plain_logits),
+    "data2vec": Peer(peers.Data2VecVisionForImageClassification, peers.Data2VecVisionConfig,
+                     VIT | {"use_shared_relative_position_bias": True}, plain_logits),
     "mae": Peer(peers.ViTMAEForPreTraining, peers.ViTMAEConfig, MAE, unmasked),
     "mae encoder": Peer(peers.ViTMAEModel, peers.ViTMAEConfig, MAE, unmasked),
     "clip": Peer(peers.CLIPModel, two_towers(peers.CLIPConfig, TOWER, projection_dim=6), {}, image_features),
@@ -130,15 +135,18 @@ PEERS: dict[str, Peer] = {
 WRITTEN = [name for name in PEERS if name.startswith(("vit", "dinov2"))]
 
 
-def peer_of(name: str) -> Any:
-    """Every parameter drawn at random: also those that start from zero or one."""
-    build, configure, fields, _ = PEERS[name]
+def drawn(peer: Any, std: float = 0.3) -> Any:
+    """Every parameter at random: also those that start from zero or one."""
     torch.manual_seed(0)
-    peer = build(configure(**fields)).eval()
     with torch.no_grad():
         for parameter in peer.parameters():
-            parameter.normal_(std=0.3)
-    return peer
+            parameter.normal_(std=std)
+    return peer.eval()
+
+
+def peer_of(name: str) -> Any:
+    build, configure, fields, _ = PEERS[name]
+    return drawn(build(configure(**fields)))
 
 
 def save_peer(name: str, folder: Path) -> Any:

@@ -14,6 +14,7 @@ from published import assert_agree
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from huggingface.peers import drawn, pictures
 from vitrail import weights
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
@@ -43,14 +44,8 @@ each_peer = pytest.mark.parametrize("saved", PEERS, indirect=True)
 
 
 def peer_of(name: str) -> Any:
-    """Every parameter drawn at random: also those that start from zero or one."""
     build, configure, fields = PEERS[name]
-    torch.manual_seed(0)
-    peer = build(configure(**SIZES | fields)).eval()
-    with torch.no_grad():
-        for parameter in peer.parameters():
-            parameter.normal_(std=0.5)
-    return peer
+    return drawn(build(configure(**SIZES | fields)), std=0.5)
 
 
 @pytest.fixture
@@ -58,10 +53,6 @@ def saved(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Any, Path]:
     peer = peer_of(request.param)
     peer.save_pretrained(tmp_path / "peer")
     return peer, tmp_path / "peer"
-
-
-def pictures(*size: int) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
 def answers(peer: Any, images: Tensor) -> Tensor:

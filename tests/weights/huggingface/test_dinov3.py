@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers as peers
 from published import assert_agree
-from torch import Tensor
 
+from huggingface.peers import drawn, pictures
 from vitrail import weights
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError
@@ -31,13 +31,7 @@ each_peer = pytest.mark.parametrize("saved", PEERS, indirect=True)
 
 
 def peer_of(name: str) -> Any:
-    """Every parameter drawn at random: also those that start from zero or one."""
-    torch.manual_seed(0)
-    peer = peers.DINOv3ViTModel(peers.DINOv3ViTConfig(**SIZES | PEERS[name])).eval()
-    with torch.no_grad():
-        for parameter in peer.parameters():
-            parameter.normal_(std=0.3)
-    return peer
+    return drawn(peers.DINOv3ViTModel(peers.DINOv3ViTConfig(**SIZES | PEERS[name])))
 
 
 @pytest.fixture
@@ -45,10 +39,6 @@ def saved(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Any, Path]:
     peer = peer_of(request.param)
     peer.save_pretrained(tmp_path / "peer")
     return peer, tmp_path / "peer"
-
-
-def pictures(*size: int) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
 @each_peer
