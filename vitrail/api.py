@@ -17,13 +17,16 @@ from vitrail.run import run
 from vitrail.vocabulary import Size
 
 
-def load(path: str | Path, image_size: int | Size | None = None) -> Bundle:
-    """A trained model from a run folder, a Bundle, or any published format that `vitrail.weights` knows.
+def load(path: str | Path, image_size: int | Size | None = None, *, heads: int | None = None,
+         profile: str | None = None) -> Bundle:
+    """A trained model from a run folder, a Bundle, any published format that `vitrail.weights` knows, or
+    `hf:OWNER/NAME` on the Hugging Face hub, which is fetched once.
 
     `image_size`: for images of another size; positions are resampled as the code does that the weights come from.
-    Raises BundleError, and UsageError where the patches do not divide the image.
+    `heads`, `profile`: attention heads, and whose numbers a file has that does not say so itself ("deit", "dino").
+    Raises BundleError, and UsageError where the patches do not divide the image or there is no such profile.
     """
-    return weights.load(path, image_size)
+    return weights.load(path, image_size, heads=heads, profile=profile)
 
 
 def train(recipe: Recipe | str | Path, out: str | Path) -> Bundle:

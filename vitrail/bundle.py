@@ -246,17 +246,24 @@ def read_weights(path: Path, config: BundleConfig | None) -> Bundle:
             config = config or config_in(header, path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             model = empty_model(config.model, shapes, path)
-            # Copied: in the mapped file a tensor lies at any address, and sums may round differently there.
-            weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in shapes}
-            marked = header.keys() == {"format", HEADER_KEY, CHECKSUM_KEY} and header["format"] == "pt"
-            if alone and not (marked and header[CHECKSUM_KEY] == checksum(header[HEADER_KEY], weights)):
-                raise BundleError(f"{path} has changed since it was written (its checksum differs). "
-                                  "Use another copy; a damaged file is never loaded.")
-            model.load_state_dict(weights, assign=True)
+        weights = {name: read_tensor(path, name) for name in shapes}
+        marked = header.keys() == {"format", HEADER_KEY, CHECKSUM_KEY} and header["format"] == "pt"
+        if alone and not (marked and header[CHECKSUM_KEY] == checksum(header[HEADER_KEY], weights)):
+            raise BundleError(f"{path} has changed since it was written (its checksum differs). "
+                              "Use another copy; a damaged file is never loaded.")
+        model.load_state_dict(weights, assign=True)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
                   dict(config.provenance))
+
+
+def read_tensor(path: Path, name: str) -> Tensor:
+    """One tensor in float32. Copied: in the mapped file it lies at any address, and sums may round differently there.
+    The file is mapped anew for each: what was read of a mapping stays in memory as long as it."""
+    with safe_open(path, framework="pt") as file:
+        tensor: Tensor = file.get_tensor(name).to(torch.float32, copy=True)
+    return tensor
 
 
 def checksum(config: str, weights: dict[str, Tensor]) -> str:

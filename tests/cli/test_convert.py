@@ -45,6 +45,30 @@ def test_predict_and_describe_take_published_weights(vitrail_cli, tmp_path: Path
     assert larger["grid"] == [8, 8]
 
 
+def test_resnets_and_hybrids(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    bit = GOLDEN / "bit_resnet.npz"
+    there = vitrail_cli("convert", bit, "folder", "--to", "timm", "--image-size", "48x80")
+    assert (there.code, "7 classes, images of 48 x 80" in there.out) == (0, True)
+    facts = json.loads(vitrail_cli("describe", "folder", "--json").out)
+    assert (facts["parameters"], facts["width"], facts["image_size"]) == (2014503, 0.5, [48, 80])
+    assert vitrail_cli("convert", bit, "back", "--to", "bit").err.startswith("note: The file does not say what image")
+    before, after = np.load(bit), np.load(tmp_path / "back")
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+    facts = json.loads(vitrail_cli("describe", GOLDEN / "hybrid_two_stages.npz", "--json").out)
+    assert (facts["parameters"], facts["stem_units"], facts["stem_width"]) == (164839, [2, 1], 0.5)
+    refused = vitrail_cli("convert", bit, "out", "--to", "huggingface")
+    assert (refused.code, "it is for plain ViTs" in refused.err) == (1, True)
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save("picture.png")
+    assert vitrail_cli("predict", "back", "picture.png", "--json").code == 0
+
+
+@pytest.mark.parametrize(("name", "size", "said"), [
+    ("bit_resnet", "4", "use at least 5 pixels"), ("hybrid_two_stages", "100", "use 96 or 104")])
+def test_a_size_that_cannot_be_described(vitrail_cli, name: str, size: str, said: str) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    refused = vitrail_cli("describe", GOLDEN / f"{name}.npz", "--image-size", size)
+    assert (refused.code, said in refused.err) == (2, True)
+
+
 def test_an_empty_head_does_not_answer(vitrail_cli) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     arrays = dict(np.load(GOLDEN / "vit_token.npz"))
     np.savez("empty.npz", **(arrays | {"head/kernel": np.zeros_like(arrays["head/kernel"])}))
@@ -94,3 +118,34 @@ def timm_bundle() -> vitrail.Bundle:
 @pytest.mark.parametrize("size", ["50", "0x8"])
 def test_a_size_that_does_not_fit(vitrail_cli, size: str) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert vitrail_cli("convert", GOLDEN / "vit_token.npz", "out", "--image-size", size).code == 2
+
+
+def test_a_profile_is_said_and_shown(vitrail_cli) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    facts = json.loads(vitrail_cli("describe", GOLDEN / "vit_token.npz", "--profile", "deit", "--json").out)
+    assert facts["numerics"] == "gelu, epsilon 1e-06, positions resampled bicubic"
+    assert facts["preprocess"]["mean"] == [0.485, 0.456, 0.406]
+    assert vitrail_cli("convert", GOLDEN / "vit_token.npz", "bundle", "--profile", "deit").code == 0
+    assert vitrail.load("bundle").provenance["profile"] == "deit"
+    wrong = vitrail_cli("describe", GOLDEN / "vit_token.npz", "--profile", "diet")
+    assert (wrong.code, "Did you mean 'deit'?" in wrong.err) == (2, True)
+    assert vitrail_cli("describe", "B/16", "--profile", "deit").code == 2
+
+
+def test_names_on_the_hub_are_taken_by_every_command(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    """Offline here: each says where it looked."""
+    for command in (("describe", "hf:me/none"), ("predict", "hf:me/none", "x.png"),
+                    ("evaluate", "hf:me/none", "digits"), ("convert", "hf:me/none", "out")):
+        refused = vitrail_cli(*command)
+        assert (refused.code, "models--me--none" in refused.err) == (1, True), command
+    assert not Path("out").exists()
+
+
+def test_push_after_writing(vitrail_cli, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    refused = vitrail_cli("convert", GOLDEN / "vit_token.npz", "early", "--push", "panes")
+    assert (refused.code, Path("early").exists()) == (2, False)
+    offline = vitrail_cli("convert", GOLDEN / "vit_token.npz", "out", "--push", "me/panes")
+    assert (offline.code, "out is written, but was not pushed to me/panes" in offline.err) == (1, True)
+    assert vitrail.load("out").model.config.classes == 7
+    monkeypatch.setattr("vitrail.weights.push.push", lambda *given: f"https://hub/{given[2]}")
+    pushed = vitrail_cli("convert", GOLDEN / "vit_token.npz", "again", "--push", "me/panes")
+    assert pushed.out.splitlines()[1] == "pushed to https://hub/me/panes"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from models.official_resnet import reference_bit
 from models.small import awake, pictures, small
-from vitrail.models import BiT, BiTConfig, configure
+from vitrail.models import BiT, BiTConfig, configure, describe
 from vitrail.models.bit import DEPTHS
 from vitrail.models.convolution import StandardizedConv
 from vitrail.training.optimizer import kernel_names
@@ -28,6 +28,14 @@ def test_the_protocol() -> None:
     assert model.feature_map(images).shape == (2, config.embedding, *config.grid)
     torch.testing.assert_close(model.embed(images), model.feature_map(images).mean((2, 3)))
     torch.testing.assert_close(model(images), model.head(model.embed(images)))
+
+
+@torch.inference_mode()
+def test_without_classes_it_gives_its_embedding() -> None:
+    config = small(family="bit", classes=0)
+    model, images = awake(config), pictures(config)
+    assert torch.equal(model(images), model.embed(images))
+    assert describe(config).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_any_other_image_size_is_read() -> None:

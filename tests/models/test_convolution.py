@@ -13,9 +13,12 @@ from vitrail.models.convolution import (
     check_size,
     group_norm,
     halved,
+    map_channels,
+    map_stride,
     max_pool,
     padding_of,
     root_channels,
+    unit_sizes,
 )
 
 CENTERED = Style("centered", 1e-5, "variance", 1e-10)
@@ -92,6 +95,22 @@ def test_widths(width: float, channels: int) -> None:
 def test_a_width_without_groups_names_its_neighbors(width: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         root_channels(width)
+
+
+def test_units_follow_each_other() -> None:
+    """What one gives, the next takes; stages double the width and halve the map, but the first does not."""
+    sizes = list(unit_sizes(16, (2, 1, 3)))
+    assert [size[:2] for size in sizes] == [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)]
+    assert [size.stride for size in sizes] == [1, 1, 2, 2, 1, 1]
+    assert [size.middle for size in sizes] == [16, 16, 32, 64, 64, 64]
+    assert [size.inputs for size in sizes] == [16, *(size.outputs for size in sizes[:-1])]
+    assert sizes[-1].outputs == map_channels(16, 3) == 256
+    assert not list(unit_sizes(16, ()))
+
+
+@pytest.mark.parametrize(("stages", "channels", "stride"), [(0, 64, 4), (1, 256, 4), (3, 1024, 16), (4, 2048, 32)])
+def test_the_feature_map_of_a_resnet(stages: int, channels: int, stride: int) -> None:
+    assert (map_channels(64, stages), map_stride(stages)) == (channels, stride)
 
 
 def test_an_image_that_leaves_one_number_to_a_norm_is_refused() -> None:

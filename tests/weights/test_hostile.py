@@ -91,10 +91,12 @@ def test_a_number_that_is_not_finite(tmp_path: Path) -> None:
         refused(saved(tmp_path, arrays), KEY, "not finite")
 
 
-@pytest.mark.parametrize("name", ["bit_resnet", "hybrid_two_stages"])
-def test_another_kind_of_model_is_no_known_format(tmp_path: Path, name: str) -> None:
-    keys = {"bit_resnet": ["resnet/root_block/standardized_conv2d/kernel"],
-            "hybrid_two_stages": ["conv_root/kernel", "embedding/kernel", "Transformer/encoder_norm/scale"]}[name]
+@pytest.mark.parametrize("keys", [
+    ["stem/kernel", "MixerBlock_0/LayerNorm_0/scale", "pre_head_layer_norm/scale"],
+    ["root_block/conv_root/kernel", "block1/unit01/conv1/kernel", "norm-pre-head/scale"],
+    ["conv_root/kernel", "embedding/kernel", "Transformer/encoder_norm/scale"],
+], ids=["MLP-Mixer", "BiT in big_vision's keys", "hybrid without positions"])
+def test_another_kind_of_model_is_no_known_format(tmp_path: Path, keys: list[str]) -> None:
     refused(saved(tmp_path, {key: np.zeros((7, 7, 3, 64), np.float32) for key in keys}), "of no known format",
             keys[0], "big_vision")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from models.small import awake
-from published import assert_agree
+from published import assert_agree, changed
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -118,7 +118,8 @@ def timm_answers(state: State, images: Tensor, pool: str = "token") -> Tensor:
                 hidden = F.gelu(hidden)
         return linear(f"{name}.fc2", hidden)
 
-    patches = F.conv2d(images, state["patch_embed.proj.weight"], state.get("patch_embed.proj.bias"), stride=8)
+    patches = F.conv2d(images, state["patch_embed.proj.weight"], state.get("patch_embed.proj.bias"),
+                       stride=state["patch_embed.proj.weight"].shape[-1])
     grid, x = patches.shape[-2:], patches.flatten(2).transpose(1, 2)
     tokens = [state[name].expand(len(x), -1, -1) for name in ("cls_token", "dist_token", "reg_token") if name in state]
     front = sum(token.shape[1] for token in tokens)
@@ -209,13 +210,7 @@ def test_its_settings_are_used(tmp_path: Path) -> None:
     ({"patch_embed.proj.weight": (WIDTH,)}, "4 axes are expected"),
 ])
 def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    state = state_of()
-    for name, shape in change.items():
-        if shape is None:
-            del state[name]
-        else:
-            state[name] = torch.zeros(shape)
-    save_file(state, tmp_path / "bare")
+    save_file(changed(state_of(), change, torch.zeros), tmp_path / "bare")
     with pytest.raises(BundleError, match=said):
         weights.load(tmp_path / "bare", heads=HEADS)
 

@@ -19,6 +19,7 @@ def describe(
     image_size: str | None = None,
     classes: Count | None = None,
     heads: Count | None = None,
+    profile: str | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -34,13 +35,15 @@ def describe(
     ----------
     model
         A name such as S/16, R50x1 or R50+B/16, or a run folder, a Bundle or published weights in any format that
-        vitrail reads.
+        vitrail reads, also on the Hugging Face hub: hf:OWNER/NAME.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
         Number of outputs; 1000 without.
     heads
         Attention heads, for a file that does not tell.
+    profile
+        Whose numbers weights have, where their format implies others: official, timm, deit, dino, ...
     set_
         Change one field of the model: --set positions=rotary-2d. May be given again.
     json
@@ -56,12 +59,14 @@ def describe(
     changes = settings(set_) | ({"image_size": parse_size(image_size)} if image_size else {})
     changes |= {name: value for name, value in (("classes", classes), ("heads", heads)) if value}
     kept = None
-    if Path(model).exists():
+    if weights.is_hub_name(model) or Path(model).exists():
         if set_ or classes:
             raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
                              "--classes, or describe a model by its name.")
-        kept = weights.read(model, weights.Told(changes.get("image_size"), heads)).config
-        config = kept.model.at_size(changes.get("image_size", kept.model.image_size))
+        kept = weights.read(model, weights.Told(changes.get("image_size"), heads, profile)).config
+        config = at_size(kept.model, changes.get("image_size", kept.model.image_size))
+    elif profile:
+        raise UsageError(f"--profile is for weights; {model} is a name. Change its numbers: --set feedforward=gelu")
     else:
         config = configure(model, **changes)
     account = account_for(config)
@@ -89,6 +94,17 @@ def describe(
     for name, value in words.items():
         print(f"{name.replace('_', ' '):<17} {value}")
     return 0
+
+
+def at_size(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
+    from pydantic import ValidationError
+
+    from vitrail.weights.known import first_reason
+
+    try:
+        return config.at_size(size)
+    except ValidationError as error:
+        raise UsageError(f"--image-size {size[0]}x{size[1]}: {first_reason(error)}.") from error
 
 
 def structure(config: ModelConfig) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def evaluate(
     Parameters
     ----------
     bundle
-        A run folder, a Bundle folder, or published weights in any format that vitrail reads.
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads; hf:OWNER/NAME is fetched.
     source
         Labeled images in any form that `vitrail train` takes; those of the training run without. Classes are matched
         by name.

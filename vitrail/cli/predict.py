@@ -29,7 +29,7 @@ def predict(
     Parameters
     ----------
     bundle
-        A run folder, a Bundle folder, or published weights in any format that vitrail reads.
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads; hf:OWNER/NAME is fetched.
     images
         Files, folders, patterns in quotes ('holiday/*.jpg'), or - for a list of names on standard input.
     top

@@ -14,15 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from vitrail.models.convolution import (
-    EXPANSION,
     Standardize,
     StandardizedConv,
     Style,
+    UnitSize,
     check_size,
     group_norm,
     halved,
+    map_channels,
+    map_stride,
     max_pool,
     root_channels,
+    stages,
 )
 from vitrail.models.vit.config import Sides
 from vitrail.vocabulary import Grid, Images, Size
@@ -45,7 +48,7 @@ class BiTConfig(BaseModel):
     name: str = "custom"
     image_size: Sides = (224, 224)
     channels: PositiveInt = 3
-    classes: PositiveInt = 1000
+    classes: int = Field(1000, ge=0, description="0: no head; the model returns its embedding")
     depths: tuple[PositiveInt, ...] = Field(min_length=1, max_length=6, description="units of each stage")
     width: float = Field(1.0, gt=0, le=64, description="factor of the published widths, 64 channels at the root")
     head_bias: float = Field(0.0, description="what the head's bias starts from (-10 for sigmoid losses)")
@@ -56,7 +59,6 @@ class BiTConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> BiTConfig:
-        root_channels(self.width)
         check_size(self.image_size, self.width, len(self.depths))
         return self
 
@@ -72,12 +74,12 @@ class BiTConfig(BaseModel):
     @property
     def embedding(self) -> int:
         """Numbers in what `embed` returns: the channels of the last stage."""
-        return EXPANSION * self.root * 2 ** (len(self.depths) - 1)
+        return map_channels(self.root, len(self.depths))
 
     @property
     def grid(self) -> Grid:
         """Rows and columns of the feature map."""
-        stride = 4 * 2 ** (len(self.depths) - 1)
+        stride = map_stride(len(self.depths))
         return halved(self.image_size[0], stride), halved(self.image_size[1], stride)
 
     @property
@@ -102,9 +104,9 @@ class BiT(nn.Module):
         super().__init__()
         self.config = config
         self.root = StandardizedConv(config.style, config.channels, config.root, side=7, stride=2)
-        self.stages = nn.Sequential(*(stage(config, number) for number in range(len(config.depths))))
+        self.stages = stages(config.root, config.depths, lambda size: Unit(config.style, size))
         self.norm = group_norm(config.style, config.embedding)
-        self.head = nn.Linear(config.embedding, config.classes)
+        self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
         self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
@@ -123,33 +125,24 @@ class BiT(nn.Module):
         for part in self.modules():
             if isinstance(part, StandardizedConv):
                 part.initialize()
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, self.config.head_bias)
-
-
-def stage(config: BiTConfig, number: int) -> nn.Sequential:
-    """Units of one width, the first of which halves the map (but not in the first stage)."""
-    middle = config.root * 2**number
-    before = config.root if number == 0 else EXPANSION * middle // 2
-    first = Unit(config.style, before, middle, stride=1 if number == 0 else 2)
-    return nn.Sequential(first, *(Unit(config.style, EXPANSION * middle, middle)
-                                  for _ in range(config.depths[number] - 1)))
+        if isinstance(self.head, nn.Linear):
+            nn.init.zeros_(self.head.weight)
+            nn.init.constant_(self.head.bias, self.config.head_bias)
 
 
 class Unit(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation)."""
 
-    def __init__(self, style: Style, inputs: int, middle: int, stride: int = 1) -> None:
+    def __init__(self, style: Style, size: UnitSize) -> None:
         super().__init__()
-        outputs = EXPANSION * middle
+        _, number, inputs, middle, stride = size
         self.norm1 = group_norm(style, inputs)
         self.conv1 = StandardizedConv(style, inputs, middle, side=1)
         self.norm2 = group_norm(style, middle)
         self.conv2 = StandardizedConv(style, middle, middle, side=3, stride=stride)
         self.norm3 = group_norm(style, middle)
-        self.conv3 = StandardizedConv(style, middle, outputs, side=1)
-        changes = inputs != outputs or stride != 1
-        self.projection = StandardizedConv(style, inputs, outputs, side=1, stride=stride) if changes else None
+        self.conv3 = StandardizedConv(style, middle, size.outputs, side=1)
+        self.projection = StandardizedConv(style, inputs, size.outputs, side=1, stride=stride) if number == 0 else None
 
     def forward(self, values: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs _ _"]:
         ready = F.relu(self.norm1(values))

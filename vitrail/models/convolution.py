@@ -6,6 +6,8 @@ The two public ResNets of the paper differ in details that a `Style` holds: wher
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 import torch
@@ -32,6 +34,21 @@ class Style(NamedTuple):
     norm_eps: float
     standardize: Standardize
     standardize_eps: float
+
+
+class UnitSize(NamedTuple):
+    """One unit of three convolutions: 1x1 from `inputs` to `middle` channels, 3x3 with the stride, 1x1 to `outputs`."""
+
+    stage: int
+    number: int
+    """Of the unit in its stage, from 0."""
+    inputs: int
+    middle: int
+    stride: int
+
+    @property
+    def outputs(self) -> int:
+        return EXPANSION * self.middle
 
 
 class StandardizedConv(nn.Module):
@@ -84,6 +101,33 @@ def max_pool(style: Style, values: Float[Tensor, "batch width rows columns"]) ->
     return F.max_pool2d(F.pad(values, (*width, *height), value=outside), kernel_size=3, stride=2)
 
 
+def unit_sizes(root: int, depths: Sequence[int]) -> Iterator[UnitSize]:
+    """Stage by stage. The first unit of a stage takes what the one before gives, and halves the map (but not in the
+    first stage, which the pool has halved already)."""
+    inputs = root
+    for stage, units in enumerate(depths):
+        for number in range(units):
+            size = UnitSize(stage, number, inputs, root * 2**stage, stride=2 if stage and not number else 1)
+            yield size
+            inputs = size.outputs
+
+
+def stages(root: int, depths: Sequence[int], unit: Callable[[UnitSize], nn.Module]) -> nn.Sequential:
+    """A ResNet between its root and its head, the units of each stage together."""
+    by_stage = groupby(unit_sizes(root, depths), key=lambda size: size.stage)
+    return nn.Sequential(*(nn.Sequential(*map(unit, sizes)) for _, sizes in by_stage))
+
+
+def map_channels(root: int, stages: int) -> int:
+    """Channels of the feature map behind so many stages."""
+    return EXPANSION * root * 2 ** (stages - 1) if stages else root
+
+
+def map_stride(stages: int) -> int:
+    """Pixels of the image to one position of that map, along one axis."""
+    return 4 * 2 ** max(stages - 1, 0)
+
+
 def group_norm(style: Style, channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups_of(channels), channels, eps=style.norm_eps)
 
@@ -104,7 +148,8 @@ def root_channels(width: float) -> int:
 
 
 def check_size(image_size: Size, width: float, stages: int) -> None:
-    """Raises ValueError where a group norm would see a single number, of which it makes zero."""
+    """Raises ValueError where a group norm would see a single number, of which it makes zero, and for a width whose
+    channels do not fall into groups."""
     if smallest_group(image_size, width, stages) > 1:
         return
     side = min(image_size)
@@ -118,6 +163,6 @@ def smallest_group(image_size: Size, width: float, stages: int) -> int:
     """Numbers in the smallest group of any norm: those of the root and of the narrow middle of each stage."""
     channels = root_channels(width)
     cells = [math.prod(halved(side, 2) for side in image_size)] + [
-        math.prod(halved(side, 4 * 2**stage) for side in image_size) for stage in range(stages)]
+        math.prod(halved(side, map_stride(stage + 1)) for side in image_size) for stage in range(stages)]
     widths = [channels, *(channels * 2**stage for stage in range(stages))]
     return min(cell * each // groups_of(each) for cell, each in zip(cells, widths, strict=True))

@@ -21,14 +21,17 @@ from torch import Tensor, nn
 
 from vitrail.models.bit import DEPTHS
 from vitrail.models.convolution import (
-    EXPANSION,
     Standardize,
     StandardizedConv,
     Style,
+    UnitSize,
     check_size,
     group_norm,
+    map_channels,
+    map_stride,
     max_pool,
     root_channels,
+    stages,
 )
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.patches import PatchEmbedding
@@ -53,11 +56,10 @@ class HybridConfig(ViTConfig):
 
     @model_validator(mode="after")
     def _stem_fits(self) -> HybridConfig:
-        root_channels(self.stem_width)
+        check_size(self.image_size, self.stem_width, len(self.stem_depths))
         if self.patch[0] % self.stride or self.patch[1] % self.stride:
             raise ValueError(f"patch {self.patch[0]}x{self.patch[1]} is no multiple of {self.stride}, by which the "
                              "ResNet in front makes the image smaller; 4, 8, 16 and multiples of 32 fit a name")
-        check_size(self.image_size, self.stem_width, len(self.stem_depths))
         return self
 
     @property
@@ -72,13 +74,12 @@ class HybridConfig(ViTConfig):
     @property
     def stem_channels(self) -> int:
         """Channels of the feature map."""
-        stages = len(self.stem_depths)
-        return EXPANSION * self.stem_root * 2 ** (stages - 1) if stages else self.stem_root
+        return map_channels(self.stem_root, len(self.stem_depths))
 
     @property
     def stride(self) -> int:
         """Pixels of the image to one position of the feature map."""
-        return 4 * 2 ** max(len(self.stem_depths) - 1, 0)
+        return map_stride(len(self.stem_depths))
 
     @property
     def layers(self) -> int:
@@ -142,36 +143,27 @@ class Stem(nn.Module):
         self.style = config.stem_style
         self.root = StandardizedConv(self.style, config.channels, config.stem_root, side=7, stride=2)
         self.norm = group_norm(self.style, config.stem_root)
-        self.stages = nn.Sequential(*(stage(config, number) for number in range(len(config.stem_depths))))
+        self.stages = stages(config.stem_root, config.stem_depths, lambda size: Unit(self.style, size))
 
     def forward(self, images: Images) -> Float[Tensor, "batch width rows columns"]:
         return self.stages(max_pool(self.style, F.relu(self.norm(self.root(images)))))
 
 
-def stage(config: HybridConfig, number: int) -> nn.Sequential:
-    """Units of one width, the first of which halves the map (but not in the first stage)."""
-    middle = config.stem_root * 2**number
-    before = config.stem_root if number == 0 else EXPANSION * middle // 2
-    first = Unit(config.stem_style, before, middle, stride=1 if number == 0 else 2)
-    return nn.Sequential(first, *(Unit(config.stem_style, EXPANSION * middle, middle)
-                                  for _ in range(config.stem_depths[number] - 1)))
-
-
 class Unit(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, each before its norm, beside a shortcut; ReLU after the sum (v1)."""
 
-    def __init__(self, style: Style, inputs: int, middle: int, stride: int = 1) -> None:
+    def __init__(self, style: Style, size: UnitSize) -> None:
         super().__init__()
-        outputs = EXPANSION * middle
+        _, number, inputs, middle, stride = size
         self.conv1 = StandardizedConv(style, inputs, middle, side=1)
         self.norm1 = group_norm(style, middle)
         self.conv2 = StandardizedConv(style, middle, middle, side=3, stride=stride)
         self.norm2 = group_norm(style, middle)
-        self.conv3 = StandardizedConv(style, middle, outputs, side=1)
-        self.norm3 = group_norm(style, outputs)
-        changes = inputs != outputs or stride != 1
-        self.projection = StandardizedConv(style, inputs, outputs, side=1, stride=stride) if changes else None
-        self.projection_norm = group_norm(style, outputs) if changes else None
+        self.conv3 = StandardizedConv(style, middle, size.outputs, side=1)
+        self.norm3 = group_norm(style, size.outputs)
+        first = number == 0
+        self.projection = StandardizedConv(style, inputs, size.outputs, side=1, stride=stride) if first else None
+        self.projection_norm = group_norm(style, size.outputs) if first else None
 
     def initialize(self) -> None:
         """A new unit does nothing: its last norm scales by zero, so that only the shortcut is there."""

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
-from vitrail.weights import flax
-from vitrail.weights.contract import Format, Reading, Told, plain_vit
+from vitrail.models import ViTConfig
+from vitrail.weights import flax, flax_resnet
+from vitrail.weights.contract import Format, Reading, Told, config_of
 from vitrail.weights.layout import refuse_numerics
 from vitrail.weights.opened import Opened
 
@@ -24,8 +25,8 @@ class BigVision(Format):
 
     def recognize(self, given: Opened) -> bool:
         prefix = flax.prefix_of(given.shapes)
-        return (given.container == "npz" and prefix is not None
-                and f"{prefix}{flax.OFFICIAL.positions}" not in given.shapes)
+        return given.container == "npz" and prefix is not None and not given.shapes.keys() & {
+            f"{prefix}{flax.OFFICIAL.positions}", f"{prefix}{flax_resnet.ROOT}"}
 
     def read(self, given: Opened, told: Told) -> Reading:
         return flax.read(given, told, self.name, lambda config: Preprocess(
@@ -33,5 +34,6 @@ class BigVision(Format):
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         numerics = flax.NUMERICS | {"positions": ("learned", "sincos-2d"), "pooling": ("token", "mean", "attention")}
-        refuse_numerics(plain_vit(bundle, self.name).config, numerics, self.name)
-        return flax.write(bundle, flax.BIG_VISION, path, self.name)
+        config = config_of(bundle, self.name, ViTConfig)
+        refuse_numerics(config, numerics, self.name)
+        return flax.write(bundle, config, flax.BIG_VISION, path, self.name)

@@ -9,11 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from vitrail.bundle import Bundle, BundleConfig
 from vitrail.errors import BundleError
-from vitrail.models import ViT, ViTConfig
+from vitrail.models import BiTConfig, HybridConfig, ViT, ViTConfig
 from vitrail.vocabulary import Size
 from vitrail.weights.opened import Opened
 
@@ -21,17 +21,30 @@ from vitrail.weights.opened import Opened
 @dataclass(frozen=True)
 class Told:
     """What the user says of a file, because it may not say so itself. `image_size`: of the images that the model
-    shall take; positions are resampled where the file has others."""
+    shall take; positions are resampled where the file has others. `profile`: whose numbers it has (profiles.py)."""
 
     image_size: Size | None = None
     heads: int | None = None
+    profile: str | None = None
+
+
+Kind = TypeVar("Kind", ViTConfig, HybridConfig, BiTConfig)
+KINDS: dict[type[Any], str] = {ViTConfig: "plain ViTs", HybridConfig: "hybrids", BiTConfig: "BiT ResNets"}
+
+
+def config_of(bundle: Bundle, format_name: str, *kinds: type[Kind]) -> Kind:
+    """The model's config, where it is of one of these kinds itself. Raises BundleError for all others."""
+    config = bundle.model.config
+    if type(config) not in kinds:
+        raise BundleError(f"The format {format_name!r} cannot hold {config.name}: it is for "
+                          f"{' and '.join(KINDS[kind] for kind in kinds)}.")
+    return cast(Kind, config)
 
 
 def plain_vit(bundle: Bundle, format_name: str) -> ViT:
     """The model, where it is a ViT with nothing in front of it. Raises BundleError for hybrids and ResNets."""
-    if type(bundle.model.config) is not ViTConfig or not isinstance(bundle.model, ViT):
-        raise BundleError(f"The format {format_name!r} cannot hold {bundle.model.config.name}: it is for plain ViTs.")
-    return bundle.model
+    config_of(bundle, format_name, ViTConfig)
+    return cast(ViT, bundle.model)
 
 
 @dataclass(frozen=True)

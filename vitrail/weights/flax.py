@@ -11,18 +11,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vitrail.bundle import Bundle, BundleConfig
 from vitrail.data.preprocess import Preprocess
-from vitrail.errors import BundleError
-from vitrail.models import ViTConfig
+from vitrail.models import HybridConfig, ViTConfig
+from vitrail.models.convolution import map_stride
 from vitrail.vocabulary import Size
-from vitrail.weights.contract import Reading, Told, plain_vit
-from vitrail.weights.known import configured, origin, own_size
-from vitrail.weights.layout import TABLE, Rule, assemble, lay_out, same
+from vitrail.weights import flax_resnet
+from vitrail.weights.contract import Reading, Told
+from vitrail.weights.known import checked, origin, own_size
+from vitrail.weights.layout import TABLE, Rule, assemble, convolution, cutting, lay_out, same, shape_of
 from vitrail.weights.npz import write_npz
 from vitrail.weights.opened import Opened, Shapes, square
 
@@ -44,6 +46,8 @@ class Dialect:
     pooling: str = "MAPHead_0/"
     class_slot: bool = True
     """Whether the class token has a place of its own in the table of positions."""
+    wide_norms: bool = True
+    """Whether a hybrid's group norms lie as [1, 1, 1, channels], as they do in all that are published."""
 
 
 OFFICIAL = Dialect("", "MultiHeadDotProductAttention_1", "LayerNorm_2", "MlpBlock_3",
@@ -65,17 +69,17 @@ def read(given: Opened, told: Told, format_name: str, preprocess: Callable[[ViTC
     return Reading(config, lambda: assemble(config, rules(model, dialect), shapes, tensor, given.path))
 
 
-def write(bundle: Bundle, dialect: Dialect, path: Path, format_name: str) -> Path:
-    model = plain_vit(bundle, format_name)
-    tensors = lay_out(model, rules(model.config, dialect), format_name)
+def write(bundle: Bundle, config: ViTConfig, dialect: Dialect, path: Path, format_name: str) -> Path:
+    """`config`: of the Bundle's model, which the format has looked at."""
+    tensors = lay_out(bundle.model, rules(config, dialect), format_name)
     return write_npz(path, {name: value.numpy() for name, value in tensors.items()})
 
 
 def prefix_of(shapes: Shapes) -> str | None:
-    """In front of every key, or None where this is no plain ViT of theirs (a hybrid or another model)."""
+    """In front of every key, or None where this is no ViT of theirs."""
     for prefix in PREFIXES:
         if f"{prefix}embedding/kernel" in shapes and f"{prefix}Transformer/encoder_norm/scale" in shapes:
-            return None if f"{prefix}conv_root/kernel" in shapes else prefix
+            return prefix
     return None
 
 
@@ -117,7 +121,8 @@ def dialect_of(shapes: Shapes, prefix: str, told: Size | None) -> Dialect:
     return Dialect(
         prefix, number("MultiHeadDotProductAttention", LINEN.attention), number("LayerNorm", LINEN.norm2),
         number("MlpBlock", LINEN.mlp), OFFICIAL.positions if old else BIG_VISION.positions,
-        "" if f"{prefix}probe" in shapes else "MAPHead_0/", class_slot(shapes, prefix, old, told))
+        "" if f"{prefix}probe" in shapes else "MAPHead_0/", class_slot(shapes, prefix, old, told),
+        len(shapes.get(f"{prefix}{flax_resnet.ROOT_NORM}/scale", (1, 1, 1, 1))) == 4)
 
 
 def class_slot(shapes: Shapes, prefix: str, old: bool, told: Size | None) -> bool:
@@ -138,15 +143,13 @@ def class_slot(shapes: Shapes, prefix: str, old: bool, told: Size | None) -> boo
 def configure(given: Opened, shapes: Shapes, dialect: Dialect, image_size: Size | None) -> ViTConfig:
     """The model from names and shapes alone. Raises BundleError."""
     def shape(name: str, axes: int) -> tuple[int, ...]:
-        found = shapes.get(dialect.prefix + name)
-        if found is None:
-            raise BundleError(f"{given.path} does not fit the model that it seems to hold: {dialect.prefix}{name} "
-                              "is missing. Nothing was loaded.")
-        if len(found) != axes or 0 in found:
-            raise BundleError(f"{given.path}: {dialect.prefix}{name} is {found}, where {axes} axes are expected.")
-        return found
+        return shape_of(shapes, dialect.prefix + name, axes, given.path)
 
     *patch, channels, width = shape("embedding/kernel", 4)
+    stem: dict[str, Any] = {}
+    if dialect.prefix + flax_resnet.ROOT in shapes:
+        stem = flax_resnet.fields(shape(flax_resnet.ROOT, 4), shapes, dialect.prefix)
+        patch = [side * map_stride(len(stem["stem_depths"])) for side in patch]
     first = f"{BLOCK}0/"
     heads = shape(f"{first}{dialect.attention}/query/kernel", 3)[1]
     mlp = shape(f"{first}{dialect.mlp}/Dense_0/kernel", 2)[1]
@@ -158,21 +161,24 @@ def configure(given: Opened, shapes: Shapes, dialect: Dialect, image_size: Size 
     if learned:
         places = shape(dialect.positions, 3)[1] - (1 if dialect.class_slot else 0)
         image_size = own_size(given, places, (patch[0], patch[1]), image_size, by_count=True)
-    return configured(given, {
+    kind = HybridConfig if stem else ViTConfig
+    return checked(given, {
         "image_size": image_size or tuple(max(224 // side, 1) * side for side in patch), "patch": patch,
         "channels": channels, "width": width, "heads": heads, "mlp": mlp, "depth": len(layers), "pooling": pooling,
         "classes": shape("head/kernel", 2)[1] if f"{dialect.prefix}head/kernel" in shapes else 0,
         "positions": "learned" if learned else "sincos-2d",
         "head_hidden": shape("pre_logits/kernel", 2)[1] if hidden else None,
-    })
+    } | stem, kind)
 
 
 def rules(config: ViTConfig, dialect: Dialect) -> Iterator[Rule]:
     """Layer by layer inside one kind of parameter, so that an array of all layers is read once."""
     width = config.width
-    yield Rule(("patchify.weight",), {f"{dialect.prefix}embedding/kernel": (*config.patch, config.channels, width)},
-               lambda kernel: (kernel.permute(3, 2, 0, 1),), lambda weight: (weight.permute(2, 3, 1, 0),))
-    yield same("patchify.bias", f"{dialect.prefix}embedding/bias", (width,))
+    if isinstance(config, HybridConfig):
+        yield from flax_resnet.rules(config, dialect.prefix, dialect.wide_norms)
+    name, shape = cutting(config)
+    yield convolution(f"{name}.weight", f"{dialect.prefix}embedding/kernel", shape)
+    yield same(f"{name}.bias", f"{dialect.prefix}embedding/bias", (width,))
     yield from places(config, dialect)
     blocks = [(f"encoder.blocks.{n}.", f"{dialect.prefix}{BLOCK}{n}/") for n in range(config.depth)]
     for here, there in ("norm1", "LayerNorm_0"), ("norm2", dialect.norm2):

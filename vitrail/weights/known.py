@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError
-from vitrail.models import ViTConfig
+from vitrail.models import BiTConfig, HybridConfig, ModelConfig, ViTConfig
+from vitrail.models.bit import DEPTHS
+from vitrail.models.names import NAMINGS
 from vitrail.models.vit.variants import SIZES
 from vitrail.vocabulary import Size
 from vitrail.weights.opened import Opened, square
 
 USUAL_HEAD_WIDTH = 64
+Kind = TypeVar("Kind", ViTConfig, HybridConfig, BiTConfig)
 
 
-def name_of(config: ViTConfig) -> str:
-    """`B/16` where width, depth, MLP and heads are those of a known size."""
-    rows, columns = config.patch
-    for name, size in SIZES.items():
-        if all(getattr(config, part) == value for part, value in size._asdict().items()):
-            return f"{name}/{rows}" if rows == columns else f"{name}/{rows}x{columns}"
+def name_of(config: ModelConfig) -> str:
+    """`B/16`, `R50x1` or `R50+B/16`, where every field is the one that the name stands for."""
+    for name in spellings(config):
+        named = NAMINGS[config.family].recognize(name)
+        if named is not None and all(getattr(config, part) == value for part, value in named.items()):
+            return name
     return "custom"
+
+
+def spellings(config: ModelConfig) -> Iterator[str]:
+    """Names that a model of such patches and widths may have."""
+    if isinstance(config, BiTConfig):
+        yield from (f"R{layers}x{config.width:g}" for layers in DEPTHS)
+        return
+    rows, columns = config.patch
+    patch = f"{rows}" if rows == columns else f"{rows}x{columns}"
+    if not isinstance(config, HybridConfig):
+        yield from (f"{size}/{patch}" for size in SIZES)
+        return
+    width = "" if config.stem_width == 1 else f"x{config.stem_width:g}"
+    for size in SIZES:
+        yield from (f"R{layers}{width}+{size}/{patch}" for layers in DEPTHS)
+        if not width and rows == columns:
+            yield f"R+{size}/{rows // 2}"
 
 
 def usual_heads(given: Opened, width: int) -> int:
@@ -61,9 +81,13 @@ def pair(value: object) -> Size | None:
 
 
 def configured(given: Opened, fields: dict[str, Any]) -> ViTConfig:
-    """A checked config with the name of its size. Raises BundleError."""
+    return checked(given, fields, ViTConfig)
+
+
+def checked(given: Opened, fields: dict[str, Any], kind: type[Kind]) -> Kind:
+    """A config that is possible, with the name of its size. Raises BundleError."""
     try:
-        config = ViTConfig.model_validate(fields)
+        config = kind.model_validate(fields)
     except ValidationError as error:
         raise BundleError(f"{given.path} is no model that vitrail can build: {first_reason(error)}.") from error
     return config.model_copy(update={"name": name_of(config)})

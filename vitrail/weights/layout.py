@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitrail.bundle import Bundle, BundleConfig, describe_differences
 from vitrail.errors import BundleError
-from vitrail.models import ViT, ViTConfig, build
+from vitrail.models import HybridConfig, Model, ModelConfig, ViTConfig, build
 from vitrail.weights.opened import Shapes
 
 Tensors = tuple[Tensor, ...]
@@ -60,6 +60,13 @@ def stacked_layer(ours: str, theirs: Sequence[str], outputs: int, inputs: int, b
     return [*rules, stacked(ours, theirs, "bias", outputs)] if bias else rules
 
 
+def convolution(ours: str, theirs: str, shape: Sequence[int]) -> Rule:
+    """A convolution that lies as [height, width, inputs, outputs]. `shape`: [outputs, inputs, height, width]."""
+    outputs, inputs, *sides = shape
+    return Rule((ours,), {theirs: (*sides, inputs, outputs)}, lambda kernel: (kernel.permute(3, 2, 0, 1),),
+                lambda weight: (weight.reshape(outputs, inputs, *sides).permute(2, 3, 1, 0),))
+
+
 def query_key_value(ours: str, theirs: Sequence[str], width: int, biased: Sequence[bool]) -> list[Rule]:
     """Three layers side by side, of which some may have no bias: zeros in ours, unless none has one. Only read."""
     rules = [stacked(ours, theirs, "weight", width, width)]
@@ -81,8 +88,18 @@ def only_read(*ours: Tensor) -> Tensors:
 
 
 def patches(ours: ViTConfig, theirs: str) -> list[Rule]:
-    rules = [same("patchify.weight", f"{theirs}.weight", (ours.width, ours.channels, *ours.patch))]
-    return [*rules, same("patchify.bias", f"{theirs}.bias", (ours.width,))] if ours.patch_bias else rules
+    name, shape = cutting(ours)
+    rules = [same(f"{name}.weight", f"{theirs}.weight", shape)]
+    return [*rules, same(f"{name}.bias", f"{theirs}.bias", (ours.width,))] if ours.patch_bias else rules
+
+
+def cutting(config: ViTConfig) -> tuple[str, tuple[int, ...]]:
+    """The layer that makes tokens of patches, and its weight's shape: a hybrid's patches are of its feature map."""
+    if isinstance(config, HybridConfig):
+        config, name = config.on_features, "patchify.embedding"
+    else:
+        name = "patchify"
+    return name, (config.width, config.channels, *config.patch)
 
 
 TABLE = "encoder.positions.tables.0."
@@ -104,12 +121,14 @@ def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor
     with torch.device("meta"):
         model = build(config.model)
     wanted = model.state_dict()
-    weights = {name: torch.empty(value.shape) for name, value in wanted.items() if value.numel() == 0}
+    # All of the model first, then the file's tensors one by one: between them, they would leave holes in memory. And
+    # copied: a view would keep all of the file's tensor, and is slower.
+    places = {name: torch.empty(value.shape) for name, value in wanted.items()}
+    weights = {name: value for name, value in places.items() if value.numel() == 0}
     for rule in rules:
         given = [finite(tensor(name), name, path) for name in rule.theirs]
         for name, value in zip(rule.ours, rule.read(*given), strict=True):
-            # Dense and apart from the file's tensor: a view would keep all of that in memory, and is slower.
-            weights[name] = value.reshape(wanted[name].shape).clone(memory_format=torch.contiguous_format)
+            weights[name] = places[name].copy_(value.reshape(wanted[name].shape))
         del given
     model.load_state_dict(weights, assign=True)
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
@@ -123,28 +142,39 @@ def compare(rules: Iterable[Rule], shapes: Shapes, path: Path) -> None:
                           "Nothing was loaded.")
 
 
+def shape_of(shapes: Shapes, name: str, axes: int, path: Path) -> tuple[int, ...]:
+    """What a model is told from. Raises BundleError where it is missing, or of another number of axes."""
+    found = shapes.get(name)
+    if found is None:
+        raise BundleError(f"{path} does not fit the model that it seems to hold: {name} is missing. "
+                          "Nothing was loaded.")
+    if len(found) != axes or 0 in found:
+        raise BundleError(f"{path}: {name} is {found}, where {axes} axes are expected.")
+    return found
+
+
 def finite(value: Tensor, name: str, path: Path) -> Tensor:
     if value.numel() and not math.isfinite(float(value.abs().max())) and not bool(value.isfinite().all()):
         raise BundleError(f"{path}: {name} holds numbers that are not finite. Use another copy.")
     return value
 
 
-def lay_out(model: ViT, rules: Iterable[Rule], format_name: str) -> dict[str, Tensor]:
+def lay_out(model: Model, rules: Iterable[Rule], format_name: str) -> dict[str, Tensor]:
     """The file's tensors by key, float32 on the CPU. Raises BundleError where a parameter has no place there."""
-    weights = {name: value.detach().float().cpu() for name, value in model.state_dict().items() if value.numel()}
+    weights = {name: value.detach().float().cpu() for name, value in model.state_dict().items()}
     result: dict[str, Tensor] = {}
     placed: set[str] = set()
     for rule in rules:
-        values = rule.write(*(weights.get(name, torch.empty(0, model.config.width)) for name in rule.ours))
+        values = rule.write(*(weights[name] for name in rule.ours))
         result |= {name: value.contiguous() for name, value in zip(rule.theirs, values, strict=True)}
         placed.update(rule.ours)
-    if left := sorted(set(weights) - placed):
+    if left := sorted(name for name, value in weights.items() if value.numel() and name not in placed):
         raise BundleError(f"The format {format_name!r} has no place for {', '.join(left[:5])}"
                           f"{' and more' if len(left) > 5 else ''}. Choose another: vitrail convert --to vitrail.")
     return result
 
 
-def refuse_numerics(config: ViTConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
+def refuse_numerics(config: ModelConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
     """A file without settings cannot say that its numbers are meant otherwise, so such models are not written."""
     strange = [f"{name} is {getattr(config, name)!r}, not {' or '.join(map(repr, values))}"
                for name, values in allowed.items() if getattr(config, name) not in values]

@@ -1,4 +1,4 @@
-"""The paper's own checkpoints: `.npz` of google-research/vision_transformer, also AugReg, SAM and GSAM.
+"""The paper's own checkpoints: `.npz` of google-research/vision_transformer, ViTs and hybrids, AugReg, SAM and GSAM.
 
 Numbers: GELU by tanh, epsilon 1e-6, positions resampled bilinearly with aligned corners. Pictures: squashed to the
 model's size, values -1 to 1. The raw ImageNet-21k files have an all-zero head, but a real `pre_logits` layer.
@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
-from vitrail.weights import flax
-from vitrail.weights.contract import Format, Reading, Told, plain_vit
+from vitrail.models import HybridConfig, ViTConfig
+from vitrail.weights import flax, flax_resnet
+from vitrail.weights.contract import Format, Reading, Told, config_of
 from vitrail.weights.layout import refuse_numerics
 from vitrail.weights.opened import Opened
 
@@ -30,8 +31,10 @@ class Official(Format):
         return flax.read(given, told, self.name, lambda config: Preprocess(size=config.image_size))
 
     def write(self, bundle: Bundle, path: Path) -> Path:
-        config = plain_vit(bundle, self.name).config
+        config: ViTConfig = config_of(bundle, self.name, ViTConfig, HybridConfig)
         numerics = flax.NUMERICS | {"positions": ("learned",), "pooling": ("token", "mean")}
+        if isinstance(config, HybridConfig):
+            numerics |= flax_resnet.NUMERICS
         refuse_numerics(config, numerics, self.name)
         dialect = flax.OFFICIAL if config.pooling == "token" else flax.LINEN
-        return flax.write(bundle, dialect, path, self.name)
+        return flax.write(bundle, config, dialect, path, self.name)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vitrail.bundle import CONFIG, LARGEST_CONFIG, WEIGHTS
+from vitrail.bundle import CONFIG, LARGEST_CONFIG, WEIGHTS, read_tensor
 from vitrail.errors import BundleError
 from vitrail.weights.npz import open_npz, pickled
 
@@ -122,8 +121,7 @@ def open_safetensors(path: Path) -> Opened:
 
     def tensor(name: str) -> Tensor:
         try:
-            with safe_open(path, framework="pt") as opened:
-                return opened.get_tensor(name).to(torch.float32, copy=True)
+            return read_tensor(path, name)
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
 

@@ -1,16 +1,17 @@
-"""timm's `vision_transformer` state dicts: a `.safetensors` file, alone or beside its `config.json`.
+"""timm's state dicts, a `.safetensors` file, alone or beside its `config.json`: `vision_transformer`, alone or behind
+a ResNet (`vit_base_r50_s16` and other hybrids), and BiT (timm_resnet.py).
 
 Numbers: GELU exact, epsilon 1e-6 (1e-5 in CLIP's towers, which have a norm before the first block), positions resampled
-bicubically with antialiasing. `fc_norm` is the last norm put
-after pooling; a class token that pooling leaves out, and places that registers have in the table, are what registers
-are to us; DeiT's two heads averaged are one layer. A bare file does not tell its heads, its pictures' mean and standard
-deviation or which norm epsilon it was trained with: what is assumed is said in the notes.
+bicubically with antialiasing. `fc_norm` is the last norm put after pooling; a class token that pooling leaves out, and
+places that registers have in the table, are what registers are to us; DeiT's two heads averaged are one layer. A bare
+file does not tell its heads, its pictures' mean and standard deviation or which norm epsilon it was trained with: what
+is assumed is said in the notes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,32 +20,39 @@ import torch
 from safetensors.torch import save_file
 
 from vitrail.bundle import CONFIG, WEIGHTS, Bundle, BundleConfig
-from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError
 from vitrail.files import staged_folder, write_json
-from vitrail.models import ViTConfig
+from vitrail.models import BiT, HybridConfig, ViTConfig
+from vitrail.models.convolution import map_stride
 from vitrail.vocabulary import Size
-from vitrail.weights.contract import Format, Reading, Told, plain_vit
-from vitrail.weights.known import configured, origin, own_size, pair, prepared, usual_heads
+from vitrail.weights import timm_resnet
+from vitrail.weights.contract import Format, Reading, Told, config_of
+from vitrail.weights.known import checked, origin, own_size, usual_heads
 from vitrail.weights.layout import (
     TABLE,
     Rule,
     assemble,
+    cutting,
     lay_out,
     layer,
     norm,
     patches,
     refuse_numerics,
     same,
+    shape_of,
     stacked_layer,
 )
-from vitrail.weights.opened import Opened, square
+from vitrail.weights.opened import Opened, Shapes, square
+from vitrail.weights.profiles import PROFILES, assumed
+from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
 
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh", "quick_gelu": "gelu-quick"}
 NAMED_BY = {"siglip": "gelu_tanh", "quickgelu": "quick_gelu"}
 """Architectures whose name says the activation."""
 
-HALF = (0.5, 0.5, 0.5)
+HYBRIDS = {(): "vit_tiny_r_s16_p8_224", (2, 2, 2, 2): "vit_small_r26_s32_224", (3, 4, 9): "vit_base_r50_s16_224",
+           (3, 4, 6, 3): "vit_large_r50_s32_224"}
+"""The architectures in timm that have a ResNet of these units in front; its arguments change everything else."""
 
 
 @dataclass(frozen=True)
@@ -63,47 +71,64 @@ class Found:
 
 class Timm(Format):
     name: ClassVar[str] = "timm"
-    describes: ClassVar[str] = "timm vision_transformer .safetensors"
+    describes: ClassVar[str] = "timm vision_transformer or resnetv2_*_bit .safetensors"
 
     def recognize(self, given: Opened) -> bool:
         wanted = ("patch_embed.proj.weight", "blocks.0.attn.proj.weight", "blocks.0.norm1.weight")
-        return given.container == "safetensors" and all(name in given.shapes for name in wanted)
+        return given.container == "safetensors" and (
+            all(name in given.shapes for name in wanted) or timm_resnet.recognize(given.shapes))
 
     def read(self, given: Opened, told: Told) -> Reading:
+        if timm_resnet.recognize(given.shapes):
+            return timm_resnet.read(given, self.name)
         notes: list[str] = []
         model, found = configure(given, told, notes)
-        preprocess = preprocess_of(given, model.image_size, notes)
+        usual = PROFILES[usual_profile(given.shapes)]
+        preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic", values=usual.values,
+                                   fraction=usual.shown if model.image_size[0] <= 224 else 1.0)
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
         return Reading(config, lambda: assemble(config, rules(model, found), given.shapes, given.tensor, given.path))
 
     def write(self, bundle: Bundle, path: Path) -> Path:
-        """A folder with `config.json`, the arguments of `VisionTransformer` in its `model_args`."""
-        model = plain_vit(bundle, self.name)
-        config = model.config
-        allowed = {"positions": ("learned", "none"), "resampling": ("bicubic-antialias",), "positions_at": ("stem",),
-                   "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,),
-                   "patch_bias": (not config.pre_norm,)}
-        refuse_numerics(config, allowed, self.name)
-        found = Found(config.prefix, config.prefix > 0, False, False)
-        tensors = lay_out(model, rules(config, found), self.name)
+        """A folder with `config.json`, the arguments of the model's class in its `model_args`."""
+        part = timm_resnet.written if isinstance(bundle.model, BiT) else written
+        tensors, settings = part(bundle, self.name)
         with staged_folder(path) as folder:
             save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-            write_json(folder / CONFIG, settings_of(bundle))
+            write_json(folder / CONFIG, settings)
         return path
+
+
+def written(bundle: Bundle, format_name: str) -> tuple[dict[str, torch.Tensor], Settings]:
+    """Tensors and settings."""
+    config: ViTConfig = config_of(bundle, format_name, ViTConfig, HybridConfig)
+    allowed: dict[str, Sequence[object]] = {
+        "positions": ("learned", "none"), "resampling": ("bicubic-antialias",), "positions_at": ("stem",),
+        "pooling": ("token", "mean", "attention", "distilled"), "head_hidden": (None,),
+        "patch_bias": (not config.pre_norm,)}
+    if isinstance(config, HybridConfig):
+        allowed |= timm_resnet.STEM_NUMERICS
+    refuse_numerics(config, allowed, format_name)
+    found = Found(config.prefix, config.prefix > 0, False, False)
+    return lay_out(bundle.model, rules(config, found), format_name), arguments_of(bundle, config)
+
+
+def usual_profile(shapes: Shapes) -> str:
+    return "openclip" if "norm_pre.weight" in shapes else "timm"
 
 
 def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, Found]:
     shapes, said = given.shapes, model_args(given)
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
-        found = shapes.get(name, ())
-        if len(found) != axes or 0 in found:
-            raise BundleError(f"{given.path}: {name} is {found or 'missing'}, where {axes} axes are expected.")
-        return found
+        return shape_of(shapes, name, axes, given.path)
 
     width, channels, *patch = shape("patch_embed.proj.weight", 4)
+    behind = timm_resnet.stem_of(shapes)
+    stem = timm_resnet.stem_fields(given, behind) if behind is not None else {}
+    patch = [side * map_stride(len(stem["stem_depths"])) for side in patch] if stem else patch
     mlp = shape("blocks.0.mlp.fc2.weight", 2)[1]
     split = "blocks.0.mlp.fc1_g.weight" in shapes
     gated = split or shape("blocks.0.mlp.fc1.weight", 2)[0] == 2 * mlp
@@ -112,15 +137,15 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    epsilon = said.get("norm_eps", 1e-5 if "norm_pre.weight" in shapes else 1e-6)
-    if not given.settings:
-        notes.append(f"A bare timm file: exact GELU, epsilon {epsilon:g} and images of mean and standard deviation 0.5 "
-                     "are assumed (as for AugReg; DeiT and DINOv2 want ImageNet's). Put its config.json beside it.")
+    usual = usual_profile(shapes)
+    if not given.settings and told.profile is None:
+        notes.append(assumed(usual))
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
         notes.append(f"{heads} attention heads are assumed, as is usual for width {width}.")
-    config = configured(given, {
+    kind = HybridConfig if stem else ViTConfig
+    config = checked(given, {
         "image_size": size, "patch": patch, "channels": channels, "width": width, "depth": depth, "heads": heads,
         "mlp": mlp, "classes": classes_of(given, shape), "pooling": pooling, "registers": registers + hidden_class,
         "positions": "learned" if "pos_embed" in shapes else "none", "resampling": "bicubic-antialias",
@@ -128,27 +153,17 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
         "feedforward": "swiglu" if gated else activation_of(given, said),
         "layer_scale": said.get("init_values", 1e-5) if "blocks.0.ls1.gamma" in shapes else None,
         "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": "norm_pre.weight" in shapes,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": epsilon,
-    })
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": said.get("norm_eps", PROFILES[usual].epsilon),
+    } | stem, kind)
     return config, Found(front, in_table, hidden_class, split)
 
 
-def model_args(given: Opened) -> dict[str, Any]:
-    said = given.settings.get("model_args")
-    return said if isinstance(said, dict) else {}
-
-
-def pretrained(given: Opened) -> dict[str, Any]:
-    said = given.settings.get("pretrained_cfg")
-    return said if isinstance(said, dict) else {}
-
-
-def settings_of(bundle: Bundle) -> dict[str, Any]:
-    config, preprocess = plain_vit(bundle, "timm").config, bundle.preprocess
+def arguments_of(bundle: Bundle, config: ViTConfig) -> Settings:
+    """The settings, with the arguments of `VisionTransformer`."""
     pool = {"mean": "avg", "attention": "map"}.get(config.pooling, "token")
     packed = config.feedforward == "swiglu"
     arguments = {
-        "img_size": list(config.image_size), "patch_size": list(config.patch), "in_chans": config.channels,
+        "img_size": list(config.image_size), "patch_size": list(cutting(config)[1][2:]), "in_chans": config.channels,
         "embed_dim": config.width, "depth": config.depth, "num_heads": config.heads,
         "mlp_ratio": (2 if packed else 1) * config.mlp / config.width, "qkv_bias": config.qkv_bias,
         "init_values": config.layer_scale, "class_token": config.class_tokens > 0, "reg_tokens": config.registers,
@@ -156,16 +171,10 @@ def settings_of(bundle: Bundle) -> dict[str, Any]:
         "pre_norm": config.pre_norm,
         "act_layer": {ours: theirs for theirs, ours in KINDS.items()}.get(config.feedforward, "gelu"),
     }
-    return {
-        "architecture": "vision_transformer", "num_classes": config.classes, "num_features": config.width,
-        "global_pool": pool, "model_args": arguments, "label_names": list(bundle.classes or ()),
-        "pretrained_cfg": {
-            "input_size": [config.channels, *preprocess.size], "mean": list(preprocess.mean),
-            "std": list(preprocess.std), "interpolation": preprocess.interpolation,
-            "crop_pct": preprocess.crop_fraction,
-            "crop_mode": "squash" if preprocess.resize == "squash" else "center",
-        },
-    }
+    architecture = "vision_transformer"
+    if isinstance(config, HybridConfig):
+        architecture = HYBRIDS.get(config.stem_depths, "vit_hybrid")
+    return settings_of(bundle, architecture, config.width, pool, arguments)
 
 
 def activation_of(given: Opened, said: dict[str, Any]) -> str:
@@ -215,36 +224,10 @@ def size_of(given: Opened, told: Told, front: int, patch: Size) -> tuple[Size, b
     return own_size(given, places, patch, told.image_size, by_count=False), not outside and front > 0
 
 
-def stated_size(given: Opened) -> Size | None:
-    said = model_args(given).get("img_size", pretrained(given).get("input_size"))
-    return pair(said[-2:] if isinstance(said, list) else said)
-
-
-def preprocess_of(given: Opened, size: Size, notes: list[str]) -> Preprocess:
-    """timm's `create_transform` for evaluation: the shorter side to size / crop_pct, then the middle."""
-    said = pretrained(given)
-    squash = said.get("crop_mode") == "squash"
-    fraction = said.get("crop_pct", 0.9 if size[0] <= 224 else 1.0)
-    interpolation = said.get("interpolation", "bicubic")
-    if interpolation not in ("bilinear", "bicubic"):
-        notes.append(f"Pictures are resized bicubically instead of {interpolation!r}.")
-        interpolation = "bicubic"
-    return prepared(given, size=size, resize="squash" if squash else "crop", crop_fraction=1.0 if squash else fraction,
-                    interpolation=interpolation, mean=said.get("mean", HALF), std=said.get("std", HALF))
-
-
-def class_names(given: Opened, classes: int) -> tuple[str, ...] | None:
-    """Where the settings have them: the words for people before the names for programs."""
-    names = given.settings.get("label_names", pretrained(given).get("label_names"))
-    words = given.settings.get("label_descriptions", pretrained(given).get("label_descriptions"))
-    if not isinstance(names, list) or len(names) != classes or not classes:
-        return None
-    words = words if isinstance(words, dict) else {}
-    return tuple(str(words.get(name, name)) for name in names)
-
-
 def rules(config: ViTConfig, found: Found) -> Iterator[Rule]:
     width = config.width
+    if isinstance(config, HybridConfig):
+        yield from timm_resnet.stem_rules(config)
     yield from patches(config, "patch_embed.proj")
     yield from front(config, found)
     if config.pre_norm:
