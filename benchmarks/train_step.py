@@ -10,13 +10,14 @@ AdamW and its default (scaled-dot-product) attention, eager.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing as mp
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,15 @@ CLASSES = 1000
 
 
 def ours(case: Case) -> Callable[[], None]:
+    from vitrail.vocabulary import Batch
+
+    raw = torch.randint(0, 256, (case.batch, 3, case.image_size, case.image_size), dtype=torch.uint8)
+    places = torch.arange(case.batch)
+    batch = Batch({"image": raw}, torch.randint(0, CLASSES, (case.batch,)), places, places)
+    return trainer(case, itertools.repeat(batch))
+
+
+def trainer(case: Case, batches: Iterable[Any]) -> Callable[[], None]:
     """The product's own path: objective, master weights, backend by measurement, fused AdamW."""
     from vitrail.data.preprocess import Preprocess
     from vitrail.objectives import Classify
@@ -54,7 +64,6 @@ def ours(case: Case) -> Callable[[], None]:
     from vitrail.training.loop import steps
     from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
     from vitrail.training.precision import Weights, choose_backend, set_attention_kernel
-    from vitrail.vocabulary import Batch
 
     keep_freed_memory()
     model = create(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
@@ -66,15 +75,7 @@ def ours(case: Case) -> Callable[[], None]:
     kernels = kernel_names(objective)
     weights = Weights(objective, backend.precision)
     optimizer = build_optimizer(OptimizerSettings(clip=None), weights.named_masters(), kernels)
-    raw = torch.randint(0, 256, (case.batch, 3, case.image_size, case.image_size), dtype=torch.uint8)
-    places = torch.arange(case.batch)
-    batch = Batch({"image": raw}, torch.randint(0, CLASSES, (case.batch,)), places, places)
-
-    def endless():
-        while True:
-            yield batch
-
-    stream = steps(objective, endless(), weights, optimizer, lambda step: 1e-4)
+    stream = steps(objective, batches, weights, optimizer, lambda step: 1e-4)
     return lambda: next(stream)
 
 

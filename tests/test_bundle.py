@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from vitrail.bundle import CHECKSUM_KEY, CONFIG, HEADER_KEY, WEIGHTS, Bundle, checksum
 from vitrail.data.preprocess import Preprocess
-from vitrail.errors import BundleError, ImageError, SaveError
+from vitrail.errors import BundleError, ImageError, SaveError, UsageError
 from vitrail.files import MANIFEST, write_manifest
 
 NAMES = ("ankle boot", "Öl 油", "<script>", "a|b", "")
@@ -53,7 +53,8 @@ def assert_same(given: Bundle, expected: Bundle) -> None:
     "fields", [{}, {"positions": "relative", "positions_at": "every", "registers": 2}, {"pooling": "attention"},
                {"positions": "relative-bias", "positions_at": "shared"},
                {"positions": "none", "pooling": "mean", "head_hidden": 4, "layer_scale": 0.1},
-               {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()}], ids=str)
+               {"family": "bit"}, {"family": "hybrid"}, {"family": "hybrid", "stem_depths": ()},
+               {"family": "axial-vit"}, {"family": "axial-resnet"}], ids=str)
 def test_round_trip_is_bit_exact(tmp_path: Path, fields: dict[str, Any]) -> None:
     written = bundle(**fields)
     folder = written.save(tmp_path / "bundle")
@@ -138,6 +139,11 @@ def test_a_crash_between_the_two_renames_is_mended_on_loading(saved: Path) -> No
     ("bit", {"depths": [10**12, 1]}, "parameters, but its config describes"),
     ("bit", {"width": 64}, "parameters, but its config describes"),
     ("bit", {"depths": [1] * 100}, "model.depths: Tuple should have at most 6 items"),
+    ("axial-resnet", {"depths": [10**12, 1]}, "parameters, but its config describes"),
+    ("axial-resnet", {"image_size": [10**9, 10**9]}, "parameters, but its config describes"),
+    ("axial-resnet", {"heads": 10**9}, "1000000000 heads with queries half as wide"),
+    ("axial-vit", {"depth": 10**12}, "parameters, but its config describes"),
+    ("axial-vit", {"registers": 4}, "4 registers stand in no row"),
     ("hybrid", {"stem_depths": [10**12]}, "parameters, but its config describes"),
     ("hybrid", {"stem_width": 10**9}, "model.stem_width: Input should be less than or equal to 64"),
     ("hybrid", {"stem_root": 8}, "model.stem_root: Extra inputs are not permitted"),
@@ -464,3 +470,43 @@ def test_many_images_are_answered_in_order() -> None:
         assert [answer.index for answer in alone] == [answer.index for answer in together[place]]
         assert [answer.probability for answer in alone] == pytest.approx(
             [answer.probability for answer in together[place]], abs=1e-5)
+
+
+# Heads.
+
+
+def test_other_classes_are_learned_on_the_same_features() -> None:
+    given = bundle(head_hidden=4)
+    other = given.with_classes(["cat", "dog"])
+    images = torch.randint(0, 256, (2, 3, *given.preprocess.size), dtype=torch.uint8)
+    assert other.classes == ("cat", "dog")
+    assert torch.equal(other.logits(images), torch.zeros(2, 2))
+    features = given.without_head()
+    assert torch.equal(other.model.embed(images.float()), features.model(images.float()))
+    with pytest.raises(BundleError, match="head is new, all zeros"):
+        other.predict(np.zeros((9, 9, 3), np.uint8))
+    torch.nn.init.ones_(other.model.head.weight)
+    assert {answer.name for answer in other.predict(np.zeros((9, 9, 3), np.uint8))[0]} == {"cat", "dog"}
+    for names in ("cat", [], ["cat", "cat"]):
+        with pytest.raises(UsageError, match="list of different names"):
+            given.with_classes(names)
+
+
+def test_without_a_head_or_with_an_empty_one_there_are_no_answers(tmp_path: Path) -> None:
+    """Not in Python either, nor after a round trip; features are there all the same."""
+    from vitrail.data.source import open_source
+    from vitrail.evaluation import evaluate
+    from vitrail.evaluation.predictions import predict_files
+
+    config = small(classes=10)
+    withheld = Bundle(awake(config), Preprocess(size=config.image_size), provenance={"format": "official"})
+    torch.nn.init.zeros_(withheld.model.head.weight)
+    digits = open_source("digits").splits["test"]
+    for silent, said in ((withheld, "heads were withheld"), (bundle().without_head(), "has no head")):
+        again = Bundle.load(silent.save(tmp_path / said))
+        for ask in (lambda b: b.predict(np.zeros((9, 9, 3), np.uint8)), lambda b: evaluate(b, digits),
+                    lambda b: list(predict_files(b, ["x.png"]))):
+            with pytest.raises(BundleError, match=said):
+                ask(again)
+        assert again.model.embed(torch.zeros(1, 3, *again.preprocess.size)).shape == (1, 16)
+    assert bundle().silence() is None

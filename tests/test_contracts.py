@@ -15,7 +15,8 @@ import torch
 from models.small import CONFIG, EVERY_POSITION, awake, pictures, small
 from torch import Tensor
 
-from vitrail.models import FAMILIES, Family, ViT, build, configure
+from vitrail.models import FAMILIES, BiTConfig, Family, ViT, build, configure
+from vitrail.models.axial import ADDED
 from vitrail.models.names import NAMINGS
 from vitrail.models.vit.attention import AttentionCore, Kernel
 from vitrail.models.vit.config import PLACEMENTS, FeedForwardKind, PositionKind
@@ -38,6 +39,12 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "hybrid, root alone": {"family": "hybrid", "stem_depths": (), "channels": 1, "pooling": "mean"},
     "hybrid, two stages": {"family": "hybrid", "stem_depths": (1, 2), "patch": 8, "pooling": "attention",
                            "stem_standardize": "variance"},
+    **{f"axial, {kind} positions": {"family": "axial-vit", "positions": kind, "positions_at": PLACEMENTS[kind][-1]}
+       for kind in ADDED},
+    "axial, attention pooling": {"family": "axial-vit", "pooling": "attention", "head_hidden": 6, "layer_scale": 0.1,
+                                 "drop_path": 0.2, "channels": 1, "feedforward": "swiglu"},
+    "axial ResNet": {"family": "axial-resnet"},
+    "axial ResNet, odd sides": {"family": "axial-resnet", "image_size": (23, 17), "depths": (1, 1), "heads": 4},
     "norm first, no bias of patches, projected": {"pre_norm": True, "patch_bias": False, "projection": 10},
     "everything else": {"registers": 3, "head_hidden": 6, "layer_scale": 0.1, "qkv_bias": False, "drop_path": 0.2,
                         "dropout": 0.1, "channels": 1},
@@ -141,7 +148,7 @@ def test_the_protocol_of_all_families(fields: dict[str, Any]) -> None:
     config = small(**fields)
     model, images = awake(config), pictures(config)
     assert model.embed(images).shape == (2, config.embedding)
-    features = config.embedding if config.family == "bit" else config.width
+    features = config.embedding if isinstance(config, BiTConfig) else config.width
     assert model.feature_map(images).shape == (2, features, *config.grid)
     torch.testing.assert_close(model.head(model.embed(images)), model(images))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,12 @@ from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail.bundle import Bundle
-from vitrail.errors import RunError, UsageError
+from vitrail.errors import BundleError, RunError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
 from vitrail.training.journal import read_journal
+
+GOLDEN_WEIGHTS = Path(__file__).parent / "golden"
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,9 +67,9 @@ def test_the_recipe_of_a_run_does_it_again_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"positions": "relative-bias", "pooling": "mean"},
                                       {"positions": "rotary-2d", "rotary_unit": "grid"}], ids=str)
 def test_other_positions_learn_and_repeat_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
-    recipe = tiny_recipe(model__settings=settings, schedule__steps=120)
+    recipe = tiny_recipe(model__settings=settings, schedule__steps=40, optimizer__learning_rate=1e-2)
     losses = [event.step.parts["loss"] for event in train(recipe, tmp_path / "one") if isinstance(event, Stepped)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     train(recipe, tmp_path / "two")
     assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
     tables = [value for name, value in weights_of(tmp_path / "one").items() if ".positions." in name]
@@ -78,7 +81,9 @@ PER_EPOCH = 20  # 1,293 training digits in batches of 64: the 21st batch straddl
 
 @pytest.mark.parametrize("cuts", [(1,), (PER_EPOCH - 1, PER_EPOCH, PER_EPOCH + 1), (3, 4, 9, 15, 22)])
 @pytest.mark.parametrize("changes", [{}, {"training__precision": "bf16", "training__micro_batches": 3,
-                                          "data__workers": 2, "optimizer__name": "sgd"}])
+                                          "data__workers": 2, "optimizer__name": "sgd"},
+                                     {"augmentation__mixup": 0.4, "augmentation__cutmix": 1.0, "data__workers": 2,
+                                      "augmentation__randaugment": {"layers": 2, "magnitude": 5}}])
 def test_going_on_equals_never_having_stopped(tmp_path: Path, cuts: tuple[int, ...], changes: dict[str, Any]) -> None:
     recipe = tiny_recipe(schedule__steps=25, **changes)
     train(recipe, tmp_path / "whole")
@@ -180,6 +185,19 @@ def test_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
         train(tiny_recipe(optimizer__learning_rate=1.0), tmp_path / "run", resume=True)
 
 
+def test_augmentation_is_part_of_what_a_run_is() -> None:
+    recipe = tiny_recipe()
+    assert vitrail.Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    changes: dict[str, Any] = {"randaugment.layers": 2, "randaugment.magnitude": 15, "mixup": 0.2, "mix_group": 4,
+                               "crop": "inception", "erase_with": "noise", "three_augment": True}
+    changed = [recipe.replaced({f"augmentation.{name}": value}) for name, value in changes.items()]
+    assert len({one.identity() for one in (recipe, *changed)}) == len(changes) + 1
+    with pytest.raises(UsageError, match=r"Did you mean 'augmentation\.randaugment\.layers'"):
+        recipe.replaced({"augmentation.randaugment.layer": 2})
+    with pytest.raises(UsageError, match=r"augmentation\.randaugment\.magnitude: .*less than or equal to 30"):
+        recipe.replaced({"augmentation.randaugment.magnitude": 99})
+
+
 def test_a_finished_run_can_be_resumed_to_train_longer(tmp_path: Path) -> None:
     train(tiny_recipe(schedule__kind="constant", schedule__warmup=0), tmp_path / "run")
     events = train(tiny_recipe(schedule__kind="constant", schedule__warmup=0, schedule__steps=14), tmp_path / "run",
@@ -209,6 +227,21 @@ def test_several_labels_an_image_train_with_the_sigmoid_and_report_average_preci
     assert vitrail.load(tmp_path / "run").activation == "sigmoid"
     with pytest.raises(UsageError, match="several labels an image"):
         train(recipe.replaced({"objective.loss": "softmax"}), tmp_path / "other")
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_mixing_does_not_depend_on_micro_batches(tmp_path: Path, loss: str) -> None:
+    """Micro-batches of 13, 13, 13, 13 and 12 images cut through groups of 8; the losses are the same to rounding."""
+    recipe = tiny_recipe(augmentation__mixup=0.8, augmentation__cutmix=1.0, model__settings={}, objective__loss=loss,
+                         objective__label_smoothing=0.1)
+    plain = recipe.replaced({"augmentation.mixup": 0, "augmentation.cutmix": 0})
+    steps = {name: [event.step for event in train(changed, tmp_path / name) if isinstance(event, Stepped)]
+             for name, changed in (("whole", recipe), ("cut", recipe.replaced({"training.micro_batches": 5})),
+                                   ("plain", plain))}
+    losses = {name: [step.parts["loss"] for step in taken] for name, taken in steps.items()}
+    assert losses["cut"] == pytest.approx(losses["whole"], rel=1e-6)
+    assert losses["plain"] != pytest.approx(losses["whole"], rel=1e-3)
+    assert all(0 <= step.parts["top1"] <= 1 for step in steps["whole"])
 
 
 def full_disk() -> None:
@@ -273,14 +306,16 @@ def test_golden_losses(tmp_path: Path, precision: str, dropout: float) -> None:
     assert losses == pytest.approx(GOLDEN[precision, dropout], abs=1e-4 if precision == "fp32" else 2e-3)
 
 
-RESNETS: dict[str, dict[str, Any]] = {
+OTHERS: dict[str, dict[str, Any]] = {
     "R26x0.25": {"depths": (1, 2)},
     "R26x0.25+mu/4": {"stem_depths": (1,), "positions": "sincos-2d", "dropout": 0.1},
+    "axial-mu/4": {"dropout": 0.1},
+    "axial-R26x0.25": {"depths": (1, 2)},
 }
 
 
-@pytest.mark.parametrize(("name", "settings"), RESNETS.items(), ids=RESNETS)
-def test_a_run_of_a_resnet_goes_on_to_the_bit_and_leaves_its_report(
+@pytest.mark.parametrize(("name", "settings"), OTHERS.items(), ids=OTHERS)
+def test_a_run_of_another_family_goes_on_to_the_bit_and_leaves_its_report(
         tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     recipe = tiny_recipe(model__name=name, model__settings=settings, preprocess__size=(16, 16), schedule__steps=4,
                          training__precision="bf16", training__micro_batches=2, training__batch_size=32)
@@ -295,12 +330,82 @@ def test_a_run_of_a_resnet_goes_on_to_the_bit_and_leaves_its_report(
 
 
 @pytest.mark.parametrize(
-    ("model", "attention", "units"), [("R26x0.25", False, "2-2-2-2"), ("R26x0.25+mu/4", True, "8")])
-def test_a_backend_is_measured_for_every_family(tmp_path: Path, model: str, attention: bool, units: str) -> None:
+    ("model", "kernel", "measured", "described"), [
+        ("R26x0.25", False, "convolutions", "2-2-2-2 units"), ("R26x0.25+mu/4", True, "convolutions", "8 units"),
+        ("axial-mu/4", True, "2 heads, 4 tokens", "1 layers, each along rows and then columns"),
+        ("axial-R26x0.25", False, "axial attention", "AxialResNet with 2-2-2-2 units")])
+def test_a_backend_is_measured_for_every_family(
+        tmp_path: Path, model: str, kernel: bool, measured: str, described: str) -> None:
+    """By what most of the work is."""
     recipe = tiny_recipe(model__name=model, model__settings={}, preprocess__size=(16, 16), training__precision="auto",
                          training__batch_size=4)
     understood = train(recipe, tmp_path / "run", dry_run=True)[0]
     words = dict(understood.rows)  # type: ignore[union-attr]
-    assert ("attention by" in words["computing"]) == attention
-    assert "convolutions" in words["computing"]  # most of the work of both
-    assert f"{units} units" in words["model"]
+    assert ("attention by" in words["computing"]) == kernel
+    assert measured in words["computing"]
+    assert described in words["model"]
+
+
+# Runs that start from trained weights.
+
+
+def started_recipe(weights: Path, **changes: Any) -> Any:
+    from vitrail.data.source import open_source
+    from vitrail.recipes import RECIPES
+
+    recipe = RECIPES["default"](open_source("digits"), weights=str(weights), image_size=(16, 48))
+    return recipe.replaced({"schedule.steps": 6, "training.batch_size": 16, "training.precision": "fp32"} | {
+        name.replace("__", "."): value for name, value in changes.items()})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_from_weights_goes_on_to_the_bit_without_the_file(tmp_path: Path, precision: str) -> None:
+    weights = shutil.copy(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", tmp_path / "given.npz")
+    recipe = started_recipe(weights, training__precision=precision, model__settings__dropout=0.1)
+    whole = last(train(recipe, tmp_path / "whole"))
+    train(recipe, tmp_path / "cut", stop_after=2)
+    weights.unlink()
+    events = train(recipe, tmp_path / "cut", resume=True)
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    words = dict(events[0].rows)["weights"]
+    assert words == (f"{weights} (official): its whole head goes, zeros for 10 classes come; positions resampled from "
+                     "2x2 to 1x3 (bilinear-corners)")
+    assert whole.bundle.provenance["started"] == words
+    with pytest.raises(BundleError, match=f"no Bundle at {weights}"):
+        train(recipe, tmp_path / "new")
+
+
+def test_the_recipe_of_a_run_from_weights_does_it_again_wherever_they_lie(tmp_path: Path) -> None:
+    recipe = started_recipe(GOLDEN_WEIGHTS / "big_vision_map.npz")
+    train(recipe, tmp_path / "one")
+    moved = shutil.copy(GOLDEN_WEIGHTS / "big_vision_map.npz", tmp_path / "moved")
+    again = vitrail.recipe.read_recipe(tmp_path / "one" / "recipe.json")  # type: ignore[attr-defined]
+    train(again.replaced({"model.weights.path": str(moved)}), tmp_path / "two")
+    assert same(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+    shutil.copy(GOLDEN_WEIGHTS / "vit_token.npz", moved)
+    with pytest.raises(RunError, match="its SHA-256 is another"):
+        train(again.replaced({"model.weights.path": str(moved)}), tmp_path / "three")
+
+
+def test_a_run_from_weights_starts_with_their_features(tmp_path: Path) -> None:
+    recipe = started_recipe(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", optimizer__learning_rate=1e-12)
+    train(recipe, tmp_path / "run")
+    given = vitrail.load(GOLDEN_WEIGHTS / "vit_token_prelogits.npz", image_size=(16, 48)).without_head()
+    images = torch.rand(2, 3, 16, 48)
+    torch.testing.assert_close(vitrail.load(tmp_path / "run").model.embed(images), given.model(images))
+
+
+def test_a_model_of_a_run_learns_other_classes_and_keeps_its_own_on_request(tmp_path: Path) -> None:
+    first = train(tiny_recipe(model__settings={}), tmp_path / "first")
+    kept = started_recipe(tmp_path / "first", model__head="keep", preprocess__size=(8, 8), schedule__steps=1,
+                          optimizer__learning_rate=1e-12)
+    second = train(kept, tmp_path / "second")
+    assert dict(second[0].rows)["weights"].endswith("its head is kept")
+    assert last(second).evaluation.top1 == last(first).evaluation.top1 > 0.1
+
+
+def test_the_same_in_python(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="A Recipe says itself which weights"):
+        vitrail.train(tiny_recipe(), tmp_path / "run", weights="x")
+    with pytest.raises(BundleError, match="no Bundle at nowhere"):
+        vitrail.train("digits", tmp_path / "run", weights="nowhere")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vitrail import evaluation, weights
+from vitrail import evaluation
+from vitrail import weights as published
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source, Split, open_source
 from vitrail.data.split import joined
@@ -17,27 +18,31 @@ from vitrail.run import run
 from vitrail.vocabulary import Size
 
 
-def load(path: str | Path, image_size: int | Size | None = None, *, heads: int | None = None,
-         profile: str | None = None) -> Bundle:
+def load(path: str | Path, image_size: int | Size | None = None, patch: int | Size | None = None, *,
+         heads: int | None = None, profile: str | None = None) -> Bundle:
     """A trained model from a run folder, a Bundle, any published format that `vitrail.weights` knows, or
     `hf:OWNER/NAME` on the Hugging Face hub, which is fetched once.
 
     `image_size`: for images of another size; positions are resampled as the code does that the weights come from.
+    `patch`: for patches of another size, whose kernels are resized so that tokens stay what they were (2212.08013).
     `heads`, `profile`: attention heads, and whose numbers a file has that does not say so itself ("deit", "dino").
     Raises BundleError, and UsageError where the patches do not divide the image or there is no such profile.
     """
-    return weights.load(path, image_size, heads=heads, profile=profile)
+    return published.load(path, image_size, patch=patch, heads=heads, profile=profile)
 
 
-def train(recipe: Recipe | str | Path, out: str | Path) -> Bundle:
+def train(recipe: Recipe | str | Path, out: str | Path, *, weights: str | Path | None = None) -> Bundle:
     """Train to the end and return the model; everything else is in the new run folder `out`.
 
-    `recipe`: a Recipe, or a source of images for the default one. Raises VitrailError as `vitrail.run.run` does.
+    `recipe`: a Recipe, or a source of images for the default one. `weights`: trained ones to start from, in any format
+    that `load` reads, for a source; a Recipe names its own. Raises VitrailError as `vitrail.run.run` does.
     """
     source = None
     if not isinstance(recipe, Recipe):
         source = open_source(str(recipe))
-        recipe = RECIPES["default"](source)
+        recipe = RECIPES["default"](source, weights=None if weights is None else str(weights))
+    elif weights is not None:
+        raise UsageError("A Recipe says itself which weights it starts from. Leave out weights, or give a source.")
     for event in run(recipe, Path(out), source=source):
         if isinstance(event, Finished):
             return event.bundle
@@ -64,7 +69,8 @@ def open_for(bundle: Bundle, spec: str | None) -> Source:
         raise UsageError("This Bundle does not say what it was trained on. Give labeled images: "
                          "vitrail evaluate BUNDLE photos/")
     if own is not None and (spec == own or Path(spec).resolve() == Path(own).resolve()):
-        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes)
+        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes,
+                           skip_bad_shards=trained.get("skip_bad_shards", False))
     return open_source(spec, classes=bundle.classes, divide=False)
 
 

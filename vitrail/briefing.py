@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from vitrail.data.augment import Augmentation
+from vitrail.data.augment.policies import RANDAUGMENT_PIXELS, TRIVIAL_PIXELS
 from vitrail.events import Understood
-from vitrail.models import BiTConfig, HybridConfig, describe
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.optimizer import describe_decay
-from vitrail.workshop import Workshop
+from vitrail.vocabulary import Size
+from vitrail.workshop import Workshop, start_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 
@@ -16,16 +19,19 @@ def understood(shop: Workshop) -> Understood:
     timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
         shop.step_seconds) else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
-    return Understood((*rows_of(shop), whole), (*shop.source.warnings, *shop.notes), shop.total_steps, seconds)
+    warnings = (*shop.source.warnings, *shop.notes,
+                *out_of_sight(shop.recipe.augmentation, shop.recipe.preprocess.size))
+    return Understood((*rows_of(shop), whole), warnings, shop.total_steps, seconds)
 
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
     """(subject, words): everything but how long it will take."""
     rows = [("data", data_words(shop)), ("classes", class_words(shop.source.classes)), ("model", model_words(shop)),
-            ("images", image_words(shop)), ("optimizer", optimizer_words(shop)), ("length", length_words(shop)),
-            ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
+            ("weights", start_words(shop)), ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
+            ("length", length_words(shop)), ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
     reasons = shop.recipe.reasons
-    return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows]
+    return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows
+            if words]
 
 
 def whole_run_seconds(shop: Workshop) -> float:
@@ -73,23 +79,48 @@ def model_words(shop: Workshop) -> str:
     costs = f"{account.parameters / 1e6:.1f} M parameters, {account.macs / 1e6:,.0f} M multiply-adds an image"
     if isinstance(config, BiTConfig):
         units = "-".join(map(str, config.depths))
-        return (f"{config.name}: ResNet with {units} units, {config.root} to {config.embedding} wide, {costs} "
+        kind = "AxialResNet" if isinstance(config, AxialResNetConfig) else "ResNet"
+        return (f"{config.name}: {kind} with {units} units, {config.root} to {config.embedding} wide, {costs} "
                 f"({rows}x{columns} places at the end)")
     stem = "".join(f"a ResNet with {'-'.join(map(str, part.stem_depths)) or 'no'} units, then "
                    for part in (config,) if isinstance(part, HybridConfig))
-    return (f"{config.name}: {stem}{config.depth} layers, {config.width} wide, {costs} ({rows}x{columns} patches of "
+    layers = f"{config.depth} layers{', each along rows and then columns' if len(config.spans) > 1 else ''}"
+    return (f"{config.name}: {stem}{layers}, {config.width} wide, {costs} ({rows}x{columns} patches of "
             f"{config.patch[0]}x{config.patch[1]} pixels)")
 
 
 def image_words(shop: Workshop) -> str:
     height, width = shop.recipe.preprocess.size
-    augmentation = shop.recipe.augmentation
-    ways = {"pad": "moved a little", "random-resized": "random parts, resized"}
-    parts = [ways[augmentation.crop]] if augmentation.crop in ways else []
-    parts += [word for word, on in (("flipped", augmentation.flip), ("partly erased", augmentation.erase),
-                                    ("recolored", augmentation.brightness or augmentation.contrast
-                                     or augmentation.saturation)) if on]
-    return f"{height}x{width} pixels; in training {', '.join(parts) or 'as they are'}"
+    return f"{height}x{width} pixels; in training {', '.join(augmentation_words(shop.recipe.augmentation))}"
+
+
+def augmentation_words(chosen: Augmentation) -> list[str]:
+    """What happens to a training picture, in this order."""
+    ways = {"none": "", "pad": "moved a little", "random-resized": "random parts, resized",
+            "inception": "random parts, resized (inception crop)", "simple": "almost whole"}
+    policy = chosen.randaugment
+    mixing = [f"{name} {parameter:g}" for name, parameter in (("mixup", chosen.mixup), ("cutmix", chosen.cutmix))
+              if parameter]
+    words = [ways[chosen.crop], "flipped" if chosen.flip else "",
+             f"RandAugment ({policy.layers} of magnitude {policy.magnitude:g})" if policy.layers else "",
+             "TrivialAugment" if chosen.trivial_augment else "", "3-Augment" if chosen.three_augment else "",
+             "recolored" if chosen.brightness or chosen.contrast or chosen.saturation else "",
+             "partly erased" if chosen.erase else "", f"mixed ({' or '.join(mixing)})" if mixing else ""]
+    return [word for word in words if word] or ["as they are"]
+
+
+def out_of_sight(chosen: Augmentation, size: Size) -> list[str]:
+    """A warning for each kind of augmentation that can move a whole picture of this size out of itself."""
+    policy, side, words = chosen.randaugment, min(size), []
+    reach = policy.magnitude / 10 * RANDAUGMENT_PIXELS
+    if policy.layers and reach >= side:
+        words.append(f"RandAugment of magnitude {policy.magnitude:g} moves pictures by up to {reach:g} pixels, so "
+                     f"those of {size[0]}x{size[1]} out of sight: its distances are for 224 pixels. Use a magnitude of "
+                     f"at most {5 * side / RANDAUGMENT_PIXELS:.2g}.")
+    if chosen.trivial_augment and side <= TRIVIAL_PIXELS:
+        words.append(f"TrivialAugment moves pictures by up to {TRIVIAL_PIXELS} pixels, so those of {size[0]}x{size[1]} "
+                     "out of sight: its distances are for larger ones.")
+    return words
 
 
 def optimizer_words(shop: Workshop) -> str:

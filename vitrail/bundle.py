@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,12 +29,18 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, ImageError, UsageError
 from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.models import FAMILIES, AnyConfig, Model, ModelConfig, build, describe
+from vitrail.models.another_head import with_head
 from vitrail.vocabulary import Picture, RawImages
 
 FORMAT_VERSION: Literal[1] = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEADER_KEY, CHECKSUM_KEY = "vitrail.config", "vitrail.sha256"
 LARGEST_CONFIG = 64 * 2**20  # bytes; 21,843 class names need one
+
+HEADLESS = "it has no head: it gives features, not answers. Fine-tune it on your images first."
+WITHHELD = ("its head is all zeros, as in the published ImageNet-21k files, whose heads were withheld: its answers "
+            "mean nothing. Its features are real: fine-tune it, or use model.embed.")
+NEW_HEAD = "its head is new, all zeros: its answers mean nothing before it has been trained."
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Picturelike = str | Path | bytes | np.ndarray | Image.Image
@@ -108,6 +114,33 @@ class Bundle:
             return read_weights(path / WEIGHTS, read_config(path / CONFIG))
         return read_weights(path, None)
 
+    def with_classes(self, classes: Sequence[str]) -> Bundle:
+        """For other classes: the whole pre-training head goes, a linear layer of zeros comes (the paper's rule for
+        fine-tuning). All other weights are shared with this Bundle."""
+        if isinstance(classes, str) or len(set(classes)) != len(classes) or not classes:
+            raise UsageError(f"with_classes takes a list of different names, not {classes!r}.")
+        return replace(self, model=with_head(self.model, len(classes)), classes=tuple(classes), activation="softmax",
+                       provenance=self.provenance | {"head": "new"})
+
+    def without_head(self) -> Bundle:
+        """For features: `model(images)` is then `model.embed(images)`. All weights are shared with this Bundle."""
+        return replace(self, model=with_head(self.model, 0), classes=None, activation="none")
+
+    def silence(self) -> str | None:
+        """Why its answers would mean nothing, or None. A run of our own that has learned nothing yet may answer."""
+        if self.model.config.classes == 0:
+            return HEADLESS
+        reason = NEW_HEAD if self.provenance.get("head") == "new" else WITHHELD
+        if reason == WITHHELD and "format" not in self.provenance:
+            return None
+        kernels = [weight for weight in self.model.get_submodule("head").parameters() if weight.dim() > 1]
+        return None if any(bool(kernel.any()) for kernel in kernels) else reason
+
+    def refuse_silence(self) -> None:
+        """Raises BundleError where answers would mean nothing."""
+        if reason := self.silence():
+            raise BundleError(f"{self.model.config.name} cannot answer: {reason}")
+
     def to(self, device: str | torch.device) -> Bundle:
         self.model.to(device)
         return self
@@ -137,8 +170,9 @@ class Bundle:
     def predict(self, images: Picturelike | Sequence[Picturelike], top: int = 5) -> list[list[Answer]]:
         """The `top` classes of each image, most probable first. Images are paths, bytes, arrays or Pillow images.
 
-        Raises ImageError for the first that cannot be read.
+        Raises ImageError for the first that cannot be read, BundleError where answers would mean nothing.
         """
+        self.refuse_silence()
         if top < 1:
             raise UsageError(f"top={top} classes cannot be named: it must be at least 1.")
         if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):

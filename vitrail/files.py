@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def staged_folder(path: Path) -> Iterator[Path]:
+def staged_folder(path: Path, checksums: Mapping[str, str] | None = None) -> Iterator[Path]:
     """A folder to fill; on leaving it gets a manifest with checksums and takes the name `path` at once.
+
+    `checksums`: SHA-256 of files, filled in by whoever writes them; the others are read again for it.
 
     An older folder of that name is replaced only after the new one is complete; a folder that was not written here
     is never replaced. Any failure inside (also torch's RuntimeError on a full disk) becomes SaveError and leaves
@@ -67,7 +69,7 @@ def staged_folder(path: Path) -> Iterator[Path]:
         staged.mkdir(parents=True)
         clear_litter(path)
         yield staged
-        write_manifest(staged)
+        write_manifest(staged, checksums)
         replace_folder(staged, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -141,15 +143,16 @@ def recover_folder(path: Path) -> None:
         os.rename(aside, path)
 
 
-def write_manifest(folder: Path) -> None:
-    """Flush everything in `folder` and write `manifest.json`: name, bytes and SHA-256 of each file."""
+def write_manifest(folder: Path, checksums: Mapping[str, str] | None = None) -> None:
+    """Flush everything in `folder` and write `manifest.json`: name, bytes and SHA-256 (as known, or read) of each."""
     entries = {}
     for file in sorted(folder.rglob("*")):
         if file.is_dir():
             sync_folder(file)
         elif file != folder / MANIFEST:
             sync_file(file)
-            entries[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+            name = file.relative_to(folder).as_posix()
+            entries[name] = {"bytes": file.stat().st_size, "sha256": (checksums or {}).get(name) or sha256(file)}
     write_json(folder / MANIFEST, {"files": entries})
 
 

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
+from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
+from vitrail.training.start import HeadChoice
 
 
 class Settings(BaseModel):
@@ -32,17 +34,39 @@ class DataSettings(Settings):
     validation: float = Field(0.1, ge=0, lt=1)
     workers: int | None = Field(None, ge=0, description="decoding threads; chosen by the machine's cores without")
     max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
+    skip_bad_shards: bool = Field(False, description="go on without shards that are missing or cut short")
+
+    def open(self) -> Source:
+        return open_source(self.source, seed=self.split_seed, validation=self.validation,
+                           skip_bad_shards=self.skip_bad_shards)
+
+
+class WeightsSettings(Settings):
+    """Trained weights that a run starts from; `sha256` says which, wherever they lie. `image_size`, `patch` and
+    `head_hidden` are those of the model in the file."""
+
+    path: str
+    sha256: str
+    format: str
+    image_size: tuple[int, int]
+    patch: tuple[int, int] | None = None
+    head_hidden: PositiveInt | None = None
 
 
 class ModelSettings(Settings):
     """`name` as `vitrail describe` takes it; `settings` are fields of the config of its family other than classes
-    and image size."""
+    and image size. `head`, of trained weights: "new" puts zeros in the place of the whole pre-training head, "keep"
+    keeps it where its classes are those of the images, by name."""
 
     name: str
     settings: dict[str, Any] = {}
+    weights: WeightsSettings | None = None
+    head: HeadChoice = "new"
 
     def configure(self, classes: int, image_size: tuple[int, int]) -> ModelConfig:
-        return configure(self.name, **{**self.settings, "classes": classes, "image_size": image_size})
+        hidden = self.weights.head_hidden if self.weights and self.head == "keep" else None
+        kept = {"head_hidden": hidden} if hidden else {}
+        return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
 class ObjectiveSettings(Settings):
@@ -89,7 +113,11 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        self.model.configure(2, self.preprocess.size)
+        channels = self.model.configure(2, self.preprocess.size).channels
+        if channels != CHANNELS:
+            raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
+        if self.model.head == "keep" and self.model.weights is None:
+            raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
         if self.training.micro_batches > self.training.batch_size:
             raise ValueError(f"{self.training.micro_batches} micro-batches cannot be made of a batch of "
                              f"{self.training.batch_size}")
@@ -98,11 +126,13 @@ class Recipe(Settings):
     def identity(self) -> str:
         """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
         value = self.model_dump(mode="json", exclude={"reasons", "name"})
-        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers",),
+        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers", "skip_bad_shards"),
                             "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
                 del value[part][name]
+        if self.model.weights is not None:
+            del value["model"]["weights"]["path"]  # the same file elsewhere
         return recipe_hash(value)
 
     def replaced(self, changes: dict[str, Any]) -> Recipe:
@@ -114,7 +144,8 @@ class Recipe(Settings):
         return validated_recipe(value)
 
 
-REASONED = {"schedule": "length", "model": "model", "preprocess": "images"}
+CHANNELS = 3  # of every picture, by the one way to decode them
+REASONED = {"schedule": "length", "model": "model", "preprocess": "images", "optimizer": "optimizer"}
 LENGTHS = ("epochs", "steps", "seconds")
 
 

@@ -18,7 +18,7 @@ import torch
 
 from vitrail.briefing import bad_words, rows_of, understood
 from vitrail.bundle import Bundle
-from vitrail.data.source import Source, open_source
+from vitrail.data.source import Source
 from vitrail.data.split import write_manifest_csv
 from vitrail.errors import BundleError, SaveError, UsageError
 from vitrail.evaluation import Evaluation, evaluate
@@ -32,30 +32,32 @@ from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, set_up, to_device, trained_bundle
+from vitrail.workshop import Watch, Workshop, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
-        interrupts: Interrupts | None = None, watch: Watch | None = None) -> Iterator[Event]:
+        allow_data_change: bool = False, interrupts: Interrupts | None = None,
+        watch: Watch | None = None) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
-    With `dry_run` it ends after the first event and writes nothing. Raises UsageError where the folder holds another
-    run, DataError, RunError or SaveError where training cannot go on.
+    A resumed run refuses data other than its own, unless `allow_data_change`. With `dry_run` it ends after the first
+    event and writes nothing. Raises UsageError where the folder holds another run, DataError, RunError or SaveError
+    where training cannot go on.
     """
     claim(folder, resume)
     with contextlib.nullcontext() if dry_run else sole_owner(folder), same_threads_after():
         keep_freed_memory()
-        source = source or open_source(recipe.data.source, seed=recipe.data.split_seed,
-                                       validation=recipe.data.validation)
+        source = source or recipe.data.open()
         interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
-        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume)
+        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change)
         yield understood(shop)
         if dry_run:
             return
         if not resume:
             write_json(folder / RECIPE, recipe.model_dump(mode="json"))
+        if not resume or allow_data_change:
             write_manifest_csv(source, folder / MANIFEST_CSV)
         journal = Journal(folder, upto_step=shop.step if resume else None)
         try:
@@ -95,7 +97,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     shop.objective.train()
     batches = shop.loader.batches(shop.samples)
     stream = steps(
-        shop.objective, (to_device(batch, shop.device) for batch in batches), shop.weights, shop.optimizer,
+        shop.objective, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=recipe.training.micro_batches,
         clip=recipe.optimizer.clip, seed=recipe.seed)
@@ -209,7 +211,8 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
 def checkpoint(shop: Workshop, *, final: bool = False) -> Iterator[Event]:
     """Save what a resumed run needs. A full disk costs this checkpoint, not the run."""
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
-                  backend=shop.backend, threads=torch.get_num_threads(), best=shop.best, best_step=shop.best_step)
+                  backend=shop.backend, threads=torch.get_num_threads(), best=shop.best, best_step=shop.best_step,
+                  data=shop.source.fingerprint, classes=shop.source.classes)
     folder = shop.folder / "checkpoints"
     try:
         save_checkpoint(folder, shop.weights, shop.optimizer, state)

@@ -46,7 +46,8 @@ class Batch:
     """What the loader yields and an objective consumes.
 
     `views`: named uint8 images, "image" for the plain one, [batch, 3, height, width] each.
-    `targets`: [batch] class indices (int64), or [batch, classes] 0/1 labels (float32) for several labels an image.
+    `targets`: [batch] class indices (int64), or [batch, classes] from 0 to 1 (float32): labels of which an image has
+    several, or shares of the images it was mixed from.
     `indices`: [batch] int64, which sample of the split each is.
     `positions`: [batch] int64, the place of each in the endless stream.
     """

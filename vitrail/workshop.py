@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from vitrail import __version__
+from vitrail import __version__, weights
 from vitrail.bundle import Bundle
 from vitrail.data.loader import Loader
+from vitrail.data.mix import mixed
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
-from vitrail.errors import RunError, UsageError
-from vitrail.models import BiTConfig, HybridConfig, Model, ModelConfig, build, describe
+from vitrail.errors import DataError, RunError, UsageError
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, build, describe
+from vitrail.models.vit.another_size import describe_change
 from vitrail.objectives import OBJECTIVES, Classify, Loss
-from vitrail.recipe import Recipe
-from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
+from vitrail.recipe import Recipe, WeightsSettings
+from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.guard import Interrupts
 from vitrail.training.loop import backward, hash_seed
 from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.precision import (
     Backend,
     Weights,
+    choose_axial_backend,
     choose_backend,
     choose_convolution_backend,
     set_attention_kernel,
 )
+from vitrail.training.start import start
 from vitrail.vocabulary import Batch, Progress, Size
 
 LONG_STEP = 1.0
@@ -99,36 +104,89 @@ class Workshop:
 
 
 def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
-           resume: bool) -> Workshop:
+           resume: bool, allow_data_change: bool = False) -> Workshop:
     """Model, objective, optimizer, loader and backend, as they were where a run goes on."""
     checkpoint, troubles = newest_checkpoint(folder / "checkpoints") if resume else (None, [])
     state = read_state(checkpoint) if checkpoint else None
     if state is not None and checkpoint is not None and state.recipe != recipe.identity():
         raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
                        "or choose another --out.")
+    if state is not None:
+        troubles += changed_data(state, source, allow_data_change)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
     backend = state.backend if state else backend_for(recipe, config, device)
-    torch.manual_seed(hash_seed(recipe.seed))
-    model = build(config)
+    model = first_model(recipe, config, source, going_on=state is not None)
     objective = build_objective(recipe, model, source).to(device)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
-    weights = Weights(objective, backend.precision)
-    optimizer = build_optimizer(recipe.optimizer, weights.named_masters(), kernels)
+    masters = Weights(objective, backend.precision)
+    optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels)
     train_split = source.splits["train"]
     loader = Loader(remember(train_split, recipe.preprocess), TrainView(recipe.preprocess, recipe.augmentation),
                     recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,
                     max_bad=recipe.data.max_bad)
-    shop = Workshop(recipe, source, folder, objective, model, config, loader, weights, optimizer, backend, interrupts,
+    shop = Workshop(recipe, source, folder, objective, model, config, loader, masters, optimizer, backend, interrupts,
                     watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
     if state is not None and checkpoint is not None:
-        load_checkpoint(checkpoint, weights, optimizer)
+        load_checkpoint(checkpoint, masters, optimizer)
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
     settle_threads(shop, state.threads if state else None)
     return shop
+
+
+def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
+    """What to say where the data are not those of the checkpoint. Raises DataError where that is not `allowed`.
+
+    Other classes are never allowed: the outputs of the model would get other names.
+    """
+    if not state.data or state.data == source.fingerprint:
+        return []
+    if state.classes != source.classes:
+        raise DataError(f"{source.spec} has other classes than when this run began ({len(state.classes)} then, "
+                        f"{len(source.classes)} now, or in another order). Bring the old data back, or start a new "
+                        "run.")
+    if not allowed:
+        raise DataError(f"{source.spec} is not what it was when this run began: pictures, labels or splits were "
+                        "added, removed or changed. Bring the old data back, start a new run, or go on with the new "
+                        "data by --allow-data-change; pictures may then be held out now that were trained on before.")
+    return [f"the data of {source.spec} changed since this run began; pictures that are held out now may have been "
+            "trained on before"]
+
+
+def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on: bool) -> Model:
+    """Drawn afresh, or made of trained weights. A run that goes on finds its own in its checkpoint."""
+    torch.manual_seed(hash_seed(recipe.seed))
+    if recipe.model.weights is None or going_on:
+        return build(config)
+    return start(trained_weights(recipe.model.weights, recipe, config), config, source.classes,
+                 loss_of(recipe, source), recipe.model.head)
+
+
+def trained_weights(given: WeightsSettings, recipe: Recipe, config: ModelConfig) -> Bundle:
+    """What the recipe starts from, at the run's sizes. Raises RunError where it is not the same file any more."""
+    size, patch = recipe.preprocess.size, getattr(config, "patch", None)
+    if weights.read(given.path, weights.Told(size)).sha256() != given.sha256:
+        raise RunError(f"{given.path} is not the file that this recipe starts from: its SHA-256 is another. Start from "
+                       "it by --weights, or say where the right one is: --set model.weights.path=FILE.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty head is no loss here
+        return weights.load(given.path, size, patch=patch)
+
+
+def start_words(shop: Workshop) -> str | None:
+    """From which weights the run starts, and what becomes of them: the head, and what another size asks for."""
+    settings = shop.recipe.model
+    if settings.weights is None:
+        return None
+    head = "its head is kept" if settings.head == "keep" else (
+        f"its whole head goes, zeros for {len(shop.source.classes)} classes come")
+    sizes = {"image_size": settings.weights.image_size} | (
+        {"patch": settings.weights.patch} if settings.weights.patch else {})
+    changes = describe_change(shop.config.model_copy(update=sizes), shop.config)
+    return f"{settings.weights.path} ({settings.weights.format}): {'; '.join([head, *changes])}"
 
 
 def settle_threads(shop: Workshop, recorded: int | None) -> None:
@@ -151,20 +209,29 @@ def settle_threads(shop: Workshop, recorded: int | None) -> None:
         torch.set_num_threads(available)
 
 
-def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
+def loss_of(recipe: Recipe, source: Source) -> Loss:
     loss = recipe.objective.loss
     if loss == "auto":
-        loss = "sigmoid" if source.multilabel else "softmax"
+        return "sigmoid" if source.multilabel else "softmax"
     if loss == "softmax" and source.multilabel:
         raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
                          "Use --set objective.loss=sigmoid.")
-    return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss,
-                                             label_smoothing=recipe.objective.label_smoothing)
+    return loss
+
+
+def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
+    return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),
+                                             label_smoothing=recipe.objective.label_smoothing,
+                                             multilabel=source.multilabel)
 
 
 def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:
     batch = -(-recipe.training.batch_size // recipe.training.micro_batches)
     precision = None if recipe.training.precision == "auto" else recipe.training.precision
+    if isinstance(config, AxialResNetConfig):
+        channels, size = config.at(min(1, len(config.depths) - 1), stride=1)
+        return choose_axial_backend(device, style=config.style, channels=channels, heads=config.heads, size=size,
+                                    batch=batch, precision=precision)
     if isinstance(config, BiTConfig):
         return choose_convolution_backend(device, channels=2 * config.root, size=second_stage(config), batch=batch,
                                           precision=precision)
@@ -173,8 +240,10 @@ def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Ba
         precision, _, reason = choose_convolution_backend(device, channels=2 * config.stem_root,
                                                           size=second_stage(config), batch=batch)
         words = [reason]
-    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp, batch=batch,
-                             heads=config.heads, tokens=config.tokens, precision=precision)
+    span = max(config.spans)
+    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
+                             batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
+                             precision=precision)
     return backend._replace(reason="; ".join([*words, backend.reason]))
 
 
@@ -192,7 +261,7 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
     """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves."""
     batch = next(stream := shop.loader.batches(shop.samples))
     stream.close()  # type: ignore[attr-defined]
-    batch = to_device(batch, shop.device)
+    batch = prepared(shop, batch)
     taken = []
     for _ in range(repeats + 1):
         if shop.interrupts:
@@ -202,6 +271,13 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
         shop.weights.clear_gradients()
         taken.append(time.perf_counter() - start)
     return 1.05 * min(taken) if taken else 0.0  # the optimizer takes about a twentieth more
+
+
+def prepared(shop: Workshop, batch: Batch) -> Batch:
+    """A batch of the loader as the objective gets it: on the device, and mixed where the recipe says so."""
+    recipe = shop.recipe
+    return mixed(to_device(batch, shop.device), recipe.augmentation, classes=len(shop.source.classes),
+                 seed=recipe.seed, batch_size=shop.batch_size)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -221,6 +297,7 @@ def trained_bundle(shop: Workshop) -> Bundle:
         "step": shop.step, "samples": shop.samples, "seconds": round(shop.seconds, 1),
         "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
         "backend": shop.backend._asdict(), "recipe": shop.recipe.model_dump(mode="json"),
+        **({"started": start_words(shop)} if shop.recipe.model.weights else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
     return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,

@@ -112,6 +112,10 @@ def test_describe_knows_every_family(vitrail_cli) -> None:  # type: ignore[no-un
     facts = json.loads(vitrail_cli("describe", "R50x1", "--image-size", "64x96", "--json").out)
     assert (facts["parameters"], facts["units"], facts["grid"]) == (25_549_352, [3, 4, 6, 3], [2, 3])
     assert "tokens" not in facts
+    facts = json.loads(vitrail_cli("describe", "axial-B/32", "--json").out)
+    assert (facts["parameters"], facts["tokens"], facts["pooling"]) == (173_277_160, 49, "mean")
+    facts = json.loads(vitrail_cli("describe", "axial-R50", "--json").out)
+    assert (facts["parameters"], facts["units"], facts["heads"]) == (19_358_408, [3, 4, 6, 3], 8)
     for name in ("R152x2", "R+Ti/16"):
         assert name in vitrail_cli("describe", name).out
     outcome = vitrail_cli("describe", "R51x1")
@@ -200,6 +204,8 @@ BAD = [
     (("train", "digits", "--recipe", "defualt"), 2, "Did you mean 'default'"),
     (("train", "digits", "--recipe", "gone.json"), 2, "cannot be read"),
     (("train", "digits", "--set", "optimizer.learning_rat=1"), 2, "Did you mean 'optimizer.learning_rate'"),
+    (("train", "digits", "--set", "augmentation.randaugment.magnitud=9"), 2, "'augmentation.randaugment.magnitude'"),
+    (("train", "digits", "--set", "augmentation.mixup=-1"), 2, "augmentation.mixup: "),
     (("train", "digits", "--set", "data.wrokers=1"), 2, "Did you mean 'data.workers'"),
     (("train", "digits", "--set", "optimizer.learning_rate"), 2, "not of the form key=value"),
     (("train", "digits", "--set", "optimizer.learning_rate=fast"), 2, "optimizer.learning_rate"),

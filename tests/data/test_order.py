@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitrail.data.order import AUGMENT, ORDER, Draws, rank_slice, replacement, sample_order, stream_indices
+from vitrail.data.order import (
+    AUGMENT,
+    ORDER,
+    Draws,
+    rank_slice,
+    replacement,
+    sample_order,
+    stream_indices,
+    worker_slices,
+)
 from vitrail.errors import UsageError
 
 SEEDS = st.integers(-(2**70), 2**70)
@@ -46,6 +55,51 @@ def test_a_resume_with_another_world_loses_and_doubles_nothing(world, share, sam
     alone, _ = stream_indices(samples, 7, cut, batch)
     together = np.concatenate([indices[rank_slice(batch, world, rank)] for rank in range(world)])
     assert np.array_equal(together, alone)
+
+
+def consumed(samples: int, seed: int, start: int, steps: int, batch: int, world: int, workers: int) -> np.ndarray:
+    """Which samples all workers of all ranks take in some steps, in the order of the stream; as the loader cuts it."""
+    steps_taken = []
+    for step in range(steps):
+        indices, _ = stream_indices(samples, seed, start + step * batch, batch)
+        shares = [indices[rank_slice(batch, world, rank)] for rank in range(world)]
+        steps_taken += [share[part] for share in shares for part in worker_slices(len(share), workers)]
+    return np.concatenate(steps_taken)
+
+
+WORLDS = [1, 2, 3, 4, 5, 7, 8, 12, 16, 31, 32, 64, 100, 127, 128, 255, 256, 500, 512, 1000, 1023, 1024]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_sample_once_per_epoch_for_any_world_and_workers(world):
+    """The corners: an epoch smaller than, equal to and larger than a batch, one sample more and one less."""
+    for workers in range(17) if world < 200 else (0, 1, 7, 16):
+        batch = world * (1 + workers % 5)
+        for samples in {1, 7, batch - 1, batch, batch + 1, 3 * batch - 1} - {0}:
+            steps = -(-2 * samples // batch)
+            taken = consumed(samples, 3, 0, steps, batch, world, workers)
+            assert np.array_equal(taken, stream_indices(samples, 3, 0, steps * batch)[0])
+            for epoch in range(2):
+                assert np.array_equal(np.sort(taken[epoch * samples:(epoch + 1) * samples]), np.arange(samples))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 1024), st.integers(0, 16), st.integers(1, 4), st.integers(1, 5000), st.integers(0, 10**6), SEEDS,
+       st.sampled_from([1, 2, 3, 4]))
+def test_a_resume_with_other_ranks_and_workers_goes_on_with_the_same_batches(world, workers, share, samples, start,
+                                                                              seed, factor):
+    batch = world * share * factor
+    before = consumed(samples, seed, start, 1, batch, world, workers)
+    after = consumed(samples, seed, start + batch, 1, batch, world * factor, 16 - workers)
+    assert np.array_equal(np.concatenate([before, after]), stream_indices(samples, seed, start, 2 * batch)[0])
+
+
+@pytest.mark.parametrize("workers", range(17))
+@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 100])
+def test_workers_share_every_place_once(count, workers):
+    parts = worker_slices(count, workers)
+    assert [place for part in parts for place in range(count)[part]] == list(range(count))
+    assert len(parts) <= max(workers, 1)
 
 
 def test_a_world_that_does_not_divide_names_those_that_do():

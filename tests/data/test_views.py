@@ -11,14 +11,17 @@ from PIL import Image
 from vitrail.data.augment import Augmentation
 from vitrail.data.decode import decode
 from vitrail.data.order import Key
-from vitrail.data.preprocess import Preprocess
+from vitrail.data.preprocess import Preprocess, resize
 from vitrail.data.views import EvalView, TrainView
 from vitrail.errors import ImageError
 
 SMALL = Preprocess(size=(32, 40))
 INCEPTION = Augmentation(crop="random-resized", flip=0.5)
 VIEWS = [EvalView(SMALL), TrainView(SMALL, Augmentation()), TrainView(SMALL, INCEPTION),
-         TrainView(SMALL, Augmentation(crop="pad", flip=0.5, erase=0.5, saturation=0.5))]
+         TrainView(SMALL, Augmentation(crop="pad", flip=0.5, erase=0.5, saturation=0.5)),
+         TrainView(SMALL, Augmentation(crop="inception", flip=0.5, randaugment={"layers": 2, "magnitude": 15})),
+         TrainView(SMALL, Augmentation(crop="simple", flip=0.5, three_augment=True, brightness=0.3)),
+         TrainView(SMALL, Augmentation(crop="simple", trivial_augment=True, erase=0.5, erase_with="noise"))]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -45,7 +48,7 @@ def test_keys_vary_the_training_view():
     picture = noise(90, 120)
     for view in VIEWS[2:]:
         seen = {view(picture, "x", Key(*key)).numpy().tobytes() for key in np.ndindex(2, 3, 4)}
-        assert len(seen) == 24
+        assert len(seen) >= (16 if view.augmentation.randaugment.layers else 24)  # it moves small pictures out of sight
 
 
 def test_files_and_their_pixels_get_the_same_crop():
@@ -82,6 +85,29 @@ def test_a_large_picture_is_decoded_at_a_fraction(monkeypatch):
     for sample in range(10):
         view(file, "x", Key(0, 0, sample))
     assert set(asked) == {(60, 80)}
+
+
+def test_a_simple_crop_shows_a_part_of_the_whole_at_the_smallest_size_that_covers() -> None:
+    picture = noise(60, 80)
+    whole = resize(picture, (32, 43), "bilinear")
+    padded = np.pad(whole, ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    view = TrainView(SMALL, Augmentation(crop="simple"))
+    for sample in range(10):
+        seen = view(picture, "x", Key(0, 0, sample)).numpy()
+        places = np.lib.stride_tricks.sliding_window_view(padded, (3, 32, 40))[0]
+        assert (places == seen).all(axis=(2, 3, 4)).any()
+
+
+def test_a_simple_crop_decodes_a_large_picture_at_a_fraction(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("vitrail.data.views.decode", lambda *given, **options: (
+        picture := decode(*given, **options), asked.append(picture.shape[:2]))[0])
+    TrainView(SMALL, Augmentation(crop="simple"))(saved(noise(480, 640), "JPEG"), "x", Key(0, 0, 0))
+    assert asked == [(60, 80)]
+
+
+def test_a_simple_crop_of_a_long_picture_takes_no_more_memory_than_is_seen() -> None:
+    assert TrainView(SMALL, Augmentation(crop="simple"))(np.zeros((1, 60_000), np.uint8), "x", Key(0, 0, 0)).any() == 0
 
 
 def test_errors_carry_the_name():

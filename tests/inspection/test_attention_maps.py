@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -92,9 +94,52 @@ def test_another_image_size_has_another_grid() -> None:
     assert attention_maps(bundle, raw).layers.shape == (3, 1, 4, 4)
 
 
-def test_a_resnet_has_none_and_says_so() -> None:
-    bundle = Bundle(create("R26x0.25", image_size=16, depths=(1,)).eval(), Preprocess(size=(16, 16)))
-    with pytest.raises(UsageError, match="has no attention to look at"):
+def axial(**overrides: object) -> Bundle:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"image_size": (12, 8), "width": 16, "depth": 2, "heads": 2, "mlp": 32} | overrides
+    model = create("axial-mu/4", classes=3, **settings)
+    for block in model.encoder.blocks:  # type: ignore[union-attr]
+        for half in (block.row, block.column):  # type: ignore[union-attr]
+            torch.nn.init.normal_(half.attention.qkv.weight)  # type: ignore[union-attr, arg-type]
+    return Bundle(model.eval(), Preprocess(size=(12, 8)))
+
+
+def test_a_block_of_an_axial_model_sees_through_rows_and_then_columns() -> None:
+    """Both layers as attention among all six patches, one after the other, averaged over who asks."""
+    bundle = axial()
+    maps = attention_maps(bundle, pictures())
+    with record(bundle.model) as trace:
+        bundle.logits(pictures())
+    expected = np.zeros((2, 2, 6))
+    for image in range(2):
+        rows, columns = np.zeros((6, 6)), np.zeros((2, 6, 6))
+        for row in range(3):
+            places = np.arange(2) + 2 * row
+            weights = trace["encoder.blocks.1.row.attention.core"].weights().numpy()[3 * image + row]
+            rows[np.ix_(places, places)] = weights.mean(0)
+        for column in range(2):
+            places = np.arange(3) * 2 + column
+            weights = trace["encoder.blocks.1.column.attention.core"].weights().numpy()[2 * image + column]
+            for head in range(2):
+                columns[head][np.ix_(places, places)] = weights[head]
+        expected[image] = (columns @ rows).mean(1)
+    assert maps.last == pytest.approx(expected.reshape(2, 2, 3, 2), abs=1e-6)
+    assert maps.layers[1] == pytest.approx(expected.mean(1).reshape(2, 3, 2), abs=1e-6)
+    assert maps.layers.sum((2, 3)) == pytest.approx(np.ones((2, 2)), abs=1e-5)
+    assert maps.layers[1].std() > 0.01
+    assert maps.asked_by == "the mean over all patches, through rows and then columns"
+
+
+def test_an_axial_model_that_pools_by_attention_has_that_map_too() -> None:
+    pooling = attention_maps(axial(pooling="attention"), pictures()).pooling
+    assert pooling is not None
+    assert pooling.sum((1, 2)) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "why"), [("R26x0.25", "convolutions only"), ("axial-R26x0.25", "maps of many sizes")])
+def test_a_resnet_has_none_and_says_so(name: str, why: str) -> None:
+    bundle = Bundle(create(name, image_size=16, depths=(1,)).eval(), Preprocess(size=(16, 16)))
+    with pytest.raises(UsageError, match=f"has no attention to look at.*{why}"):
         attention_maps(bundle, torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
 
 

@@ -59,6 +59,17 @@ def test_a_huge_grid_is_not_compared() -> None:
     assert similarity.reason == "5,120 places are too many to compare with one another."
 
 
+def test_an_axial_vit_has_a_vits_and_an_axial_resnet_says_why_not() -> None:
+    model = create("axial-mu/4", image_size=(12, 8), positions="learned")
+    table = model.get_parameter("encoder.positions.tables.0.table").detach().numpy()
+    tiles = position_similarity(model).tiles
+    assert tiles is not None
+    assert tiles.reshape(6, 6) == pytest.approx(cosine_similarity(table), abs=1e-6)
+    similarity = position_similarity(create("axial-R26x0.25", image_size=16, depths=(1,)))
+    assert similarity.tiles is None
+    assert "attention scores" in similarity.reason
+
+
 def test_a_resnet_has_none_and_a_hybrid_those_of_its_grid() -> None:
     similarity = position_similarity(create("R26x0.25", image_size=16, depths=(1,)))
     assert similarity.tiles is None

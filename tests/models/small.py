@@ -24,6 +24,8 @@ def small(**overrides: Any) -> Any:
     fields: dict[str, Any] = {"family": "vit", "image_size": (24, 16), "classes": 5}
     if overrides.get("family") == "bit":
         return CONFIG.validate_python(fields | {"depths": (1, 2), "width": 0.125} | overrides)
+    if overrides.get("family") == "axial-resnet":
+        return CONFIG.validate_python(fields | {"depths": (1, 2), "width": 0.125, "heads": 2} | overrides)
     fields |= {"patch": (8, 4), "width": 16, "depth": 2, "heads": 2, "mlp": 24}
     if overrides.get("family") == "hybrid":
         fields |= {"stem_depths": (1,), "stem_width": 0.125}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from vitrail.data.source import Source, open_source
 from vitrail.errors import DataError, UsageError
 from vitrail.recipes import RECIPES
 from vitrail.recipes.facts import Facts, survey
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def folder_of(folder: Path, height: int, width: int, per_class: int = 5) -> Source:
@@ -28,7 +31,8 @@ def folder_of(folder: Path, height: int, width: int, per_class: int = 5) -> Sour
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_smoke_run(name: str, tmp_path: Path) -> None:
     source = open_source("fashion:embedded", validation=0.0)
-    recipe = RECIPES[name](source, model="mu/4").replaced({"schedule.steps": 2, "training.batch_size": 8})
+    started: dict[str, Any] = {"weights": str(GOLDEN / "vit_token.npz")} if name == "finetune" else {"model": "mu/4"}
+    recipe = RECIPES[name](source, **started).replaced({"schedule.steps": 2, "training.batch_size": 8})
     finished = last(train(recipe.replaced({"data.validation": 0.0}), tmp_path / "run", source=source))
     assert finished.steps == 2
 
@@ -67,6 +71,8 @@ def test_facts_are_read_from_headers_and_survive_bad_files(tmp_path: Path) -> No
 def test_the_plain_vits_settings_are_for_models_with_tokens(tmp_path: Path) -> None:
     source = folder_of(tmp_path, 32, 32)
     assert RECIPES["default"](source, model="R26x0.25").model.settings == {}
-    assert RECIPES["default"](source, model="R26+Ti/4").model.settings["positions"] == "sincos-2d"
+    assert RECIPES["default"](source, model="axial-R26x0.25").model.settings == {}
+    for name in ("R26+Ti/4", "axial-Ti/4"):
+        assert RECIPES["default"](source, model=name).model.settings["positions"] == "sincos-2d"
     with pytest.raises(UsageError, match="R50\\+B/16: image height 36 is not divisible by the patch size 16; use 32"):
         RECIPES["default"](source, model="R50+B/16", image_size=(36, 36))

@@ -208,6 +208,27 @@ def test_a_resnet_leaves_out_what_it_has_not_and_says_why(tmp_path: Path) -> Non
         assert words not in page.words, words
 
 
+def test_an_axial_vit_shows_all_that_a_vit_does(tmp_path: Path) -> None:
+    model = create("axial-mu/4", classes=3, image_size=16)
+    torch.nn.init.normal_(model.head.weight)  # type: ignore[arg-type]
+    bundle, split = Bundle(model.eval(), Preprocess(size=(16, 16)), ("a", "b", "c")), split_of(np.arange(12) % 3)
+    page = write(tmp_path, bundle, evaluate(bundle, split), split)
+    for words in ("Axial-ViT axial-mu/4", "4 \u00d7 4 panes", "through rows and then columns",
+                  "where the last layer looked", "laid out as the patches are", "components of the patch embedding"):
+        assert words in page.words, words
+
+
+def test_an_axial_resnet_leaves_out_what_it_has_not_and_says_why(tmp_path: Path) -> None:
+    model = create("axial-R26x0.25", classes=3, image_size=16, depths=(1, 1))
+    bundle, split = Bundle(model.eval(), Preprocess(size=(16, 16)), ("a", "b", "c")), split_of(np.arange(12) % 3)
+    page = write(tmp_path, bundle, evaluate(bundle, split), split)
+    for words in ("AxialResNet axial-R26x0.25", "no patches whose attention would be one picture",
+                  "Relative positions act on attention scores", "components of the first convolution"):
+        assert words in page.words, words
+    for words in ("Each becomes one token", "Attention of", "where the last layer looked"):
+        assert words not in page.words, words
+
+
 def test_a_hybrid_shows_all_that_a_vit_does(tmp_path: Path) -> None:
     model = create("R26x0.25+mu/4", classes=3, image_size=16, stem_depths=(1,))
     torch.nn.init.normal_(model.head.weight)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import RunError
 from vitrail.models import create
 from vitrail.objectives import Classify
+from vitrail.training.average import Average
 from vitrail.training.loop import Step, backward, cut, hash_seed, steps
 from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
 from vitrail.training.precision import Precision, Weights
@@ -121,3 +122,19 @@ def test_seeds_are_spread_and_repeat() -> None:
     assert len(seeds) == 3000
     assert hash_seed(1, 2, 3) == hash_seed(1, 2, 3)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_average_follows_every_step() -> None:
+    """Fed the same batches one by one, a mean computed beside it is the same."""
+    objective = make_objective()
+    weights = Weights(objective, "fp32")
+    optimizer = build_optimizer(OptimizerSettings(learning_rate=1e-2), weights.named_masters(), kernel_names(objective))
+    average = Average(weights, 0.999)
+    expected = [master.clone() for master in weights.masters]
+    stream = steps(objective, iter([make_batch()] * 3), weights, optimizer, lambda step: 1e-2, average=average)
+    for step in stream:
+        kept = (1 + step.step) / (10 + step.step)
+        expected = [kept * old + (1 - kept) * new.detach()
+                    for old, new in zip(expected, weights.masters, strict=True)]
+    for value, wanted in zip(average.values, expected, strict=True):
+        torch.testing.assert_close(value, wanted)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from vitrail.models import create
-from vitrail.training.optimizer import OptimizerSettings, build_optimizer, describe_decay, kernel_names
+from vitrail.training.optimizer import OptimizerSettings, build_optimizer, describe_decay, kernel_names, layer_numbers
 
 
 def test_kernels_are_the_weights_that_multiply_and_nothing_else() -> None:
@@ -63,3 +65,32 @@ def test_what_is_decayed_is_said() -> None:
     settings = OptimizerSettings(weight_decay=0.03)
     words = describe_decay(settings, build_optimizer(settings, model.named_parameters(), kernel_names(model)))
     assert words.startswith("weight decay 0.03 on 6 of 22 tensors")
+
+
+@pytest.mark.parametrize(("name", "settings", "layers"), [
+    ("mu/4", {"depth": 3, "pooling": "attention", "positions_at": "every"}, 5),
+    ("R26x0.25", {"depths": (1, 2)}, 5),
+    ("R26x0.25+mu/8", {"stem_depths": (1, 1)}, 5),
+])
+def test_layers_are_numbered_from_the_pixels_to_the_head(name: str, settings: dict[str, Any], layers: int) -> None:
+    names = [name for name, _ in create(name, image_size=32, classes=3, **settings).named_parameters()]
+    numbers = dict(zip(names, layer_numbers(names), strict=True))
+    assert set(numbers.values()) == set(range(layers))
+    assert numbers["head.weight"] == layers - 1
+    assert list(numbers.values()) == sorted(numbers.values())
+    assert numbers[names[0]] == 0
+    before_the_blocks = 2 if "+" in name else 0
+    assert all(numbers[one] == before_the_blocks for one in names if one.startswith(("encoder.positions", "prefix")))
+
+
+def test_lower_layers_learn_more_slowly() -> None:
+    """Plain gradient steps of size 1: each layer's parameters move by its share of the rate."""
+    settings = OptimizerSettings(name="sgd", learning_rate=0.5, weight_decay=0.0, momentum=0.0, layer_decay=0.5)
+    names = ["patchify.weight", "encoder.blocks.0.norm1.weight", "encoder.blocks.1.norm1.weight", "head.bias"]
+    values = [torch.zeros(1, requires_grad=True) for _ in names]
+    optimizer = build_optimizer(settings, zip(names, values, strict=True), {"patchify.weight"})
+    for value in values:
+        value.grad = torch.ones(1)
+    optimizer.step()
+    assert [value.item() for value in values] == [-0.0625, -0.125, -0.25, -0.5]
+    assert {tuple(group["names"]): group["scale"] for group in optimizer.param_groups}[("head.bias",)] == 1.0

@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from vitrail.models import create
-from vitrail.training.precision import choose_backend, set_attention_kernel
+from vitrail.models.axial_resnet import AxialResNetConfig
+from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_attention_kernel
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
 
@@ -20,8 +21,36 @@ def test_a_precision_that_was_asked_for_is_kept() -> None:
     assert choose_backend(torch.device("cpu"), **SHAPE, precision="fp32").precision == "fp32"
 
 
+def test_an_axial_resnet_has_a_precision_to_choose_and_one_kernel() -> None:
+    shape = {"style": AxialResNetConfig(depths=(1,)).style, "channels": 16, "heads": 2, "size": (4, 6), "batch": 2}
+    backend = choose_axial_backend(torch.device("cpu"), **shape)
+    assert backend.precision in ("bf16", "fp32")
+    assert backend.attention is None
+    assert "axial attention" in backend.reason
+    assert choose_axial_backend(torch.device("cpu"), **shape) is backend
+    assert choose_axial_backend(torch.device("cpu"), **shape, precision="bf16").precision == "bf16"
+
+
 def test_the_kernel_is_set_everywhere() -> None:
     model = create("mu/4", image_size=8, pooling="attention")
     set_attention_kernel(model, "products")
     assert model.pool.core.kernel == "products"
     assert all(block.attention.core.kernel == "products" for block in model.encoder.blocks)
+
+
+def test_frozen_parameters_leave_as_they_came_though_bf16_rounds_the_copies() -> None:
+    layer = torch.nn.Linear(3, 2)
+    layer.weight.requires_grad_(False)
+    before = {name: value.detach().clone() for name, value in layer.state_dict().items()}
+    weights = Weights(layer, "bf16")
+    assert weights.names == ["bias"]
+    assert layer.weight.dtype == torch.bfloat16
+    exported = weights.export(layer)
+    assert all(torch.equal(exported[name], value) for name, value in before.items())
+
+
+def test_other_values_may_stand_in_for_the_masters() -> None:
+    layer = torch.nn.Linear(3, 2)
+    weights = Weights(layer, "fp32")
+    exported = weights.export(layer, [torch.full_like(value, 7.0) for value in weights.masters])
+    assert all(bool((value == 7).all()) for value in exported.values())

@@ -133,7 +133,7 @@ def test_the_size_is_assumed_aloud_unless_it_is_told() -> None:
 
 
 def test_a_size_of_which_nothing_is_left_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"image_size=\(4, 4\): an image of 4x4 pixels .* use at least 5 pixels"):
+    with pytest.raises(UsageError, match=r"images of 4x4 pixels: .* use at least 5 pixels"):
         weights.load(FILE, image_size=4)
 
 

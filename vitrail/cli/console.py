@@ -89,10 +89,14 @@ class RunView:
 
     def watch(self, split: str, progress: Pass) -> None:
         """For `run`: progress inside a long pass over a split."""
+        self.passing(f"evaluating {split}", progress)
+
+    def passing(self, doing: str, progress: Pass, units: str = "images") -> None:
+        """A line now and then about work that is not training."""
         if progress.done < progress.total and time.monotonic() - self.spoken > PLAIN_SECONDS:
             self.spoken = time.monotonic()
             left = (progress.total - progress.done) / max(progress.rate, 1e-9)
-            self.say(f"evaluating {split}: {progress.done:,} of {progress.total:,} images, {duration(left)} left")
+            self.say(f"{doing}: {progress.done:,} of {progress.total:,} {units}, {duration(left)} left")
 
 
 def show_box(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:

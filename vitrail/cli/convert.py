@@ -10,6 +10,7 @@ def convert(
     source: Path, out: Path, /, *,
     to: str = "vitrail",
     image_size: str | None = None,
+    patch: str | None = None,
     heads: int | None = None,
     profile: str | None = None,
     push: str | None = None,
@@ -34,6 +35,8 @@ def convert(
         vitrail, official, big_vision, bit, timm or huggingface.
     image_size
         Pixels, as 224 or 160x224 (height x width): positions are resampled.
+    patch
+        Pixels, as 16 or 16x32: patch kernels are resized so that tokens stay what they were.
     heads
         Attention heads, for a file that does not tell.
     profile
@@ -51,9 +54,10 @@ def convert(
         check_target(push)
 
     size = parse_size(image_size) if image_size else None
+    patches = parse_size(patch, "--patch") if patch else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bundle = weights.load(source, size, heads=heads, profile=profile, pickles=True)
+        bundle = weights.load(source, size, patch=patches, heads=heads, profile=profile, pickles=True)
     say_notes(bundle)
     written = weights.write(bundle, out, to)
     config = bundle.model.config

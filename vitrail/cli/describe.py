@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +13,9 @@ from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
     from vitrail.models import ModelConfig
+    from vitrail.weights import Reading, Told
+
+Facts = dict[str, Any]
 
 
 def describe(
@@ -34,8 +38,8 @@ def describe(
     Parameters
     ----------
     model
-        A name such as S/16, R50x1 or R50+B/16, or a run folder, a Bundle or published weights in any format that
-        vitrail reads, also on the Hugging Face hub: hf:OWNER/NAME.
+        A name such as S/16, R50x1, R50+B/16 or axial-B/32, or a run folder, a Bundle or published weights in any
+        format that vitrail reads, also on the Hugging Face hub: hf:OWNER/NAME.
     image_size
         Pixels, as 224 or 160x224 (height x width).
     classes
@@ -49,75 +53,110 @@ def describe(
     json
         Print JSON on stdout.
     """
-    from pathlib import Path
-
-    from vitrail import weights
     from vitrail.cli.train import parse_size, settings
     from vitrail.models import configure
-    from vitrail.models import describe as account_for
+    from vitrail.weights import Told, is_hub_name
 
-    changes = settings(set_) | ({"image_size": parse_size(image_size)} if image_size else {})
-    changes |= {name: value for name, value in (("classes", classes), ("heads", heads)) if value}
-    kept = None
-    if weights.is_hub_name(model) or Path(model).exists():
+    size = parse_size(image_size) if image_size else None
+    if is_hub_name(model) or Path(model).exists():
         if set_ or classes:
             raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
                              "--classes, or describe a model by its name.")
-        kept = weights.read(model, weights.Told(changes.get("image_size"), heads, profile)).config
-        config = at_size(kept.model, changes.get("image_size", kept.model.image_size))
+        facts = facts_of_weights(model, Told(size, heads, profile))
     elif profile:
         raise UsageError(f"--profile is for weights; {model} is a name. Change its numbers: --set feedforward=gelu")
     else:
-        config = configure(model, **changes)
+        asked = {"image_size": size, "classes": classes, "heads": heads}
+        changes = settings(set_) | {name: value for name, value in asked.items() if value}
+        facts = facts_of(configure(model, **changes))
+    if json:
+        print(json_format.dumps(facts))
+    else:
+        for name, words in in_words(facts).items():
+            print(f"{name.replace('_', ' '):<17} {words}")
+    return 0
+
+
+def facts_of(config: ModelConfig) -> Facts:
+    """What a config says, and what follows from it."""
+    from vitrail.models import describe as account_for
+
     account = account_for(config)
-    facts: dict[str, Any] = {
+    return {
         "name": config.name, "parameters": account.parameters, "macs": account.macs,
         "image_size": list(config.image_size), "grid": list(config.grid), **structure(config),
         "classes": config.classes, "activation_bytes": account.activation_bytes,
     }
-    if kept is not None:
-        facts |= {"class_names": kept.classes, "activation": kept.activation,
-                  "preprocess": kept.preprocess.model_dump(mode="json"), "provenance": kept.provenance}
-    if json:
-        print(json_format.dumps(facts))
-        return 0
-    words = facts | {
-        "parameters": f"{account.parameters:,}", "macs": f"{account.macs / 1e9:.3g} G multiply-adds forward, one image",
-        "activation_bytes": f"{account.activation_bytes / 2**20:.3g} MiB an image in training (bf16)",
-    }
-    words |= {name: "x".join(map(str, facts[name])) for name in ("image_size", "grid", "patch") if name in facts}
-    words |= {name: "-".join(map(str, facts[name])) or "none" for name in ("units", "stem_units") if name in facts}
-    if kept is not None:
-        words |= {"class_names": ", ".join(kept.classes or ()) or None, "preprocess": str(kept.preprocess),
-                  "provenance": json_format.dumps({name: value for name, value in kept.provenance.items()
-                                                   if name != "recipe"})}
-    for name, value in words.items():
-        print(f"{name.replace('_', ' '):<17} {value}")
-    return 0
 
 
-def at_size(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
-    from pydantic import ValidationError
-
-    from vitrail.weights.known import first_reason
-
-    try:
-        return config.at_size(size)
-    except ValidationError as error:
-        raise UsageError(f"--image-size {size[0]}x{size[1]}: {first_reason(error)}.") from error
-
-
-def structure(config: ModelConfig) -> dict[str, Any]:
+def structure(config: ModelConfig) -> Facts:
     """What the family is made of."""
-    from vitrail.models import BiTConfig, HybridConfig
+    from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig
 
     if isinstance(config, BiTConfig):
-        return {"units": list(config.depths), "width": config.width, "embedding": config.embedding}
+        attention = {"heads": config.heads} if isinstance(config, AxialResNetConfig) else {}
+        return {"units": list(config.depths), "width": config.width, "embedding": config.embedding} | attention
     stem = {"stem_units": list(config.stem_depths), "stem_width": config.stem_width} if isinstance(
         config, HybridConfig) else {}
     return {
         "patch": list(config.patch), **stem, "tokens": config.tokens, "width": config.width, "depth": config.depth,
         "heads": config.heads, "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}",
-        "pooling": config.pooling,
-        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}",
+        "pooling": config.pooling + (f", projected to {config.projection}" if config.projection else ""),
+        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}"
+                    f"{', a norm before the first block' if config.pre_norm else ''}",
     }
+
+
+def facts_of_weights(path: str, told: Told) -> Facts:
+    """The same of a trained model, with what its file says of classes and pictures, and what was assumed."""
+    from vitrail import weights
+    from vitrail.models.vit.another_size import config_at_size, describe_change
+
+    reading = weights.read(path, told)
+    kept = reading.config
+    config = config_at_size(kept.model, told.image_size or kept.model.image_size)
+    provenance = {name: value for name, value in kept.provenance.items() if name != "notes"}
+    return facts_of(config) | {
+        "format": kept.provenance.get("format", "vitrail"), "head": head_of(reading), "class_names": kept.classes,
+        "activation": kept.activation, "preprocess": kept.preprocess.model_dump(mode="json"),
+        "assumed": kept.provenance.get("notes", []), "resampled": describe_change(kept.model, config),
+        "provenance": provenance,
+    }
+
+
+def head_of(reading: Reading) -> str:
+    """none, zero (it cannot answer), or linear; "tanh, linear" with the pre-training head's hidden layer."""
+    model = reading.config.model
+    if not model.classes:
+        return "none"
+    if not bool(reading.part("head.weight").any()):
+        return "zero"
+    return "tanh, linear" if getattr(model, "head_hidden", None) else "linear"
+
+
+HEADS = {"none": "none: it gives features", "zero": "all zeros: it gives features, and can be fine-tuned"}
+
+
+def in_words(facts: Facts) -> dict[str, str]:
+    """The facts as a person reads them."""
+    words = {name: str(value) for name, value in facts.items()}
+    words |= {
+        "parameters": f"{facts['parameters']:,}",
+        "macs": f"{facts['macs'] / 1e9:.3g} G multiply-adds forward, one image",
+        "activation_bytes": f"{facts['activation_bytes'] / 2**20:.3g} MiB an image in training (bf16)",
+    }
+    words |= {name: "x".join(map(str, facts[name])) for name in ("image_size", "grid", "patch") if name in facts}
+    words |= {name: "-".join(map(str, facts[name])) or "none" for name in ("units", "stem_units") if name in facts}
+    if "provenance" not in facts:
+        return words
+    words |= {"head": HEADS.get(facts["head"], words["head"]), "preprocess": preprocess_words(facts["preprocess"]),
+              "provenance": json_format.dumps({name: value for name, value in facts["provenance"].items()
+                                               if name != "recipe"})}
+    return words | {"class_names": ", ".join(facts["class_names"] or ()) or "not known",
+                    "assumed": " ".join(facts["assumed"]) or "nothing",
+                    "resampled": "; ".join(facts["resampled"]) or "nothing"}
+
+
+def preprocess_words(preprocess: Facts) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, value)) if name == 'size' else value}"
+                     for name, value in preprocess.items())

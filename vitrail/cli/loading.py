@@ -20,10 +20,8 @@ def load_bundle(path: Path) -> Bundle:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes say the same in our way
         loaded = weights.load(path)
-    if loaded.model.config.classes == 0:
-        raise BundleError(f"{path} has no head: it gives features, not answers. Fine-tune it on your images first.")
-    if weights.silent_head(loaded):
-        raise BundleError(f"{path} cannot answer: {weights.SILENT}")
+    if reason := loaded.silence():
+        raise BundleError(f"{path} cannot answer: {reason}")
     say_notes(loaded)
     return loaded
 

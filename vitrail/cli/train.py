@@ -15,6 +15,7 @@ from vitrail.errors import UsageError
 from vitrail.training.guard import Interrupts
 
 if TYPE_CHECKING:
+    from vitrail.data.source import Source
     from vitrail.recipe import Recipe
 
 LENGTH = Group("How long", sort_key=1)
@@ -25,6 +26,7 @@ def train(
     source: str | None = None, /, *,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: Annotated[str | None, Parameter(alias="-m")] = None,
+    weights: Annotated[str | None, Parameter(alias="-w")] = None,
     image_size: str | None = None,
     recipe: Annotated[str, Parameter(alias="-r")] = "default",
     seed: Whole | None = None,
@@ -33,12 +35,15 @@ def train(
     time: Annotated[str | None, Length] = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
+    allow_data_change: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
 ) -> int:
-    """Train a Vision Transformer on your images.
+    """Train a Vision Transformer on your images, from scratch or from trained weights.
 
         vitrail train photos/ --out first
+
+        vitrail train photos/ --weights B_16.npz
 
         vitrail train fashion --model S/4 --epochs 20
 
@@ -48,15 +53,18 @@ def train(
     ----------
     source
         A folder with one sub-folder per class, an archive.zip or .tar of one, a manifest .csv/.jsonl/.parquet with
-        path and label, arrays.npz, an IDX folder, or one of: fashion, digits.
+        path and label, arrays.npz, an IDX folder, shards:PATTERN, hf:OWNER/NAME, or one of: fashion, digits.
     out
         Run folder to make; `runs/SOURCE-N` without.
     model
-        Size and patch, such as Ti/8, S/16 or B/32; chosen by the data without.
+        Size and patch, such as Ti/8, S/16 or B/32; chosen by the data, or by the weights, without.
+    weights
+        Trained weights to start from, in any format that vitrail reads: a run folder, a Bundle, .npz, .safetensors,
+        a Hugging Face folder. Their head makes room for one of your classes.
     image_size
-        Pixels, as 224 or 160x224 (height x width); chosen by the data without.
+        Pixels, as 224 or 160x224 (height x width); chosen by the data, or by the weights, without.
     recipe
-        A name (default, demo) or a recipe.json.
+        A name (default, finetune, demo) or a recipe.json.
     seed
         Decides weights, order and augmentation; 0 without.
     epochs
@@ -69,40 +77,48 @@ def train(
         Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
     resume
         Go on with the run in --out from its newest checkpoint.
+    allow_data_change
+        Resume although the data are not what they were when the run began.
     dry_run
         Stop after saying what would be done and how long it would take.
     quiet
         Say nothing but the result.
     """
     with Interrupts().listen() as interrupts:
-        from vitrail.data.source import open_source
         from vitrail.recipe import read_recipe
         from vitrail.run import RECIPE, claim
 
         changes = settings(set_) | lengths(epochs, steps, time)
         if resume:
-            folder = resumed_folder(out, source, model, image_size, recipe, seed)
+            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed)
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
-            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet)
-        chosen, opened = choose(source, recipe, model, image_size, seed, changes, open_source)
+            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
+                                  allow_data_change=allow_data_change)
+        if allow_data_change:
+            raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
+        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
         folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
         return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet)
 
 
-def choose(source: str | None, name: str, model: str | None, image_size: str | None, seed: int | None,
-           changes: dict[str, Any], open_source: Any) -> tuple[Recipe, Any]:
+def choose(source: str | None, name: str, model: str | None, weights: str | None, image_size: str | None,
+           seed: int | None, changes: dict[str, Any]) -> tuple[Recipe, Source]:
     """The recipe and its opened source, from a name and the data, or from a file."""
+    from vitrail.data.source import open_source
     from vitrail.errors import UnknownNameError
     from vitrail.recipe import DataSettings, read_recipe
     from vitrail.recipes import RECIPES
+    from vitrail.recipes.finetune import weights_settings
 
     size = None if image_size is None else parse_size(image_size)
     if name.endswith(".json") or "/" in name:
         kept = read_recipe(Path(name))
         asked: dict[str, Any] = {"data.source": source, "model.name": model, "preprocess.size": size, "seed": seed}
+        if weights is not None:
+            asked["model.weights"] = weights_settings(weights, size).model_dump(mode="json")
         kept = kept.replaced({path: value for path, value in asked.items() if value is not None} | changes)
-        return kept, open_source(kept.data.source, seed=kept.data.split_seed, validation=kept.data.validation)
+        return kept, kept.data.open()
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, [*RECIPES, "a file ending in .json"])
     if source is None:
@@ -114,8 +130,10 @@ def choose(source: str | None, name: str, model: str | None, image_size: str | N
         raise UnknownNameError("recipe key", f"data.{unknown.pop()}", [f"data.{n}" for n in DataSettings.model_fields])
     wanted = DataSettings.model_fields
     opened = open_source(source, seed=data.get("split_seed", wanted["split_seed"].default),
-                         validation=data.get("validation", wanted["validation"].default))
-    return RECIPES[name](opened, model=model, image_size=size, seed=seed or 0).replaced(changes), opened
+                         validation=data.get("validation", wanted["validation"].default),
+                         skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default))
+    chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights)
+    return chosen.replaced(changes), opened
 
 
 def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
@@ -126,8 +144,8 @@ def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
     if out is None:
         raise UsageError("Which run is to go on? Give its folder: vitrail train --resume --out RUN")
     if any(value is not None and value != "default" for value in others):
-        raise UsageError("A resumed run keeps its model, image size, recipe and seed. Leave them out, or start a new "
-                         "run with another --out.")
+        raise UsageError("A resumed run keeps its model, weights, image size, recipe and seed. Leave them out, or "
+                         "start a new run with another --out.")
     return out
 
 
@@ -161,8 +179,8 @@ def parse_time(text: str) -> float:
     return float(match[1]) * {"s": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]]
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--image-size") -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
     if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
-        raise UsageError(f"--image-size {text} is not a size. Use pixels: 224, or 160x224 for height x width.")
+        raise UsageError(f"{option} {text} is not a size. Use pixels: 16, or 160x224 for height x width.")
     return int(match[1]), int(match[2] or match[1])

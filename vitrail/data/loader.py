@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from threading import Event
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrail.data.order import Key, rank_slice, replacement, stream_indices
+from vitrail.data.ahead import Ahead
+from vitrail.data.order import Key, rank_slice, replacement, stream_indices, worker_slices
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Split
 from vitrail.data.views import View
@@ -97,16 +99,10 @@ class Loader:
 
         Leaving the iterator stops its threads. Raises DataError where too many pictures are bad.
         """
-        def work() -> Iterator[tuple[np.ndarray, list[Wanted]]]:
-            start = start_position
-            while True:
-                indices, epochs = stream_indices(len(self.split), self.seed, start, self.batch_size)
-                positions = np.arange(start, start + self.batch_size)[self.part]
-                places = list(map(Wanted, indices[self.part].tolist(), epochs[self.part].tolist(), positions.tolist()))
-                yield empty_batch(self.view.preprocess, len(places)), places
-                start += self.batch_size
-
-        with closing(prefetched(work(), self.fill, self.workers)) as filled:
+        ahead = Ahead(self.split, self.part.stop - self.part.start)
+        parts = ahead.announced(self.parts(start_position), lambda places: [place.sample for place in places])
+        work = ((empty_batch(self.view.preprocess, len(places)), places) for places in parts)
+        with closing(prefetched(work, partial(self.fill, ahead.split), self.workers)) as filled, closing(ahead):
             for raw, places, found in filled:
                 for error in (error for part in found for error in part.errors):
                     self.bad.setdefault(error.path, error.reason)
@@ -120,7 +116,15 @@ class Loader:
                     positions=torch.tensor([place.position for place in places]),
                 )
 
-    def fill(self, rows: np.ndarray, places: Sequence[Wanted], stop: Event) -> Found:
+    def parts(self, start: int) -> Iterator[list[Wanted]]:
+        """What this rank takes of each batch, from a position of the stream on."""
+        while True:
+            indices, epochs = stream_indices(len(self.split), self.seed, start, self.batch_size)
+            positions = np.arange(start, start + self.batch_size)
+            yield list(map(Wanted, *(column[self.part].tolist() for column in (indices, epochs, positions))))
+            start += self.batch_size
+
+    def fill(self, split: Split, rows: np.ndarray, places: Sequence[Wanted], stop: Event) -> Found:
         """Write the pictures at `places` into `rows`. An index of -1 says that no replacement could be read."""
         indices: list[int] = []
         errors: list[ImageError] = []
@@ -129,11 +133,11 @@ class Loader:
             while index >= 0 and not stop.is_set():
                 try:
                     key = Key(self.seed, place.epoch, index)
-                    row[:] = self.view(self.split.read(index), self.split.names[index], key).numpy()
+                    row[:] = self.view(split.read(index), split.names[index], key).numpy()
                     break
                 except ImageError as error:
                     errors.append(error)
-                index = replacement(len(self.split), self.seed, place.position, attempt) if attempt < ATTEMPTS else -1
+                index = replacement(len(split), self.seed, place.position, attempt) if attempt < ATTEMPTS else -1
                 attempt += 1
             indices.append(index)
         return Found(indices, errors)
@@ -159,10 +163,9 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
     checked("batch_size", batch_size, 1)
     workers = default_workers(split) if workers is None else checked("workers", workers, 0)
 
-    def work() -> Iterator[tuple[np.ndarray, list[int]]]:
-        for start in range(0, len(split), batch_size):
-            places = list(range(start, min(start + batch_size, len(split))))
-            yield empty_batch(preprocess, len(places)), places
+    ahead = Ahead(split, batch_size)
+    parts = (list(range(start, min(start + batch_size, len(split)))) for start in range(0, len(split), batch_size))
+    work = ((empty_batch(preprocess, len(places)), places) for places in ahead.announced(parts, list))
 
     def fill(rows: np.ndarray, places: Sequence[int], stop: Event) -> Found:
         found = Found([], [])
@@ -170,13 +173,13 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
             if stop.is_set():
                 break
             try:
-                row[:] = preprocess.read(split.read(index), split.names[index]).numpy()
+                row[:] = preprocess.read(ahead.split.read(index), split.names[index]).numpy()
                 found.indices.append(index)
             except ImageError as error:
                 found.errors.append(error)
         return found
 
-    with closing(prefetched(work(), fill, workers)) as filled:
+    with closing(prefetched(work, fill, workers)) as filled, closing(ahead):
         for raw, places, found in filled:
             indices = np.array([index for part in found for index in part.indices], dtype=np.int64)
             kept = raw if len(indices) == len(places) else raw[indices - places[0]]
@@ -233,9 +236,8 @@ def prefetched(
     pending: deque[tuple[np.ndarray, list[Place], list[Future[Made]]]] = deque()
     try:
         for rows, places in work:
-            share = -(-len(places) // workers)
-            futures = [pool.submit(fill, rows[at:at + share], places[at:at + share], stop)
-                       for at in range(0, len(places), share)]
+            futures = [pool.submit(fill, rows[share], places[share], stop)
+                       for share in worker_slices(len(places), workers)]
             pending.append((rows, places, futures))
             if len(pending) >= PREFETCH:
                 yield collected(pending)

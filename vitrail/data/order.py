@@ -22,7 +22,7 @@ from jaxtyping import Int
 
 from vitrail.errors import UsageError
 
-ORDER, AUGMENT, REPLACE = b"order", b"augment", b"replace"
+ORDER, AUGMENT, REPLACE, MIX = b"order", b"augment", b"replace", b"mix"
 """What a number is drawn for. Numbers for one purpose tell nothing about those for another."""
 
 
@@ -99,6 +99,12 @@ def rank_slice(batch_size: int, world: int, rank: int) -> slice:
                          f"Take a world size of {valid}, or another batch size.")
     share = batch_size // world
     return slice(rank * share, (rank + 1) * share)
+
+
+def worker_slices(count: int, workers: int) -> list[slice]:
+    """Which of `count` places each worker fills: every place once, at most `workers` parts. 0 workers are one."""
+    share = -(-count // max(workers, 1))
+    return [slice(start, min(start + share, count)) for start in range(0, count, max(share, 1))]
 
 
 def replacement(samples: int, seed: int, position: int, attempt: int) -> int:

@@ -75,13 +75,8 @@ class Preprocess(BaseModel):
         if self.resize == "squash":
             return resize(picture, self.size, self.interpolation)
         picture = cut_to(picture, longest_seen(picture.shape[:2], self.size))
-        return central(resize(picture, self.covering(picture.shape[:2]), self.interpolation), self.size)
-
-    def covering(self, given: Size) -> Size:
-        """The size, in the shape of the `given` one, that covers `size / crop_fraction`."""
-        scale = max(side / self.crop_fraction / whole for side, whole in zip(self.size, given, strict=True))
-        height, width = (max(side, round(whole * scale)) for side, whole in zip(self.size, given, strict=True))
-        return height, width
+        covered = covering(picture.shape[:2], self.size, self.crop_fraction)
+        return central(resize(picture, covered, self.interpolation), self.size)
 
     def normalize(self, raw: RawImages, dtype: torch.dtype = torch.float32) -> Images:
         """uint8 [batch, 3, h, w] -> (raw / 255 - mean) / std, on the device of `raw`."""
@@ -105,6 +100,13 @@ def resize(picture: Picture, size: Size, interpolation: Interpolation) -> UInt8[
     image = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)[None]
     resized = functional.interpolate(image, size=size, mode=interpolation, antialias=True)[0]
     return np.ascontiguousarray(resized.numpy())
+
+
+def covering(given: Size, size: Size, fraction: float = 1.0) -> Size:
+    """The size, in the shape of the `given` one, that covers `size / fraction`."""
+    scale = max(side / fraction / whole for side, whole in zip(size, given, strict=True))
+    height, width = (max(side, round(whole * scale)) for side, whole in zip(size, given, strict=True))
+    return height, width
 
 
 def longest_seen(given: Size, size: Size) -> Size:

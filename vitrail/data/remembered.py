@@ -5,10 +5,13 @@ A PNG photograph costs more to decode than a small model's step on it; from the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
+from vitrail.data.ahead import Coming, FarReader
 from vitrail.data.decode import decode, picture_size
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Reader, Split
@@ -27,13 +30,32 @@ class RememberedReader:
     preprocess: Preprocess
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def far(self) -> bool:
+        return getattr(self.reader, "far", False)
+
+    @property
+    def mean_bytes(self) -> float:
+        return cast(FarReader, self.reader).mean_bytes
+
     def read(self, key: int) -> np.ndarray:
         found = self.pictures.get(key)
-        if found is None:
-            found = decode(self.reader.read(key), self.names[key], background=self.preprocess.background,
-                           max_pixels=self.preprocess.max_pixels)
-            self.pictures[key] = found
-        return found
+        return self.decoded(key, self.reader.read(key)) if found is None else found
+
+    def begin(self, keys: Sequence[int]) -> Iterable[tuple[int, Coming]]:
+        """Only what is not remembered has to be fetched."""
+        missing = [key for key in keys if key not in self.pictures]
+        return cast(FarReader, self.reader).begin(missing) if missing else ()
+
+    def finish(self, key: int, encoded: bytes) -> np.ndarray:
+        found = self.pictures.get(key)
+        return self.decoded(key, cast(FarReader, self.reader).finish(key, encoded)) if found is None else found
+
+    def decoded(self, key: int, encoded: bytes | np.ndarray) -> np.ndarray:
+        picture = decode(encoded, self.names[key], background=self.preprocess.background,
+                         max_pixels=self.preprocess.max_pixels)
+        self.pictures[key] = picture
+        return picture
 
 
 def remember(split: Split, preprocess: Preprocess) -> Split:

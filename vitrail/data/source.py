@@ -76,13 +76,14 @@ class Source:
 
 
 def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: float = 0.1,
-                classes: Sequence[str] | None = None, divide: bool = True) -> Source:
-    """Recognize what `spec` names and open it; nothing is decoded, copied or fetched.
+                classes: Sequence[str] | None = None, divide: bool = True, skip_bad_shards: bool = False) -> Source:
+    """Recognize what `spec` names and open it; nothing is decoded or copied.
 
     Pictures without splits are divided 80/10/10 by `seed` (with `validation` instead of the first 10). Where there is
     train and test but no val, the share `validation` of train becomes val; 0 makes none. `classes`: map labels onto
     these by name, as for a trained model, instead of taking the classes of train. `divide=False`, for evaluation
-    alone: no split is made, pictures without splits are all "test".
+    alone: no split is made, pictures without splits are all "test". `skip_bad_shards`: go on without shards that are
+    missing or cut short.
 
     Raises UsageError for a kind of source that does not exist, DataError where the images or labels are wrong.
     """
@@ -92,7 +93,8 @@ def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: floa
 
     spec = os.fspath(spec)
     refuse_remote(spec)
-    request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide)
+    request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide,
+                      skip_bad_shards)
     for kind in SOURCE_KINDS.values():
         try:
             recognized = kind.recognizes(request)
@@ -104,14 +106,12 @@ def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: floa
 
 
 def refuse_remote(spec: str) -> None:
-    """Raise UsageError for nothing, for what is not on this machine, and for what is not yet supported."""
+    """Raise UsageError for nothing, and for what is not on this machine."""
     if not spec.strip():
         raise UsageError("No source was given. Give fashion, digits, a folder, an archive or a manifest.")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
         raise UsageError(f"{spec} is a URL, and nothing is fetched from the network. Fetch it yourself, then give the "
-                         "folder or archive on this machine.")
-    if spec.startswith(("shards:", "hf:")):
-        raise UsageError(f"{spec}: this kind of source is not supported yet. Use a folder, an archive or a manifest.")
+                         "folder or archive on this machine. Only shards are read where they lie: shards:URL.")
 
 
 def unknown_source(path: Path, spec: str, allowed: list[str]) -> UsageError | DataError:

@@ -15,9 +15,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitrail.data.augment import Augmentation
+from vitrail.data.augment.crops import simple_crop
 from vitrail.data.decode import decode, jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
-from vitrail.data.preprocess import Preprocess, resize
+from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, resize
 
 
 class View(Protocol):
@@ -54,8 +55,10 @@ class TrainView:
         self, encoded: bytes | np.ndarray, name: str, key: Key
     ) -> UInt8[Tensor, "3 height width_px"]:
         draws = Draws(AUGMENT, *key)
-        if self.augmentation.crop == "random-resized":
+        if self.augmentation.crop in ("random-resized", "inception"):
             pixels = self.cropped(encoded, name, draws)
+        elif self.augmentation.crop == "simple":
+            pixels = self.covered(encoded, name, draws)
         else:
             pixels = self.preprocess.pixels(self.decode(encoded, name))
         return torch.from_numpy(self.augmentation.vary(pixels, self.preprocess.mean, draws))
@@ -81,6 +84,17 @@ class TrainView:
         last_column = max(first_column + 1, round((left + width) * across))
         part = picture[first_row:last_row, first_column:last_column]
         return resize(part, self.preprocess.size, self.preprocess.interpolation)
+
+    def covered(
+        self, encoded: bytes | np.ndarray, name: str, draws: Draws
+    ) -> UInt8[np.ndarray, "3 height width_px"]:
+        """A random part of the target size, out of the picture at the smallest size that covers it. A large JPEG is
+        decoded at a fraction, as above."""
+        size, whole = self.preprocess.size, jpeg_size(encoded)
+        picture = self.decode(encoded, name, None if whole is None else covering(whole, size))
+        picture = cut_to(picture, longest_seen(picture.shape[:2], size))
+        return simple_crop(resize(picture, covering(picture.shape[:2], size), self.preprocess.interpolation), size,
+                           draws)
 
     def decode(self, encoded: bytes | np.ndarray, name: str, min_size: tuple[int, int] | None = None) -> np.ndarray:
         preprocess = self.preprocess

@@ -59,8 +59,10 @@ def answer(bundle: Bundle, split: Split, *, batch_size: int = 64, workers: int |
     """Run the model once over the split, where the Bundle lies (`bundle.to(device)` moves it).
 
     A picture that cannot be read has no entry and stands in `errors`; nothing takes its place. Raises DataError for
-    an empty split or labels the model has no output for, BundleError where the model gives no finite numbers.
+    an empty split or labels the model has no output for, BundleError where the model has no head that has learned, or
+    gives no finite numbers.
     """
+    bundle.refuse_silence()
     check_labels(split, bundle.model.config.classes)
     parts: list[dict[str, np.ndarray]] = []
     errors: list[ImageError] = []

@@ -32,8 +32,10 @@ def predict_files(bundle: Bundle, paths: Iterable[str | Failure], *, top: int = 
                   workers: int = 4, precision: Precision = "fp32") -> Iterator[Result]:
     """A Prediction or a Failure for each of `paths` (as `expand` yields them), in the same order.
 
-    While the model works on one batch, the next is read. Raises BundleError where the model gives no finite numbers.
+    While the model works on one batch, the next is read. Raises BundleError where the model has no head that has
+    learned, or gives no finite numbers.
     """
+    bundle.refuse_silence()
     if top < 1 or batch_size < 1:
         raise UsageError(f"--top {top} and --batch-size {batch_size} must both be at least 1.")
     stream = iter(paths)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from vitrail.models import Model, ViT
+from vitrail.models import AxialResNet, Model, ViT
 from vitrail.models.vit.config import PositionKind
 from vitrail.models.vit.patches import places_of
 from vitrail.vocabulary import Tokens
@@ -37,6 +37,8 @@ class PositionSimilarity:
 @torch.inference_mode()
 def position_similarity(model: Model) -> PositionSimilarity:
     """Similarity of what is added to the patches before the first block, found by adding it to zeros."""
+    if isinstance(model, AxialResNet):
+        return PositionSimilarity(None, NOTHING_ADDED["relative"])
     if not isinstance(model, ViT):
         return PositionSimilarity(None, "A ResNet has no position embeddings; its convolutions know their neighbors.")
     config = model.config

@@ -2,13 +2,15 @@
 
 Rule of the paper's Table 6: FLOPs of training = 6 x forward MACs x images, where the MACs count patch embedding,
 projections, q k^T, attention times values, feed-forward and head, for all tokens of every layer (a model with a class
-token computes less in its last block); of a ResNet its convolutions.
+token computes less in its last block); of a ResNet its convolutions, or what replaces them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitrail.models.axial_cost import axial_pairs
+from vitrail.models.axial_resnet import AxialResNetConfig
 from vitrail.models.bit import BiTConfig
 from vitrail.models.convolution_cost import convolutions, kept_after, kept_before, norms_after, norms_before
 from vitrail.models.families import ModelConfig
@@ -32,6 +34,8 @@ class Accounting:
 
 def describe(config: ModelConfig) -> Accounting:
     """Account for a model without building it."""
+    if isinstance(config, AxialResNetConfig):
+        return describe_axial_resnet(config)
     if isinstance(config, BiTConfig):
         return describe_bit(config)
     if isinstance(config, HybridConfig):
@@ -47,6 +51,18 @@ def describe_bit(config: BiTConfig) -> Accounting:
         + head + config.classes,
         macs=sum(row.macs("centered") for row in rows) + head,
         activation_bytes=2 * (kept_before(rows) + 2 * features + config.embedding), tokens=0)
+
+
+def describe_axial_resnet(config: AxialResNetConfig) -> Accounting:
+    """The BiT of the same shape, with attention along rows and columns for each 3x3 convolution."""
+    resnet, pairs = describe_bit(config), axial_pairs(config)
+    replaced = [row for row in convolutions(config.channels, config.root, config.depths, config.image_size)
+                if row.role == "middle"]
+    return Accounting(
+        parameters=resnet.parameters + sum(pair.parameters for pair in pairs) - sum(
+            row.parameters for row in replaced),
+        macs=resnet.macs + sum(pair.macs for pair in pairs) - sum(row.macs("centered") for row in replaced),
+        activation_bytes=resnet.activation_bytes + 2 * sum(pair.kept for pair in pairs), tokens=0)
 
 
 def describe_hybrid(config: HybridConfig) -> Accounting:
@@ -71,7 +87,7 @@ def parameters(config: ViTConfig) -> int:
     attention = width * 3 * width + 3 * width * config.qkv_bias + width * width + width
     scales = 0 if config.layer_scale is None else 2 * width
     block = 2 * norm + attention + feed_forward_parameters(config) + scales
-    total = patches + config.prefix * width + position_parameters(config) + config.depth * block
+    total = patches + config.prefix * width + position_parameters(config) + config.depth * len(config.spans) * block
     total += 2 * (config.pooled if config.norm_at == "pooled" else width) + norm * config.pre_norm
     if config.pooling == "attention":
         total += width + 4 * (width * width + width) + norm + feed_forward_parameters(config)
@@ -104,10 +120,10 @@ def macs(config: ViTConfig) -> int:
     width, tokens = config.width, config.tokens
     patches = config.patches * config.channels * config.patch[0] * config.patch[1] * width
     products = 3 if config.feedforward == "swiglu" else 2
-    attention = 4 * tokens * width**2 + 2 * tokens**2 * width
+    dense = 4 * tokens * width**2 + products * tokens * width * config.mlp
+    block = sum(dense + 2 * tokens * span * width for span in config.spans)
     if config.positions == "relative":
-        attention += tokens * (2 * tokens - 1) * width
-    block = attention + products * tokens * width * config.mlp
+        block += tokens * (2 * tokens - 1) * width
     pooled = 0
     if config.pooling == "attention":
         pooled = 2 * config.patches * width * (width + 1) + 2 * width**2 + products * width * config.mlp
@@ -116,22 +132,23 @@ def macs(config: ViTConfig) -> int:
 
 
 def activation_bytes(config: ViTConfig) -> int:
-    """What autograd keeps: of each block, what the last norm and one before the first block read, the image."""
+    """What autograd keeps: of each block, what the last norm reads, the image."""
     left = config.tokens if config.reads is None else config.reads
-    blocks = (config.depth - 1) * kept_by_block(config, config.tokens) + kept_by_block(config, left)
+    blocks = sum((config.depth - 1) * kept_by_block(config, config.tokens, span) + kept_by_block(config, left, span)
+                 for span in config.spans)
     pixels = config.channels * config.image_size[0] * config.image_size[1]
     pooled = config.patches * (3 * config.width + config.heads) if config.pooling == "attention" else 0
-    ends = config.width * (left + config.tokens * config.pre_norm)
+    ends = config.width * (left + config.tokens * config.pre_norm)  # what the last norm reads, and the first one
     return 2 * (blocks + ends + pooled + pixels)
 
 
-def kept_by_block(config: ViTConfig, left: int) -> int:
-    """Numbers. Of every token the block's input, its norm, k and v; of those that ask q, the scaled q, their attention
-    weights (all but the fused kernel) and the mix; of the `left` ones that leave the block the middle sum, its norm,
-    and the hidden layer before and after GELU."""
+def kept_by_block(config: ViTConfig, left: int, span: int) -> int:
+    """Numbers, where a token attends to `span` others. Of every token the block's input, its norm, k and v; of those
+    that ask q, the scaled q, their attention weights (all but the fused kernel) and the mix; of the `left` ones that
+    leave the block the middle sum, its norm, and the hidden layer before and after GELU."""
     tokens, asking = config.tokens, config.tokens if config.positions in INSIDE else left
     of_all, of_asking, of_left = 4, 3, 2
-    hidden, scores = {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), tokens
+    hidden, scores = {"swiglu": 4, "gelu-quick": 3}.get(config.feedforward, 2), span
     if config.layer_scale is not None:
         of_left += 2  # both branches before they are scaled
     if config.dropout:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -37,6 +38,10 @@ DEPTHS: dict[str, tuple[int, int, int, int]] = {
 
 KNOWN_NAMES = ["R26x1", "R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", "R152x4", "R200x3"]
 NAME = re.compile(rf"R(?P<layers>{'|'.join(DEPTHS)})x(?P<width>[0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)")
+
+
+Inner = Callable[["BiTConfig", UnitSize], nn.Module]
+"""What stands in the middle of a unit."""
 
 
 class BiTConfig(BaseModel):
@@ -79,7 +84,11 @@ class BiTConfig(BaseModel):
     @property
     def grid(self) -> Grid:
         """Rows and columns of the feature map."""
-        stride = map_stride(len(self.depths))
+        return self.map_size(len(self.depths) - 1)
+
+    def map_size(self, stage: int) -> Size:
+        """Rows and columns of the maps that a stage gives, counted from 0."""
+        stride = map_stride(stage + 1)
         return halved(self.image_size[0], stride), halved(self.image_size[1], stride)
 
     @property
@@ -88,7 +97,7 @@ class BiTConfig(BaseModel):
         return sum(self.depths)
 
     def at_size(self, image_size: Size) -> BiTConfig:
-        return BiTConfig.model_validate(self.model_dump() | {"image_size": image_size})
+        return type(self).model_validate(self.model_dump() | {"image_size": image_size})
 
 
 def recognize(name: str) -> dict[str, Any] | None:
@@ -100,14 +109,17 @@ def recognize(name: str) -> dict[str, Any] | None:
 class BiT(nn.Module):
     """image -> root -> stages -> norm -> mean -> logits"""
 
-    def __init__(self, config: BiTConfig) -> None:
+    def __init__(self, config: BiTConfig, inner: Inner | None = None) -> None:
+        """`inner`: what stands in the middle of each unit; a 3x3 convolution without."""
         super().__init__()
         self.config = config
         self.root = StandardizedConv(config.style, config.channels, config.root, side=7, stride=2)
-        self.stages = stages(config.root, config.depths, lambda size: Unit(config.style, size))
+        self.stages = stages(config.root, config.depths,
+                             lambda size: Unit(config.style, size, (inner or convolution)(config, size)))
         self.norm = group_norm(config.style, config.embedding)
         self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
-        self.initialize()
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+            self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         return self.head(self.embed(images))
@@ -130,16 +142,21 @@ class BiT(nn.Module):
             nn.init.constant_(self.head.bias, self.config.head_bias)
 
 
-class Unit(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation)."""
+def convolution(config: BiTConfig, size: UnitSize) -> nn.Module:
+    return StandardizedConv(config.style, size.middle, size.middle, side=3, stride=size.stride)
 
-    def __init__(self, style: Style, size: UnitSize) -> None:
+
+class Unit(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, beside a shortcut (v2: pre-activation). `inner` is the
+    3x3 one or what replaces it, with the unit's stride."""
+
+    def __init__(self, style: Style, size: UnitSize, inner: nn.Module) -> None:
         super().__init__()
         _, number, inputs, middle, stride = size
         self.norm1 = group_norm(style, inputs)
         self.conv1 = StandardizedConv(style, inputs, middle, side=1)
         self.norm2 = group_norm(style, middle)
-        self.conv2 = StandardizedConv(style, middle, middle, side=3, stride=stride)
+        self.conv2 = inner
         self.norm3 = group_norm(style, middle)
         self.conv3 = StandardizedConv(style, middle, size.outputs, side=1)
         self.projection = StandardizedConv(style, inputs, size.outputs, side=1, stride=stride) if number == 0 else None

@@ -1,4 +1,4 @@
-"""Models by their names in the literature, of every family."""
+"""Models by their names in the literature, of every family; or by the family's name, with every field given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from vitrail.errors import UnknownNameError, UsageError
-from vitrail.models import bit, hybrid
+from vitrail.models import axial, axial_resnet, bit, hybrid
+from vitrail.models.axial import AxialViTConfig
+from vitrail.models.axial_resnet import AxialResNetConfig
 from vitrail.models.bit import BiTConfig
 from vitrail.models.families import Family, ModelConfig
 from vitrail.models.hybrid import HybridConfig
@@ -28,6 +30,8 @@ NAMINGS: dict[Family, Naming] = {
     "vit": Naming(ViTConfig, variants.recognize, variants.KNOWN_NAMES),
     "bit": Naming(BiTConfig, bit.recognize, bit.KNOWN_NAMES),
     "hybrid": Naming(HybridConfig, hybrid.recognize, hybrid.KNOWN_NAMES),
+    "axial-vit": Naming(AxialViTConfig, axial.recognize, axial.KNOWN_NAMES),
+    "axial-resnet": Naming(AxialResNetConfig, axial_resnet.recognize, axial_resnet.KNOWN_NAMES),
 }
 KNOWN_NAMES = [name for naming in NAMINGS.values() for name in naming.known]
 
@@ -35,13 +39,13 @@ KNOWN_NAMES = [name for naming in NAMINGS.values() for name in naming.known]
 def family_of(name: str) -> Family:
     """The family that a name belongs to. Raises UnknownNameError."""
     for family, naming in NAMINGS.items():
-        if naming.recognize(name) is not None:
+        if name == family or naming.recognize(name) is not None:
             return family
     raise UnknownNameError("model", name, KNOWN_NAMES)
 
 
 def configure(name: str, **overrides: Any) -> ModelConfig:
-    """The configuration of a name (`B/16`, `L/16x32`, `R50x1`, `R50+B/16`), with any field replaced.
+    """The configuration of a name (`B/16`, `L/16x32`, `R50x1`, `R50+B/16`, `axial-B/32`), with any field replaced.
 
     Raises UnknownNameError for an unknown name or field and UsageError where fields do not fit together.
     """
@@ -57,6 +61,26 @@ def configure(name: str, **overrides: Any) -> ModelConfig:
     if any(getattr(config, part) != value for part, value in named.items() if part != "patch"):
         return config.model_copy(update={"name": f"{name} ({shape_of(config)})"})  # no longer the size of that name
     return config
+
+
+def settings_of(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """The inverse of `configure`: a name, and the settings by which it is this config, for any classes and size."""
+    naming, name = NAMINGS[config.family], config.name.split(" (")[0]
+    named = naming.recognize(name)
+    name, named = (config.family, {}) if named is None else (name, named)
+    usual = {field: info.get_default() for field, info in naming.config.model_fields.items()} | named
+    apart = ("family", "name", "classes", "image_size")
+    return name, {field: value for field, value in config.model_dump().items()
+                  if field not in apart and value != usual[field]}
+
+
+def describe_disagreement(name: str, config: ModelConfig) -> list[str]:
+    """What a model of that name has different from `config`, but for its patch. Raises UnknownNameError."""
+    if family_of(name) != config.family:
+        return [f"family is {config.family}, not {family_of(name)}"]
+    named = NAMINGS[config.family].recognize(name) or {}
+    return [f"{field} is {getattr(config, field)}, not {value}" for field, value in named.items()
+            if field != "patch" and getattr(config, field) != value]
 
 
 def validated(kind: type[ViTConfig] | type[BiTConfig], fields: dict[str, Any], name: str) -> ModelConfig:

@@ -16,28 +16,31 @@ Loss = Literal["softmax", "sigmoid"]
 
 
 class Classify(Objective):
-    """Cross-entropy of a model's logits. Parts: `loss`, and `top1` where every image has one class.
+    """Cross-entropy of a model's logits. Parts: `loss`, and without `multilabel` (every image has one class) `top1`.
 
-    With the sigmoid loss, labels may be indices or 0/1 rows; the loss is summed over classes, as in the paper's
-    multi-label pre-training, and averaged over images.
+    Targets are indices, or rows of a number from 0 to 1 for each class: several labels, or shares of mixed images.
+    Of a mixed image, the class with the largest share counts for `top1`. The sigmoid loss is summed over classes, as in
+    the paper's multi-label pre-training, and averaged over images. Smoothing moves targets towards 1 / classes with
+    softmax and towards 1/2 with sigmoid, whether they are mixed or not.
     """
 
     def __init__(
         self, model: nn.Module, normalize: Callable[[Tensor], Tensor], *, loss: Loss = "softmax",
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.0, multilabel: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.normalize = model, normalize
         self.loss: Loss = loss
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.multilabel = label_smoothing, multilabel
 
     def losses(self, batch: Batch) -> Losses:
         dtype = next(self.model.parameters()).dtype
         logits = self.model(self.normalize(batch.views["image"]).to(dtype)).float()
         total = self.cross_entropy(logits, batch.targets)
         parts = {"loss": total.detach()}
-        if batch.targets.dim() == 1:
-            parts["top1"] = (logits.detach().argmax(-1) == batch.targets).float().mean()
+        if not self.multilabel:
+            answers = batch.targets if batch.targets.dim() == 1 else batch.targets.argmax(-1)
+            parts["top1"] = (logits.detach().argmax(-1) == answers).float().mean()
         return Losses(total, parts)
 
     def cross_entropy(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, ""]:

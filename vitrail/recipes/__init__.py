@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vitrail.recipe import Recipe
-from vitrail.recipes import default, demo
+from vitrail.recipes import default, demo, finetune
 
 Choose = Callable[..., Recipe]
-"""choose(source, model=None, image_size=None, seed=0) -> Recipe"""
+"""choose(source, model=None, image_size=None, seed=0, weights=None) -> Recipe"""
 
-RECIPES: dict[str, Choose] = {"default": default.choose, "demo": demo.choose}
+RECIPES: dict[str, Choose] = {"default": default.choose, "demo": demo.choose,
+                              "finetune": finetune.choose}
 
 __all__ = ["RECIPES", "Choose"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source
 from vitrail.models import family_of
@@ -22,11 +21,11 @@ from vitrail.recipe import (
     Recipe,
     TrainingSettings,
 )
-from vitrail.recipes.facts import Facts, survey
+from vitrail.recipes import finetune
+from vitrail.recipes.facts import Facts, choose_augmentation, is_small, survey
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
 
-SMALL_PICTURE = 48  # pixels: up to here pictures are taken as they are
 FEW_IMAGES = 4_000  # up to here a very small model at 64 pixels is both better and faster
 MANY_IMAGES = 20_000  # from here on there is enough data for S/16 at 224 pixels
 LOOKS_ON_THE_WAY = 40  # validations in a run, at most one an epoch
@@ -35,13 +34,15 @@ SHAPES: dict[str, dict[str, int]] = {
     "small": {"depth": 6},
     "medium": {},
 }
-UNFLIPPED = ("digits",)  # left and right differ
 PLAIN: dict[str, Any] = {"positions": "sincos-2d", "pooling": "mean"}  # the plain ViT baseline's choices
 
 
 def choose(source: Source, *, model: str | None = None, image_size: tuple[int, int] | None = None,
-           seed: int = 0) -> Recipe:
-    """The recipe with a reason for each choice. Raises UnknownNameError and UsageError for a model that cannot be."""
+           seed: int = 0, weights: str | None = None) -> Recipe:
+    """The recipe with a reason for each choice; with `weights`, that of `finetune`. Raises UnknownNameError and
+    UsageError for a model that cannot be."""
+    if weights is not None:
+        return finetune.choose(source, model=model, image_size=image_size, seed=seed, weights=weights)
     facts = survey(source)
     size, patch = image_size or choose_size(facts), choose_patch(facts)
     scale = choose_scale(facts)
@@ -77,11 +78,7 @@ def choose_settings(model: str | None, scale: str) -> dict[str, Any]:
     """A model that is asked for keeps its shape; one without tokens has no positions and no pooling to choose."""
     if model is None:
         return PLAIN | SHAPES[scale]
-    return {} if family_of(model) == "bit" else PLAIN
-
-
-def is_small(facts: Facts) -> bool:
-    return max(facts.height, facts.width) <= SMALL_PICTURE
+    return {} if family_of(model) in ("bit", "axial-resnet") else PLAIN
 
 
 def choose_patch(facts: Facts) -> int:
@@ -105,12 +102,3 @@ def choose_size(facts: Facts) -> tuple[int, int]:
 def choose_epochs(images: int) -> float:
     """About 100,000 looks and 20 more at each image: 353 epochs of 300 images, 40 of 5,000, 22 of 60,000."""
     return float(round(100_000 / images + 20))
-
-
-def choose_augmentation(source: Source, facts: Facts) -> Augmentation:
-    """Parts of at least half of a picture: smaller ones cost more than they teach where a subject fills its picture.
-    Colors stay as they are: changing them by a fifth cost 4 points on 800 images (docs/notebook.md)."""
-    flip = 0.0 if source.spec in UNFLIPPED else 0.5
-    if is_small(facts):
-        return Augmentation(crop="pad", flip=flip)
-    return Augmentation(crop="random-resized", area=(0.5, 1.0), ratio=(0.8, 1.25), flip=flip)

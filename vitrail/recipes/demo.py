@@ -10,6 +10,7 @@ from __future__ import annotations
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source
+from vitrail.errors import UsageError
 from vitrail.recipe import DataSettings, ModelSettings, Recipe, TrainingSettings
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
@@ -18,9 +19,11 @@ SOURCE = "fashion:embedded"
 
 
 def choose(source: Source, *, model: str | None = None, image_size: tuple[int, int] | None = None,
-           seed: int = 0) -> Recipe:
+           seed: int = 0, weights: str | None = None) -> Recipe:
     """The plain ViT baseline (2205.01580: mean pooling, fixed 2-D positions): with few steps it learns faster than a
     class token with learned positions does (83 against 80 % at the same cost, docs/notebook.md)."""
+    if weights is not None:
+        raise UsageError("The recipe demo starts from scratch. Leave out --weights, or --recipe demo.")
     return Recipe(
         name="demo", seed=seed, data=DataSettings(source=source.spec, validation=0.0),
         model=ModelSettings(name=model or "Ti/4", settings={} if model else

@@ -15,7 +15,7 @@ from vitrail.data.source import Split
 from vitrail.evaluation import Evaluation
 from vitrail.files import write_text
 from vitrail.inspection import NO_ATTENTION, patch_filters, position_similarity
-from vitrail.models import BiTConfig, HybridConfig, ViTConfig, describe
+from vitrail.models import BiTConfig, Family, HybridConfig, ViTConfig, describe
 from vitrail.report import words
 from vitrail.report.figures import History, learning_curves
 from vitrail.report.gallery import Gallery
@@ -81,7 +81,8 @@ def trained(run: Run) -> str:
 def model_facts(bundle: Bundle) -> dict[str, str]:
     config = bundle.model.config
     accounting = describe(config)
-    kinds = {"vit": "ViT", "hybrid": "Hybrid", "bit": "BiT ResNet"}
+    kinds: dict[Family, str] = {"vit": "ViT", "hybrid": "Hybrid", "bit": "BiT ResNet", "axial-vit": "Axial-ViT",
+                                "axial-resnet": "AxialResNet"}
     facts = {
         "Model": f"{kinds[config.family]} {config.name}, {words.short(accounting.parameters)} parameters, "
                  f"{words.short(accounting.macs)} multiply-adds an image",
@@ -123,7 +124,7 @@ def model_pictures(bundle: Bundle) -> dict[str, Any]:
     tiles = grid_of_grids(similarity.tiles) if similarity.tiles is not None else None
     config = bundle.model.config
     return {"filters": shown, "filter_count": len(filters.pictures), "filter_share": float(filters.shares.sum()),
-            "first_layer": "patch embedding" if config.family == "vit" else "first convolution",
+            "first_layer": "patch embedding" if config.family in ("vit", "axial-vit") else "first convolution",
             "similarity": tiles, "no_similarity": similarity.reason, "grid": config.grid,
-            "no_attention": "" if isinstance(config, ViTConfig) else NO_ATTENTION,
+            "no_attention": NO_ATTENTION.get(config.family, ""),
             "learned": isinstance(config, ViTConfig) and config.positions != "sincos-2d"}

@@ -30,7 +30,8 @@ WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "sta
 
 
 class State(BaseModel):
-    """The small part of a checkpoint. `seconds`: spent in steps so far; `recipe`: hash of what must not change."""
+    """The small part of a checkpoint. `seconds`: spent in steps so far; `recipe`: hash of what must not change;
+    `data`: fingerprint of the source ("" where a checkpoint is older than this field), and its `classes`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +44,8 @@ class State(BaseModel):
     threads: int
     best: float | None = None
     best_step: int | None = None
+    data: str = ""
+    classes: tuple[str, ...] = ()
 
 
 def save_checkpoint(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, state: State) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitrail.errors import RunError
 from vitrail.objectives import Objective
+from vitrail.training.average import Average
 from vitrail.training.precision import Weights
 from vitrail.vocabulary import Batch
 
@@ -40,8 +41,9 @@ def steps(
     micro_batches: int = 1,
     clip: float | None = None,
     seed: int = 0,
+    average: Average | None = None,
 ) -> Iterator[Step]:
-    """Forward, backward, clip, step - once for each batch, endlessly.
+    """Forward, backward, clip, step, average - once for each batch, endlessly.
 
     `learning_rate(step)` is asked before each step (from 0). Each batch is cut into `micro_batches` whose gradients add
     up to the whole batch's. Random numbers are seeded by (seed, step, part), so nothing about them needs saving.
@@ -51,7 +53,7 @@ def steps(
         began = time.perf_counter()
         rate = learning_rate(step)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         parts = backward(objective, batch, weights, micro_batches, (seed, step))
         norm = gradient_norm(weights.masters)
         refuse_non_finite(step, batch, parts, norm)
@@ -60,6 +62,8 @@ def steps(
         optimizer.step()
         weights.publish()
         weights.clear_gradients()
+        if average is not None:
+            average.update(step + 1)
         samples += len(batch.targets)
         yield Step(step + 1, samples, parts, rate, norm, time.perf_counter() - began)
 

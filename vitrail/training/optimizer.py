@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -29,6 +30,8 @@ class OptimizerSettings(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     clip: PositiveFloat | None = Field(1.0, description="largest global norm of the gradient")
+    layer_decay: float | None = Field(None, gt=0, le=1, description="each layer learns at so much of the rate of the "
+                                      "one above it (2106.08254); all alike without")
 
 
 def is_kernel(module: nn.Module, name: str) -> bool:
@@ -42,17 +45,38 @@ def kernel_names(model: nn.Module) -> set[str]:
             for name, _ in module.named_parameters(recurse=False) if is_kernel(module, name)}
 
 
+REPEATED = re.compile(r"(?:^|\.)(?:blocks\.\d+|stages\.\d+\.\d+)\.")
+"""What stands in a parameter's name up to the number of its block or unit."""
+
+
+def layer_numbers(names: Sequence[str]) -> list[int]:
+    """How far up each parameter stands, of names in the order of the model: 0 for what comes before the first block,
+    then the blocks, with what lies between two of them, then one number for norm and head."""
+    blocks = [match and name[: match.end()] for name in names for match in [REPEATED.search(name)]]
+    last = max((place for place, block in enumerate(blocks) if block), default=-1)
+    met: set[str] = set()
+    numbers = []
+    for place, block in enumerate(blocks):
+        met |= {block} if block else set()
+        numbers.append(len(met) + (place > last))
+    return numbers
+
+
 def build_optimizer(
     settings: OptimizerSettings, parameters: Iterable[tuple[str, Tensor]], kernels: set[str]
 ) -> torch.optim.Optimizer:
-    """An optimizer over named parameters in two groups, decayed first. Every group keeps its names for checkpoints."""
-    decayed: list[tuple[str, Tensor]] = []
-    free: list[tuple[str, Tensor]] = []
-    for name, parameter in parameters:
+    """An optimizer over named parameters, in groups that are decayed and learn alike. Every group keeps its names for
+    checkpoints, and in `scale` its share of the learning rate."""
+    named = list(parameters)
+    layers = layer_numbers([name for name, _ in named])
+    alike: dict[tuple[bool, float], list[tuple[str, Tensor]]] = {}
+    for (name, parameter), layer in zip(named, layers, strict=True):
         chosen = settings.decayed == "all" or (settings.decayed == "kernels" and name in kernels)
-        (decayed if chosen else free).append((name, parameter))
-    groups = [{"params": [p for _, p in group], "names": [n for n, _ in group], "weight_decay": decay}
-              for group, decay in ((decayed, settings.weight_decay), (free, 0.0)) if group]
+        scale = 1.0 if settings.layer_decay is None else settings.layer_decay ** (max(layers) - layer)
+        alike.setdefault((chosen, scale), []).append((name, parameter))
+    groups = [{"params": [p for _, p in group], "names": [n for n, _ in group], "scale": scale,
+               "lr": scale * settings.learning_rate, "weight_decay": settings.weight_decay if chosen else 0.0}
+              for (chosen, scale), group in sorted(alike.items(), key=lambda one: one[0], reverse=True)]
     if settings.name == "sgd":
         return DecoupledSGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     # With decay 0 Adam and AdamW are one; with decay the paper's Adam decouples it, which is AdamW.

@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitrail.models.axial_resnet import AxialAttention
+from vitrail.models.convolution import Style
 from vitrail.models.vit.attention import AttentionCore, Kernel
 from vitrail.vocabulary import Size
 
@@ -26,7 +28,7 @@ DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.fl
 class Backend(NamedTuple):
     """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume.
 
-    `attention` is None for a model that has none."""
+    `attention` is None for a model that has none, or only one."""
 
     precision: Precision
     attention: Kernel | None
@@ -72,8 +74,30 @@ def measure_convolution_backend(device: str, threads: int, channels: int, size: 
     if precision is not None:
         return Backend(precision, None, "asked for")
     shape = (batch, channels, *size)
-    seconds = {name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}
-    reason = f"convolutions {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
+    return faster({name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}, "convolutions",
+                  threads)
+
+
+def choose_axial_backend(device: torch.device, *, style: Style, channels: int, heads: int, size: Size, batch: int,
+                         precision: Precision | None = None) -> Backend:
+    """The same for an AxialResNet: measures its attention along rows and columns, which has only one kernel."""
+    return measure_axial_backend(str(device), torch.get_num_threads(), style, channels, heads, size, min(batch, 8),
+                                 precision)
+
+
+@functools.cache
+def measure_axial_backend(device: str, threads: int, style: Style, channels: int, heads: int, size: Size, batch: int,
+                          precision: Precision | None) -> Backend:
+    if precision is not None:
+        return Backend(precision, None, "asked for")
+    shape = (batch, channels, *size)
+    return faster({name: time_axial(dtype, device, style, heads, shape) for name, dtype in DTYPES.items()},
+                  "axial attention", threads)
+
+
+def faster(seconds: dict[Precision, float], work: str, threads: int) -> Backend:
+    """The precision that took less, for a model without a choice of attention kernel."""
+    reason = f"{work} {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
     return Backend("bf16" if seconds["bf16"] < seconds["fp32"] else "fp32", None, reason)
 
 
@@ -83,6 +107,14 @@ def time_convolution(dtype: torch.dtype, device: str, shape: tuple[int, int, int
     w = torch.ones(channels, channels, 3, 3, dtype=dtype, device=device, requires_grad=True)
     groups = math.gcd(32, channels)
     return seconds_of(lambda: F.relu(F.group_norm(F.conv2d(x, w, padding=1), groups)).sum().backward(), device)
+
+
+def time_axial(dtype: torch.dtype, device: str, style: Style, heads: int, shape: tuple[int, int, int, int]) -> float:
+    layer = AxialAttention(style, shape[1], heads, size=shape[2:], stride=1).to(device, dtype)
+    for parameter in layer.parameters():
+        nn.init.ones_(parameter)
+    x = torch.ones(shape, dtype=dtype, device=device, requires_grad=True)
+    return seconds_of(lambda: layer(x).sum().backward(), device)
 
 
 def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int) -> float:
@@ -119,7 +151,8 @@ def set_attention_kernel(model: nn.Module, kernel: Kernel | None) -> None:
 class Weights:
     """The parameters that the optimizer moves, and the model's copy of them in the type that computes.
 
-    In fp32 both are the same tensors. Only parameters that require gradients take part.
+    In fp32 both are the same tensors. Only parameters that require gradients take part; of the others the fp32 values
+    are kept aside, since they leave the run as they came.
     """
 
     def __init__(self, module: nn.Module, precision: Precision) -> None:
@@ -128,6 +161,8 @@ class Weights:
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
         self.separate = precision != "fp32"
+        self.frozen = {id(p): p.detach().float().clone() for p in module.parameters()
+                       if self.separate and not p.requires_grad}
         self.masters: list[Tensor] = list(self.copies)
         if self.separate:
             self.masters = [p.detach().float().clone() for p in self.copies]
@@ -163,8 +198,10 @@ class Weights:
             master.copy_(values[name])
         self.publish()
 
-    def export(self, module: nn.Module) -> dict[str, Tensor]:
-        """The fp32 state of `module`, a part of the whole: masters where there are some, else its own values."""
-        masters = {id(copy): master for copy, master in zip(self.copies, self.masters, strict=True)}
-        return {name: masters.get(id(value), value).detach().float().clone()
+    def export(self, module: nn.Module, values: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+        """The fp32 state of `module`, a part of the whole: its own values where nothing is trained. `values` stand in
+        for the masters, in their order."""
+        trained = zip(self.copies, self.masters if values is None else values, strict=True)
+        exact = self.frozen | {id(copy): value for copy, value in trained}
+        return {name: exact.get(id(value), value).detach().float().clone()
                 for name, value in module.state_dict(keep_vars=True).items()}

@@ -12,12 +12,9 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-from torch import nn
-
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, PickleError, UnknownNameError, UsageError
-from vitrail.models.vit.another_size import at_size
+from vitrail.errors import BundleError, PickleError, UnknownNameError
+from vitrail.models.vit.another_size import at_size, describe_change
 from vitrail.vocabulary import Size
 from vitrail.weights.big_vision import BigVision
 from vitrail.weights.bit import Bit
@@ -25,7 +22,6 @@ from vitrail.weights.completed import completed
 from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.hub import fetch, is_hub_name
 from vitrail.weights.huggingface import HuggingFace
-from vitrail.weights.known import first_reason
 from vitrail.weights.native import Native
 from vitrail.weights.official import Official
 from vitrail.weights.opened import look_into
@@ -33,8 +29,7 @@ from vitrail.weights.pickles import open_pickle
 from vitrail.weights.profiles import PROFILES
 from vitrail.weights.timm import Timm
 
-__all__ = ["FORMATS", "PROFILES", "SILENT", "Format", "Reading", "Told", "is_hub_name", "load", "read", "silent_head",
-           "write"]
+__all__ = ["FORMATS", "PROFILES", "Format", "Reading", "Told", "is_hub_name", "load", "read", "write"]
 
 FORMATS: dict[str, Format] = {
     "vitrail": Native(),
@@ -46,25 +41,22 @@ FORMATS: dict[str, Format] = {
 }
 
 
-SILENT = ("its head is all zeros, as in the published ImageNet-21k files, whose heads were withheld: its answers mean "
-          "nothing. Its features are real: fine-tune it, or use model.embed.")
-
-
-def load(path: str | Path, image_size: int | Size | None = None, *, heads: int | None = None,
-         profile: str | None = None, pickles: bool = False) -> Bundle:
+def load(path: str | Path, image_size: int | Size | None = None, *, patch: int | Size | None = None,
+         heads: int | None = None, profile: str | None = None, pickles: bool = False) -> Bundle:
     """A trained model from any known format. Raises BundleError, with the keys and shapes that do not fit.
 
     `path`: a file, a folder, or `hf:OWNER/NAME` on the Hugging Face hub (see `hub.py`).
     `image_size`: pixels, one number for a square or (height, width); positions are resampled by the rule of the code
-    that the weights come from. `heads`: attention heads, for a file that does not tell and has an unusual width.
-    `profile`: whose numbers the file has, where that is not what its format implies (PROFILES).
-    `pickles`: PyTorch's files are opened too, as weights only; `vitrail convert` asks for it, nothing else does.
+    that the weights come from. `patch`: pixels likewise; kernels are resized by FlexiViT's pseudo-inverse.
+    `heads`: attention heads, for a file that does not tell and has an unusual width. `profile`: whose numbers the file
+    has, where that is not what its format implies (PROFILES). `pickles`: PyTorch's files are opened too, as weights
+    only; `vitrail convert` asks for it, nothing else does.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    bundle = resized(read(path, Told(size, heads, profile), pickles=pickles).load(), size)
-    if silent_head(bundle):
-        warnings.warn(f"{Path(path).name}: {SILENT}", stacklevel=2)
-        bundle.provenance["notes"] = [*bundle.provenance.get("notes", []), SILENT]
+    size, wanted = as_size(image_size), as_size(patch)
+    bundle = resized(read(path, Told(size, heads, profile), pickles=pickles).load(), size, wanted)
+    if (reason := bundle.silence()) and bundle.model.config.classes:
+        warnings.warn(f"{Path(path).name}: {reason}", stacklevel=2)
+        bundle.provenance["notes"] = [*(note for note in notes_of(bundle) if note != reason), reason]
     return bundle
 
 
@@ -94,18 +86,24 @@ def write(bundle: Bundle, path: str | Path, format_name: str) -> Path:
     return FORMATS[format_name].write(bundle, Path(path))
 
 
-def resized(bundle: Bundle, size: Size | None) -> Bundle:
-    """For images of another size. Raises UsageError where the model cannot take them."""
-    if size is None:
+def resized(bundle: Bundle, size: Size | None, patch: Size | None = None) -> Bundle:
+    """For images and patches of another size; the notes say what was done. Raises UsageError where patches do not
+    divide the image."""
+    if size is None and patch is None:
         return bundle
-    try:
-        return replace(bundle, model=at_size(bundle.model, size),
-                       preprocess=bundle.preprocess.model_copy(update={"size": size}))
-    except ValidationError as error:
-        raise UsageError(f"image_size={size}: {first_reason(error)}.") from error
+    before, size = bundle.model.config, size or bundle.preprocess.size
+    model = at_size(bundle.model, size, patch)
+    notes = [f"{words[0].upper()}{words[1:]}." for words in describe_change(before, model.config)]
+    provenance = bundle.provenance | ({"notes": [*notes_of(bundle), *notes]} if notes else {})
+    return replace(bundle, model=model, preprocess=bundle.preprocess.model_copy(update={"size": size}),
+                   provenance=provenance)
 
 
-def silent_head(bundle: Bundle) -> bool:
-    """Published without a head. A model of our own that has not learned yet may well have an empty one."""
-    head = bundle.model.head
-    return "format" in bundle.provenance and isinstance(head, nn.Linear) and not bool(head.weight.any())
+def as_size(value: int | Size | None) -> Size | None:
+    """One number means a square."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def notes_of(bundle: Bundle) -> list[str]:
+    """What was assumed of the file, and what was done to its weights."""
+    return list(bundle.provenance.get("notes", []))

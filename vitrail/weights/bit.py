@@ -20,7 +20,7 @@ from vitrail.models import BiT, BiTConfig
 from vitrail.models.convolution import unit_sizes
 from vitrail.weights.contract import Format, Reading, Told, config_of
 from vitrail.weights.known import checked, origin
-from vitrail.weights.layout import Rule, assemble, convolution, lay_out, refuse_numerics, same, shape_of
+from vitrail.weights.layout import Rule, convolution, lay_out, reading, refuse_numerics, same, shape_of
 from vitrail.weights.npz import write_npz
 from vitrail.weights.opened import Opened, Shapes
 from vitrail.weights.resnet import NORMS, depths_of, kernels, width_of, with_epsilon
@@ -53,8 +53,7 @@ class Bit(Format):
         config = BundleConfig(model=model, preprocess=Preprocess(size=model.image_size), classes=None,
                               activation="softmax",
                               provenance=origin(given, self.name, [] if told.image_size else [ASSUMED]))
-        return Reading(config, lambda: assemble(config, rules(model, prefix), shapes,
-                                                lambda name: given.tensor(stored[name]), given.path))
+        return reading(config, rules(model, prefix), given, shapes, lambda name: given.tensor(stored[name]))
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         config_of(bundle, self.name, BiTConfig)

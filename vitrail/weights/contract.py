@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
+from torch import Tensor
+
 from vitrail.bundle import Bundle, BundleConfig
 from vitrail.errors import BundleError
+from vitrail.files import sha256
 from vitrail.models import BiTConfig, HybridConfig, ViT, ViTConfig
 from vitrail.vocabulary import Size
 from vitrail.weights.opened import Opened
@@ -50,10 +53,20 @@ def plain_vit(bundle: Bundle, format_name: str) -> ViT:
 @dataclass(frozen=True)
 class Reading:
     """A file understood: its config stands, and `load` takes the memory for its weights. `image_size` of the config
-    is the file's own; `load` keeps it."""
+    is the file's own; `load` keeps it. `part` reads one parameter by its name in our model. `file` holds the weights.
+    """
 
     config: BundleConfig
     load: Callable[[], Bundle]
+    part: Callable[[str], Tensor]
+    file: Path
+
+    def sha256(self) -> str:
+        """What identifies the weights. Raises BundleError where they cannot be read."""
+        try:
+            return sha256(self.file)
+        except OSError as error:
+            raise BundleError(f"{self.file} cannot be read: {error.strerror or error}.") from error
 
 
 class Format(ABC):

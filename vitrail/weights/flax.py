@@ -24,7 +24,7 @@ from vitrail.vocabulary import Size
 from vitrail.weights import flax_resnet
 from vitrail.weights.contract import Reading, Told
 from vitrail.weights.known import checked, origin, own_size
-from vitrail.weights.layout import TABLE, Rule, assemble, convolution, cutting, lay_out, same, shape_of
+from vitrail.weights.layout import TABLE, Rule, convolution, cutting, lay_out, reading, same, shape_of
 from vitrail.weights.npz import write_npz
 from vitrail.weights.opened import Opened, Shapes, square
 
@@ -66,7 +66,7 @@ def read(given: Opened, told: Told, format_name: str, preprocess: Callable[[ViTC
         f"{model.image_size[0]} x {model.image_size[1]} pixels."]
     config = BundleConfig(model=model, preprocess=preprocess(model), classes=None, activation="softmax",
                           provenance=origin(given, format_name, notes))
-    return Reading(config, lambda: assemble(config, rules(model, dialect), shapes, tensor, given.path))
+    return reading(config, rules(model, dialect), given, shapes, tensor)
 
 
 def write(bundle: Bundle, config: ViTConfig, dialect: Dialect, path: Path, format_name: str) -> Path:

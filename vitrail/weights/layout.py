@@ -17,7 +17,9 @@ from torch import Tensor
 from vitrail.bundle import Bundle, BundleConfig, describe_differences
 from vitrail.errors import BundleError
 from vitrail.models import HybridConfig, Model, ModelConfig, ViTConfig, build
-from vitrail.weights.opened import Shapes
+from vitrail.models.families import build_with
+from vitrail.weights.contract import Reading
+from vitrail.weights.opened import Opened, Shapes
 
 Tensors = tuple[Tensor, ...]
 
@@ -113,14 +115,25 @@ def positions(config: ViTConfig, theirs: str, leading: tuple[int, ...] = (1,)) -
                 lambda first, table: (torch.cat((first, table)).reshape(shape),))
 
 
+def reading(config: BundleConfig, rules: Iterable[Rule], given: Opened, shapes: Shapes | None = None,
+            tensor: Callable[[str], Tensor] | None = None) -> Reading:
+    """What a format answers that has rules. `shapes`, `tensor`: where they are not simply those of the file."""
+    table, shapes, tensor = list(rules), given.shapes if shapes is None else shapes, tensor or given.tensor
+
+    def part(name: str) -> Tensor:
+        rule = next(rule for rule in table if name in rule.ours)
+        return rule.read(*(tensor(theirs) for theirs in rule.theirs))[rule.ours.index(name)]
+
+    return Reading(config, lambda: assemble(config, table, shapes, tensor, given.path), part, given.path)
+
+
 def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor: Callable[[str], Tensor],
              path: Path) -> Bundle:
     """The Bundle: keys and shapes are compared first, then one tensor at a time is read. Raises BundleError."""
     rules = list(rules)
     compare(rules, shapes, path)
     with torch.device("meta"):
-        model = build(config.model)
-    wanted = model.state_dict()
+        wanted = build(config.model).state_dict()
     # All of the model first, then the file's tensors one by one: between them, they would leave holes in memory. And
     # copied: a view would keep all of the file's tensor, and is slower.
     places = {name: torch.empty(value.shape) for name, value in wanted.items()}
@@ -130,7 +143,7 @@ def assemble(config: BundleConfig, rules: Iterable[Rule], shapes: Shapes, tensor
         for name, value in zip(rule.ours, rule.read(*given), strict=True):
             weights[name] = places[name].copy_(value.reshape(wanted[name].shape))
         del given
-    model.load_state_dict(weights, assign=True)
+    model = build_with(config.model, weights)
     return Bundle(model.eval().requires_grad_(False), config.preprocess, config.classes, config.activation,
                   dict(config.provenance))
 

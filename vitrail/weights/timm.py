@@ -31,25 +31,25 @@ from vitrail.weights.known import checked, origin, own_size, usual_heads
 from vitrail.weights.layout import (
     TABLE,
     Rule,
-    assemble,
     cutting,
     lay_out,
     layer,
     norm,
     patches,
+    reading,
     refuse_numerics,
     same,
     shape_of,
     stacked_layer,
 )
-from vitrail.weights.opened import Opened, Shapes, square
-from vitrail.weights.profiles import PROFILES, assumed
+from vitrail.weights.opened import Opened, square
+from vitrail.weights.profiles import assumed
 from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
 
+CLIP_EPSILON = 1e-5
 KINDS = {"gelu": "gelu", "gelu_tanh": "gelu-tanh", "quick_gelu": "gelu-quick"}
 NAMED_BY = {"siglip": "gelu_tanh", "quickgelu": "quick_gelu"}
 """Architectures whose name says the activation."""
-
 HYBRIDS = {(): "vit_tiny_r_s16_p8_224", (2, 2, 2, 2): "vit_small_r26_s32_224", (3, 4, 9): "vit_base_r50_s16_224",
            (3, 4, 6, 3): "vit_large_r50_s32_224"}
 """The architectures in timm that have a ResNet of these units in front; its arguments change everything else."""
@@ -83,13 +83,12 @@ class Timm(Format):
             return timm_resnet.read(given, self.name)
         notes: list[str] = []
         model, found = configure(given, told, notes)
-        usual = PROFILES[usual_profile(given.shapes)]
-        preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic", values=usual.values,
-                                   fraction=usual.shown if model.image_size[0] <= 224 else 1.0)
+        preprocess = preprocess_of(given, model.image_size, notes, interpolation="bicubic",
+                                   fraction=0.9 if model.image_size[0] <= 224 else 1.0)
         names = class_names(given, model.classes)
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
-        return Reading(config, lambda: assemble(config, rules(model, found), given.shapes, given.tensor, given.path))
+        return reading(config, rules(model, found), given)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         """A folder with `config.json`, the arguments of the model's class in its `model_args`."""
@@ -115,10 +114,6 @@ def written(bundle: Bundle, format_name: str) -> tuple[dict[str, torch.Tensor], 
     return lay_out(bundle.model, rules(config, found), format_name), arguments_of(bundle, config)
 
 
-def usual_profile(shapes: Shapes) -> str:
-    return "openclip" if "norm_pre.weight" in shapes else "timm"
-
-
 def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, Found]:
     shapes, said = given.shapes, model_args(given)
 
@@ -137,9 +132,12 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     front = ("cls_token" in shapes) + ("dist_token" in shapes) + registers
     size, in_table = size_of(given, told, front, (patch[0], patch[1]))
     depth = len({match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))})
-    usual = usual_profile(shapes)
+    pre_norm = "norm_pre.weight" in shapes
     if not given.settings and told.profile is None:
-        notes.append(assumed(usual))
+        notes.append(assumed("timm"))
+        if pre_norm:
+            notes.append(f"There is a norm before the first block, as CLIP has it, so epsilon {CLIP_EPSILON:g} is "
+                         "assumed; its pictures want --profile openclip (OpenAI's own: openai).")
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
@@ -152,8 +150,9 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
         "norm_at": "pooled" if "fc_norm.weight" in shapes else "tokens",
         "feedforward": "swiglu" if gated else activation_of(given, said),
         "layer_scale": said.get("init_values", 1e-5) if "blocks.0.ls1.gamma" in shapes else None,
-        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": "norm_pre.weight" in shapes,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes, "norm_eps": said.get("norm_eps", PROFILES[usual].epsilon),
+        "patch_bias": "patch_embed.proj.bias" in shapes, "pre_norm": pre_norm,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
+        "norm_eps": said.get("norm_eps", CLIP_EPSILON if pre_norm else 1e-6),
     } | stem, kind)
     return config, Found(front, in_table, hidden_class, split)
 

@@ -19,7 +19,7 @@ from vitrail.models import BiT, BiTConfig, HybridConfig
 from vitrail.models.convolution import unit_sizes
 from vitrail.weights.contract import Reading, config_of
 from vitrail.weights.known import checked, name_of, origin
-from vitrail.weights.layout import Rule, assemble, lay_out, norm, refuse_numerics, same, shape_of
+from vitrail.weights.layout import Rule, lay_out, norm, reading, refuse_numerics, same, shape_of
 from vitrail.weights.opened import Opened, Shapes
 from vitrail.weights.resnet import NORMS, depths_of, kernels, width_of, with_epsilon
 from vitrail.weights.timm_settings import Settings, class_names, model_args, preprocess_of, settings_of, stated_size
@@ -50,7 +50,7 @@ def read(given: Opened, format_name: str) -> Reading:
     preprocess = preprocess_of(given, model.image_size, notes, fraction=0.875, interpolation="bilinear")
     config = BundleConfig(model=model, preprocess=preprocess, classes=class_names(given, model.classes),
                           activation="softmax", provenance=origin(given, format_name, notes))
-    return Reading(config, lambda: assemble(config, rules(model), given.shapes, given.tensor, given.path))
+    return reading(config, rules(model), given)
 
 
 def written(bundle: Bundle, format_name: str) -> tuple[dict[str, Tensor], Settings]:

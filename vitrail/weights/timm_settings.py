@@ -9,7 +9,8 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.vocabulary import Size
 from vitrail.weights.known import pair, prepared
 from vitrail.weights.opened import Opened
-from vitrail.weights.profiles import HALF, Triple
+
+HALF = (0.5, 0.5, 0.5)
 
 
 def model_args(given: Opened) -> dict[str, Any]:
@@ -27,10 +28,9 @@ def stated_size(given: Opened) -> Size | None:
     return pair(said[-2:] if isinstance(said, list) else said)
 
 
-def preprocess_of(given: Opened, size: Size, notes: list[str], *, fraction: float | None, interpolation: str,
-                  values: tuple[Triple, Triple] = HALF) -> Preprocess:
-    """timm's `create_transform` for evaluation: the shorter side to size / crop_pct, then the middle. `fraction`,
-    `interpolation` and `values` (mean, deviation): where it does not say them."""
+def preprocess_of(given: Opened, size: Size, notes: list[str], *, fraction: float, interpolation: str) -> Preprocess:
+    """timm's `create_transform` for evaluation: the shorter side to size / crop_pct, then the middle. `fraction` and
+    `interpolation`: where it does not say them."""
     said = pretrained(given)
     squash = said.get("crop_mode") == "squash"
     fraction, interpolation = said.get("crop_pct", fraction), said.get("interpolation", interpolation)
@@ -38,7 +38,7 @@ def preprocess_of(given: Opened, size: Size, notes: list[str], *, fraction: floa
         notes.append(f"Pictures are resized bicubically instead of {interpolation!r}.")
         interpolation = "bicubic"
     return prepared(given, size=size, resize="squash" if squash else "crop", crop_fraction=1.0 if squash else fraction,
-                    interpolation=interpolation, mean=said.get("mean", values[0]), std=said.get("std", values[1]))
+                    interpolation=interpolation, mean=said.get("mean", HALF), std=said.get("std", HALF))
 
 
 def class_names(given: Opened, classes: int) -> tuple[str, ...] | None:

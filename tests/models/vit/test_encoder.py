@@ -122,3 +122,28 @@ def test_the_table_reaches_the_values_of_those_layers(place: str, layers: set[in
                 if layer in layers)
     torch.testing.assert_close(model.encoder(values, tokens), values + added)
     assert len({id(tables[layer]) for layer in layers}) == len(model.encoder.positions.tables)
+
+
+@pytest.mark.parametrize("pooling", ["token", "mean"])
+def test_recomputed_blocks_give_the_same_gradients_and_keep_less(pooling: str) -> None:
+    """With dropout and stochastic depth: what was drawn forward is drawn again."""
+    config = small(depth=3, dropout=0.2, drop_path=0.3, pooling=pooling)
+    gradients, held = [], []
+    for recompute in (False, True):
+        model, images = awake(config).train(), pictures(config, batch=4)
+        model.encoder.recompute = recompute
+        kept: dict[int, int] = {}
+
+        def pack(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        torch.manual_seed(5)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            answers = model(images)
+        answers.square().sum().backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+        held.append(sum(kept.values()))
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value)
+    assert held[1] < 0.6 * held[0]

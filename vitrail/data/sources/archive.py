@@ -84,8 +84,11 @@ def open_archive(request: Request) -> Source:
 def refuse_packed(path: Path, spec: str) -> None:
     with open(path, "rb") as file:
         start = file.read(6)
-    how = next((name for magic, name in PACKED.items() if start.startswith(magic)), None)
-    if how or spec.lower().endswith(PACKED_ENDINGS):
+    refuse_packed_name(path.name, spec, next((name for magic, name in PACKED.items() if start.startswith(magic)), ""))
+
+
+def refuse_packed_name(name: str, spec: str, how: str = "") -> None:
+    if how or name.lower().endswith(PACKED_ENDINGS):
         raise UsageError(f"{spec} is compressed as a whole{f' ({how})' if how else ''}: a picture in its middle cannot "
                          "be read without unpacking all before it. Unpack it to a .tar (pictures are compressed "
                          "already), or use a .zip or a folder.")

@@ -37,7 +37,7 @@ def assemble(listing: Listing, request: Request, kind: str) -> Source:
             names = [listing.names[row] for row in rows.tolist()]
             splits[name] = Split(names, rows, labels[rows], listing.reader)
     warnings = [*listing.warnings, *absent_classes(splits, classes, request, listing.multilabel)]
-    warnings += duplicate_warnings(splits, listing.sizes)
+    warnings += duplicate_warnings(splits, listing.sizes, listing.hashes)
     return Source(request.spec, kind, classes, splits, fingerprint(listing, parts, how), listing.multilabel,
                   (*listing.notes, *([how] if how else [])), tuple(warnings))
 

@@ -25,6 +25,7 @@ class Request:
     validation: float = 0.1
     classes: tuple[str, ...] | None = None
     divide: bool = True
+    skip_bad_shards: bool = False
 
     @property
     def path(self) -> Path:
@@ -39,6 +40,7 @@ class Listing:
     split and the fingerprint hang on it. `labels`: a class name a row, or a tuple of them where `multilabel`.
     `splits`: "train", "val" or "test" a row, None where the source has no splits of its own. `sizes`: bytes, int64.
     `declared`: class names that the source knows although perhaps no picture has them, by split.
+    `hashes`: of the content of each picture, where they are known without reading it.
     `numeric_order`: class names that are all whole numbers are ordered as numbers; else as strings.
     """
 
@@ -53,6 +55,7 @@ class Listing:
     class_order: tuple[str, ...] | None = None
     numeric_order: bool = False
     content: str = ""
+    hashes: Sequence[str] | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

@@ -6,6 +6,7 @@ Such pictures are found by their content, byte for byte, where looking costs lit
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,17 +19,19 @@ MAX_BYTES, MAX_PICTURES = 64 * 2**20, 20_000
 """What may be read to look for duplicates (about a second); nothing is looked for above it."""
 
 
-def duplicate_warnings(splits: dict[str, Split], sizes: np.ndarray) -> list[str]:
+def duplicate_warnings(splits: dict[str, Split], sizes: np.ndarray, hashes: Sequence[str] | None = None) -> list[str]:
     """One warning for each pair of splits, train before val before test, that hold the same bytes.
 
-    Only pictures whose size occurs on both sides are read, so pictures of different sizes cost nothing.
+    Only pictures whose size occurs on both sides are read, so pictures of different sizes cost nothing; none is, where
+    `hashes` of all are known.
     """
     present = [name for name in SPLITS if name in splits]
     candidates = {name: shared_sizes(name, present, splits, sizes) for name in present}
     total = sum(int(sizes[splits[name].keys[rows]].sum()) for name, rows in candidates.items())
-    if total > MAX_BYTES or sum(map(len, candidates.values())) > MAX_PICTURES:
+    if hashes is None and (total > MAX_BYTES or sum(map(len, candidates.values())) > MAX_PICTURES):
         return []
-    contents = {name: {digest(splits[name], row): row for row in rows.tolist()} for name, rows in candidates.items()}
+    contents = {name: {digest(splits[name], row) if hashes is None else hashes[splits[name].keys[row]]: row
+                       for row in rows.tolist()} for name, rows in candidates.items()}
     warnings = []
     for first, second in [*pairwise(present), *([(present[0], present[-1])] if len(present) > 2 else [])]:
         same = sorted(row for key, row in contents[second].items() if key and key in contents[first])

@@ -86,7 +86,8 @@ class Attention(nn.Module):
                     first: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """The same with the queries of the `first` tokens only."""
         width, bias = values.shape[-1], self.qkv.bias
-        q = F.linear(values[:, :first], self.qkv.weight[:width], None if bias is None else bias[:width])
+        asking = values[:, :first].contiguous()  # of a strided one, torch sums in another order where weights learn
+        q = F.linear(asking, self.qkv.weight[:width], None if bias is None else bias[:width])
         kv = F.linear(values, self.qkv.weight[width:], None if bias is None else bias[width:])
         k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         return q.unflatten(-1, (self.heads, -1)).transpose(1, 2), k, v

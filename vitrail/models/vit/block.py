@@ -16,10 +16,11 @@ from vitrail.vocabulary import Tokens
 class Block(nn.Module):
     """z' = attention(norm(z)) + z;  z'' = feed_forward(norm(z')) + z'   (paper, equations 2 and 3)"""
 
-    def __init__(self, config: ViTConfig, drop_path: float = 0.0) -> None:
+    def __init__(self, config: ViTConfig, drop_path: float = 0.0, attention: nn.Module | None = None) -> None:
+        """`attention`: what mixes the tokens; among all of them without."""
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.attention = Attention(config)
+        self.attention: nn.Module = Attention(config) if attention is None else attention
         self.branch1 = Branch(config, drop_path)
         self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)

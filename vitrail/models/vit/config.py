@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from vitrail.models.vit.variants import with_patch
 from vitrail.vocabulary import Grid, Size
 
 PositionKind = Literal["none", "learned", "learned-2d", "sincos-2d", "relative", "relative-bias", "rotary-2d"]
@@ -122,6 +123,11 @@ class ViTConfig(BaseModel):
         return self.prefix + self.patches
 
     @property
+    def spans(self) -> tuple[int, ...]:
+        """How many tokens each token meets, in each attention layer of a block."""
+        return (self.tokens,)
+
+    @property
     def head_width(self) -> int:
         return self.width // self.heads
 
@@ -140,5 +146,7 @@ class ViTConfig(BaseModel):
         """Parts that repeat."""
         return self.depth
 
-    def at_size(self, image_size: Size) -> ViTConfig:
-        return type(self).model_validate(self.model_dump() | {"image_size": image_size})
+    def at_size(self, image_size: Size, patch: Size | None = None) -> ViTConfig:
+        """For images (and patches) of another size."""
+        other = {} if patch in (None, self.patch) else {"patch": patch, "name": with_patch(self.name, patch)}
+        return type(self).model_validate(self.model_dump() | {"image_size": image_size} | other)

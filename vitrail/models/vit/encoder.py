@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
@@ -12,13 +16,18 @@ from vitrail.vocabulary import Tokens
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: ViTConfig) -> None:
+    """`recompute`: keep only what enters each block, and compute its inside again in the backward pass. A third more
+    work for a fraction of the memory; chosen before training, never in `forward`."""
+
+    def __init__(self, config: ViTConfig, block: Callable[[ViTConfig, float], nn.Module] = Block) -> None:
+        """`block`: the config and a rate of stochastic depth -> a block."""
         super().__init__()
         self.positions = Positions(config)
         self.dropout = nn.Dropout(config.dropout)
         self.pre_norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.pre_norm else nn.Identity()
         last = max(config.depth - 1, 1)
-        self.blocks = nn.ModuleList(Block(config, config.drop_path * layer / last) for layer in range(config.depth))
+        self.recompute = False
+        self.blocks = nn.ModuleList(block(config, config.drop_path * layer / last) for layer in range(config.depth))
 
     def forward(
         self, values: Float[Tensor, "batch tokens width"], tokens: Tokens, first: int | None = None
@@ -31,5 +40,9 @@ class Encoder(nn.Module):
             if layer == 0:
                 values = self.pre_norm(self.dropout(values))  # directly after adding positions (paper, appendix B.1)
             at_end = layer == len(self.blocks) - 1
-            values = block(values, position, tokens, first if at_end else None)
+            left = first if at_end else None
+            if self.recompute and torch.is_grad_enabled():
+                values = checkpoint(block, values, position, tokens, left, use_reentrant=False)
+            else:
+                values = block(values, position, tokens, left)
         return values

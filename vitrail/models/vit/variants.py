@@ -43,3 +43,12 @@ def recognize(name: str) -> dict[str, Any] | None:
         return None
     rows, columns = int(match["rows"]), int(match["columns"] or match["rows"])
     return SIZES[match["size"]]._asdict() | {"patch": (rows, columns)}
+
+
+def with_patch(name: str, patch: tuple[int, int]) -> str:
+    """The same size with another patch: `B/16`, or `B/16 (128x4)`, becomes `B/32`. Other names stay."""
+    match = NAME.match(name)
+    if match is None or match["size"] not in SIZES:
+        return name
+    rows, columns = patch
+    return f"{match['size']}/{rows}{'' if rows == columns else f'x{columns}'}{name[match.end():]}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.encoder import Encoder
 from vitrail.models.vit.head import Head, Hidden, Projection
@@ -17,13 +20,14 @@ from vitrail.vocabulary import Images, Tokens
 class ViT(nn.Module):
     """image -> patches -> tokens -> encoder -> pooled -> logits"""
 
-    def __init__(self, config: ViTConfig, patchify: nn.Module | None = None) -> None:
-        """`patchify`: images -> Tokens; patches of pixels without."""
+    def __init__(self, config: ViTConfig, patchify: nn.Module | None = None,
+                 block: Callable[[ViTConfig, float], nn.Module] = Block) -> None:
+        """`patchify`: images -> Tokens; patches of pixels without. `block`: what the encoder is a stack of."""
         super().__init__()
         self.config = config
         self.patchify: nn.Module = PatchEmbedding(config) if patchify is None else patchify
         self.prefix = Prefix(config)
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, block)
         before = config.norm_at == "tokens"
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if before else nn.Identity()
         self.pool = build_pooling(config)
@@ -32,7 +36,8 @@ class ViT(nn.Module):
         self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
                            else nn.Identity())
         self.head = Head(config) if config.classes else nn.Identity()
-        self.initialize()
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+            self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         return self.head(self.embed(images))

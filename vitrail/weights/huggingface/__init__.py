@@ -36,7 +36,7 @@ from vitrail.weights.huggingface.processor import preprocess_of, processor_of
 from vitrail.weights.huggingface.siglip import SIGLIP, SIGLIP2, SIGLIP2_VISION, SIGLIP_VISION
 from vitrail.weights.huggingface.vit import VIT, VIT_WRITTEN
 from vitrail.weights.known import configured, origin, pair
-from vitrail.weights.layout import Rule, assemble, lay_out, refuse_numerics
+from vitrail.weights.layout import Rule, lay_out, reading, refuse_numerics
 from vitrail.weights.opened import PREPROCESSOR, Opened
 
 FAMILIES: dict[str, Family] = {
@@ -91,7 +91,7 @@ class HuggingFace(Format):
             activation="sigmoid" if given.settings.get("problem_type") == "multi_label_classification" else "softmax",
             provenance=origin(given, self.name, notes))
         table = rules(model, family, prefix, seen.settings)
-        return Reading(config, lambda: assemble(config, table, held.shapes, given.tensor, given.path))
+        return reading(config, table, given, held.shapes)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         model = plain_vit(bundle, self.name)

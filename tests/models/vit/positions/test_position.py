@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from models.small import EVERY_POSITION, awake, small, tokens_on
+from vitrail.models.vit.config import INSIDE
 from vitrail.models.vit.positions import POSITIONS, Position
 from vitrail.models.vit.positions.position import patch_index
 
@@ -22,6 +23,10 @@ def test_every_kind_uses_its_port_and_no_other() -> None:
         used |= {"rotate"} if not torch.equal(position.rotate(queries, tokens), queries) else set()
         used |= {"bias"} if position.bias(queries, tokens) is not None else set()
         assert used == PORTS[kind], (kind, place)
+
+
+def test_kinds_that_act_inside_attention_see_all_queries() -> None:
+    assert {kind for kind, ports in PORTS.items() if ports & {"rotate", "bias"}} == INSIDE
 
 
 def test_patch_index_is_reading_order() -> None:

@@ -27,7 +27,7 @@ class Position(nn.Module):
         return None
 
     def resampled(self, grid: Grid) -> dict[str, Tensor]:
-        """The parameters that change, by name, for a model whose own grid is to be `grid`."""
+        """The parameters that change, by name, where the model's own grid is to be `grid`."""
         return {}
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.patches import places_of
 from vitrail.models.vit.positions.learned import STD
 from vitrail.models.vit.positions.position import Position
-from vitrail.vocabulary import Tokens
+from vitrail.vocabulary import Grid, Tokens
 
 Reading = tuple[Tensor, Tensor]
 """Whole offsets along one axis of the table's grid, and how much each counts."""
@@ -44,6 +45,20 @@ class Relative(Position):
             for column, column_share in scaled(columns, width, home_width)
         ]
         return torch.stack(parts).sum(0)
+
+    def resampled(self, grid: Grid) -> dict[str, Tensor]:
+        """Many pairs of tokens share one offset of the new table: its key is the mean of what they read now."""
+        prefix = self.reach + 1 - self.home[0] * self.home[1]
+        places = places_of(grid, self.offset_keys.device)
+        rows, columns, front = offsets_between(Tokens(places[None, :, :0].float(), places, grid), prefix + len(places))
+        reach = prefix + len(places) - 1
+        shares = self.offset_keys.new_zeros(2 * reach + 1, 2 * self.reach + 1)
+        new = rows * grid[1] + columns + front + reach
+        for row, row_share in scaled(rows, grid[0], self.home[0]):
+            for column, column_share in scaled(columns, grid[1], self.home[1]):
+                old = row * self.home[1] + column + front + self.reach
+                shares.index_put_((new, old), (row_share * column_share).to(shares.dtype), accumulate=True)
+        return {"offset_keys": shares / shares.sum(1, keepdim=True) @ self.offset_keys}
 
     def read(self, by_offset: Float[Tensor, "batch heads tokens offsets"], offsets: Tensor) -> Tensor:
         return by_offset.gather(-1, (offsets + self.reach).expand(*by_offset.shape[:3], by_offset.shape[2]))
