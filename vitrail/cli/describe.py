@@ -101,8 +101,9 @@ def structure(config: ModelConfig) -> Facts:
     return {
         "patch": list(config.patch), **stem, "tokens": config.tokens, "width": config.width, "depth": config.depth,
         "heads": config.heads, "mlp": config.mlp, "positions": f"{config.positions} at {config.positions_at}",
-        "pooling": config.pooling,
-        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}",
+        "pooling": config.pooling + (f", projected to {config.projection}" if config.projection else ""),
+        "numerics": f"{config.feedforward}, epsilon {config.norm_eps:g}, positions resampled {config.resampling}"
+                    f"{', a norm before the first block' if config.pre_norm else ''}",
     }
 
 

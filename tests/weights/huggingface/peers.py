@@ -99,6 +99,7 @@ PEERS: dict[str, Peer] = {
         peers.ViTForImageClassification, peers.ViTConfig,
         VIT | {"hidden_act": "gelu_pytorch_tanh", "qkv_bias": False, "layer_norm_eps": 1e-3}, logits),
     "vit features": Peer(peers.ViTModel, peers.ViTConfig, VIT, class_token),
+    "dino": Peer(lambda config: peers.ViTModel(config, add_pooling_layer=False), peers.ViTConfig, VIT, class_token),
     "deit": Peer(peers.DeiTForImageClassificationWithTeacher, peers.DeiTConfig, VIT, logits),
     "deit, one head": Peer(peers.DeiTForImageClassification, peers.DeiTConfig, VIT, logits),
     "deit features": Peer(peers.DeiTModel, peers.DeiTConfig, VIT, class_token),
