@@ -434,3 +434,12 @@ def test_a_hostile_manifest_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"has no manifest\.json"):
         verify_manifest(tmp_path)
+
+
+def test_all_files_of_a_folder_may_be_read_by_the_same_people(tmp_path: Path) -> None:
+    """Some writers make files for their owner alone."""
+    with staged_folder(tmp_path / "out") as folder:
+        (folder / "one").write_text("x")
+        (folder / "one").chmod(0o600)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()}
+    assert modes["one"] == modes[MANIFEST] == (tmp_path / "out").stat().st_mode & 0o666

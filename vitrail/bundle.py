@@ -224,7 +224,8 @@ def find_bundle(path: Path) -> Path:
         recover_folder(path / "bundle")
         path = path / "bundle"
     if not path.exists():
-        raise BundleError(f"There is no Bundle at {path}. Give a run folder, a Bundle folder or its model.safetensors.")
+        raise BundleError(f"There is no Bundle at {path}, nor other weights. Give a run folder, a Bundle folder, its "
+                          "model.safetensors, or published weights.")
     if path.name == WEIGHTS and (path.parent / MANIFEST).exists() and (path.parent / CONFIG).exists():
         return path.parent  # its checksums are there
     if path.is_dir() and not (path / CONFIG).exists():

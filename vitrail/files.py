@@ -120,7 +120,7 @@ def refuse_foreign(path: Path) -> None:
     if not path.exists() or (path / MANIFEST).exists() or (path.is_dir() and not any(path.iterdir())):
         return
     raise SaveError(f"Cannot save {path}: it exists, and was not written by vitrail (it has no {MANIFEST}). "
-                    "Choose another --out, or move it away.")
+                    "Choose another place, or move it away.")
 
 
 def replace_folder(staged: Path, path: Path) -> None:
@@ -150,6 +150,7 @@ def write_manifest(folder: Path, checksums: Mapping[str, str] | None = None) -> 
         if file.is_dir():
             sync_folder(file)
         elif file != folder / MANIFEST:
+            os.chmod(file, folder.stat().st_mode & 0o666)  # safetensors writes for its owner alone
             sync_file(file)
             name = file.relative_to(folder).as_posix()
             entries[name] = {"bytes": file.stat().st_size, "sha256": (checksums or {}).get(name) or sha256(file)}

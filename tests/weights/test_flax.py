@@ -220,7 +220,6 @@ def test_any_model_that_the_format_can_hold(tmp_path: Path, drawn: tuple[ViTConf
 @pytest.mark.parametrize(("fields", "said"), [
     ({"feedforward": "gelu"}, "feedforward is 'gelu', not 'gelu-tanh'"),
     ({"norm_eps": 1e-12}, "norm_eps is 1e-12"),
-    ({"resampling": "bicubic"}, "resampling is 'bicubic'"),
     ({"positions": "learned-2d"}, "positions is 'learned-2d'"),
     ({"registers": 2}, "no place for prefix.registers"),
     ({"layer_scale": 0.1}, "no place for encoder.blocks.0.branch1.scale"),

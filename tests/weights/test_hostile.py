@@ -18,7 +18,7 @@ from published import GOLDEN, arrays_of, saved
 from safetensors.torch import save_file
 
 from vitrail import weights
-from vitrail.errors import BundleError
+from vitrail.errors import BundleError, PickleError
 
 KEY = "Transformer/encoder_norm/bias"
 
@@ -237,3 +237,34 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 def test_strange_tensors_in_safetensors_are_no_known_format(tmp_path: Path) -> None:
     save_file({"something.weight": torch.zeros(3)}, tmp_path / "x")
     refused(tmp_path / "x", "of no known format", "something.weight (3,)")
+
+
+# What a stranger's file is called in words.
+
+
+def test_a_folder_with_a_pickle_is_converted_like_the_pickle(tmp_path: Path) -> None:
+    state = {name: value.clone() for name, value in weights.load(GOLDEN / "vit_token.npz").model.state_dict().items()}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(PickleError, match=r"pytorch_model.bin is a pickle.*vitrail convert .*pytorch_model.bin OUT$"):
+        weights.load(tmp_path)
+    with pytest.raises(BundleError, match="no known format"):  # opened, and what is in it is nobody's keys
+        weights.load(tmp_path, pickles=True)
+
+
+def test_a_pickle_with_programs_is_refused_without_torchs_advice(tmp_path: Path) -> None:
+    torch.save({"x": Path("canary")}, tmp_path / "evil.pth")
+    with pytest.raises(BundleError, match="it names pathlib") as refusal:
+        weights.load(tmp_path / "evil.pth", pickles=True)
+    assert "weights_only" not in str(refusal.value)
+
+
+def test_keys_of_transformers_ask_for_their_config(tmp_path: Path) -> None:
+    save_file({"vit.embeddings.cls_token": torch.zeros(1, 1, 4)}, tmp_path / "lone.safetensors")
+    with pytest.raises(BundleError, match=r"Put the model's config.json into the same folder"):
+        weights.load(tmp_path / "lone.safetensors")
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "none.npz").touch()
+    with pytest.raises(BundleError, match="it is empty"):
+        weights.load(tmp_path / "none.npz")

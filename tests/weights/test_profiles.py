@@ -100,7 +100,7 @@ def test_of_a_resnet_only_the_pictures_differ() -> None:
 def test_what_is_assumed_is_said_unless_the_user_says_it(bare: Path) -> None:
     notes = weights.read(bare, weights.Told(heads=2)).config.provenance["notes"]
     assert notes == ["The file does not say its numbers: those of timm are assumed (gelu, epsilon 1e-06, images of "
-                     "mean 0.5 and standard deviation 0.5). Say otherwise: --profile NAME "
+                     "mean 0.5 and standard deviation 0.5). Say otherwise: vitrail convert FILE OUT --profile NAME "
                      f"({', '.join(PROFILES)})."]
     assert "notes" not in weights.read(bare, weights.Told(heads=2, profile="deit")).config.provenance
 
@@ -124,3 +124,10 @@ def test_the_choice_travels_with_the_bundle(tmp_path: Path) -> None:
     again = vitrail.load(tmp_path / "bundle")
     assert (again.model.config.feedforward, again.provenance["profile"]) == ("gelu", "deit")
     assert json.loads((tmp_path / "bundle" / "config.json").read_text())["provenance"]["profile"] == "deit"
+
+
+def test_a_profile_says_what_it_replaces() -> None:
+    bundle = weights.load(GOLDEN / "vit_token.npz", profile="timm")
+    (note,) = (note for note in bundle.provenance["notes"] if "replaces" in note)
+    assert note == ("--profile timm replaces resampling bilinear-corners by bicubic-antialias, feedforward gelu-tanh "
+                    "by gelu.")

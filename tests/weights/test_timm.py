@@ -235,7 +235,10 @@ def test_half_precision_is_read_exactly(tmp_path: Path) -> None:
     assert all(torch.equal(low[name], value) for name, value in full.items())
 
 
-def test_official_numerics_are_not_written_as_timm(tmp_path: Path) -> None:
+@torch.inference_mode()
+def test_official_numbers_in_timms_keys_are_warned_of_for_other_sizes(tmp_path: Path) -> None:
     config = ViTConfig(image_size=8, patch=4, width=8, depth=1, heads=2, mlp=8, classes=2)
-    with pytest.raises(BundleError, match="resampling is 'bilinear-corners'"):
-        weights.write(Bundle(awake(config), Preprocess(size=8)), tmp_path / "out", "timm")
+    bundle = Bundle(awake(config), Preprocess(size=8))
+    with pytest.warns(UserWarning, match="resampling is 'bilinear-corners', not 'bicubic-antialias'"):
+        written = weights.write(bundle, tmp_path / "out", "timm")
+    assert torch.equal(weights.load(written).model(pictures(8, 8)), bundle.model(pictures(8, 8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -59,7 +60,11 @@ def convert(
         warnings.simplefilter("ignore")
         bundle = weights.load(source, size, patch=patches, heads=heads, profile=profile, pickles=True)
     say_notes(bundle)
-    written = weights.write(bundle, out, to)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        written = weights.write(bundle, out, to)
+    for warning in warned:
+        print(f"note: {warning.message}", file=sys.stderr)
     config = bundle.model.config
     print(f"{written}: {to}, {config.name}, {config.classes} classes, "
           f"images of {config.image_size[0]} x {config.image_size[1]}")

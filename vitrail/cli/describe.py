@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 
 
+WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pth", ".pt")
+
+
 def describe(
     model: str, /, *,
     image_size: str | None = None,
@@ -63,6 +66,8 @@ def describe(
             raise UsageError(f"{model} is a trained model: its classes and settings are fixed. Leave out --set and "
                              "--classes, or describe a model by its name.")
         facts = facts_of_weights(model, Told(size, heads, profile))
+    elif Path(model).suffix in WEIGHTS_SUFFIXES or len(Path(model).parts) > 2:
+        raise UsageError(f"There is no file {model}. Give weights, a run folder, or the name of a model such as B/16.")
     elif profile:
         raise UsageError(f"--profile is for weights; {model} is a name. Change its numbers: --set feedforward=gelu")
     else:

@@ -24,13 +24,22 @@ def completed(reading: Reading, given: Opened, told: Told, hub: dict[str, Any] |
     config = reading.config
     notes = [*config.provenance.get("notes", []), *(hub or {}).get("notes", [])]
     if told.profile is not None:
-        config = under(config, told.profile)
+        before, config = config, under(config, told.profile)
+        if given.settings or given.container == "npz":  # what the file or its format says is overruled
+            notes += changed_by(told.profile, before, config)
     if config.classes is None and config.model.classes == len(imagenet1k()) and implies_imagenet(config, given):
         config = config.model_copy(update={"classes": imagenet1k()})
         notes.append(SAID)
     provenance = config.provenance | (hub or {}) | ({"notes": notes} if notes else {})
     config = config.model_copy(update={"provenance": provenance})
     return replace(reading, config=config, load=lambda: fitted(reading.load(), config))
+
+
+def changed_by(profile: str, before: BundleConfig, after: BundleConfig) -> list[str]:
+    """What a profile replaces of the numbers that the format implies: answers change with them."""
+    old, new = before.model.model_dump(), after.model.model_dump()
+    words = [f"{name} {old[name]} by {value}" for name, value in new.items() if old[name] != value]
+    return [f"--profile {profile} replaces {', '.join(words)}."] if words else []
 
 
 def implies_imagenet(config: BundleConfig, given: Opened) -> bool:

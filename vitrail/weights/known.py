@@ -67,7 +67,8 @@ def own_size(given: Opened, places: int, patch: Size, told: Size | None, *, by_c
     side = square(places)
     if side is None:
         raise BundleError(f"{given.path} has positions for {places} patches, which are no square, and does not say "
-                          "how they lie. Give the image size that they are for: image_size=(height, width).")
+                          "how they lie. Give the image size that they are for: --image-size HEIGHTxWIDTH, in Python "
+                          "image_size=(height, width).")
     return side * patch[0], side * patch[1]
 
 

@@ -7,6 +7,7 @@ list says what is missing, unknown or of another shape, and reading and writing 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,9 +189,16 @@ def lay_out(model: Model, rules: Iterable[Rule], format_name: str) -> dict[str, 
 
 
 def refuse_numerics(config: ModelConfig, allowed: Mapping[str, Sequence[object]], format_name: str) -> None:
-    """A file without settings cannot say that its numbers are meant otherwise, so such models are not written."""
-    strange = [f"{name} is {getattr(config, name)!r}, not {' or '.join(map(repr, values))}"
-               for name, values in allowed.items() if getattr(config, name) not in values]
-    if strange:
-        raise BundleError(f"The format {format_name!r} cannot hold this model: {'; '.join(strange)}. "
+    """A file without settings cannot say that its numbers are meant otherwise, so such models are not written.
+
+    How positions are resampled decides nothing at the model's own image size: there it is a warning.
+    """
+    strange = {name: f"{name} is {getattr(config, name)!r}, not {' or '.join(map(repr, values))}"
+               for name, values in allowed.items() if getattr(config, name) not in values}
+    if set(strange) == {"resampling"}:
+        size = "x".join(map(str, config.image_size))
+        warnings.warn(f"The same numbers at {size} pixels; at other image sizes readers of the format {format_name!r} "
+                      f"resample positions by another rule: {strange['resampling']}.", stacklevel=2)
+    elif strange:
+        raise BundleError(f"The format {format_name!r} cannot hold this model: {'; '.join(strange.values())}. "
                           "Choose another: vitrail convert --to vitrail.")

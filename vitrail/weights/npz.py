@@ -34,7 +34,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImp
 
 def pickled(path: Path) -> PickleError:
     return PickleError(f"{path} is a pickle, which can run programs when it is opened; vitrail does not open it. "
-                       f"Convert it once, if you trust where it is from: vitrail convert {path} OUT.safetensors")
+                       f"Convert it once, if you trust where it is from: vitrail convert {path} OUT")
 
 
 class Held(NamedTuple):

@@ -66,8 +66,8 @@ def look_into(path: Path) -> Opened:
         raise pickled(path)
     if start.lstrip()[:1] == b"{" and "weight_map" in read_json(path):
         return with_neighbors(open_shards(path))
-    raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors "
-                      f"(it begins with {start[:8]!r}).")
+    what = f"it begins with {start[:8]!r}" if start else "it is empty"
+    raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors ({what}).")
 
 
 def look_into_folder(path: Path) -> Opened:
@@ -78,10 +78,14 @@ def look_into_folder(path: Path) -> Opened:
         return look_into(path / WEIGHTS)
     if (path / INDEX).exists():
         return with_neighbors(open_shards(path / INDEX))
-    for name in PICKLES:
-        if (path / name).exists():
-            raise pickled(path / name)
+    if (pickle := pickle_in(path)) != path:
+        raise pickled(pickle)
     return Opened(path, "bundle")
+
+
+def pickle_in(path: Path) -> Path:
+    """The pickle that a folder holds under one of its usual names; the path itself where there is none."""
+    return next((path / name for name in PICKLES if (path / name).exists()), path)
 
 
 def with_neighbors(given: Opened) -> Opened:

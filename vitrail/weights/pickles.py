@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -30,8 +31,10 @@ def open_pickle(path: Path) -> Opened:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError, TypeError, AttributeError,
             IndexError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise BundleError(f"{path} holds more than weights, or is damaged: {first[0]} It is not opened any other "
+        # Not in torch's words, which go on to advise the unsafe way.
+        named = re.search(r"Unsupported \w+:? (?:GLOBAL )?([\w.]+)", str(error))
+        what = f"it names {named[1]}" if named else f"{type(error).__name__} while reading it"
+        raise BundleError(f"{path} holds more than weights, or is damaged: {what}. It is not opened any other "
                           "way.") from error
     for name in WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(name), dict):

@@ -61,8 +61,8 @@ def assumed(name: str, model: ViTConfig, preprocess: Preprocess) -> str:
     mean, std = (", ".join(f"{value:g}" for value in sorted(set(values))) for values in (preprocess.mean,
                                                                                          preprocess.std))
     return (f"The file does not say its numbers: those of {name} are assumed ({model.feedforward}, epsilon "
-            f"{model.norm_eps:g}, images of mean {mean} and standard deviation {std}). Say otherwise: --profile NAME "
-            f"({', '.join(PROFILES)}).")
+            f"{model.norm_eps:g}, images of mean {mean} and standard deviation {std}). Say otherwise: "
+            f"vitrail convert FILE OUT --profile NAME ({', '.join(PROFILES)}).")
 
 
 def under(config: BundleConfig, name: str) -> BundleConfig:

@@ -7,12 +7,13 @@ A new repository is private: publishing is a decision of its own, and so is the 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from vitrail.bundle import Bundle
 from vitrail.errors import SaveError, UsageError
 from vitrail.models import describe
-from vitrail.weights.hub import KINDS, SCHEME, library, parse, reason
+from vitrail.weights.hub import KINDS, SCHEME, library, reason
 
 CARD = "README.md"
 LIBRARIES = {"timm": "timm", "huggingface": "transformers"}
@@ -21,9 +22,8 @@ LIBRARIES = {"timm": "timm", "huggingface": "transformers"}
 
 def check_target(repository: str) -> None:
     """Before anything is written. Raises UsageError for a name that cannot be one, or without huggingface_hub."""
-    name = parse(f"{SCHEME}{repository}")
-    if name.repository != repository:
-        raise UsageError(f"--push {repository}: give OWNER/NAME alone.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise UsageError(f"--push {repository}: give the repository's name as OWNER/NAME.")
     library()
 
 

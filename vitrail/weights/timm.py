@@ -138,7 +138,8 @@ def configure(given: Opened, told: Told, notes: list[str]) -> tuple[ViTConfig, F
     heads = told.heads or said.get("num_heads")
     if heads is None:
         heads = usual_heads(given, width)
-        notes.append(f"{heads} attention heads are assumed, as is usual for width {width}.")
+        notes.append(f"Attention heads are assumed to be {heads}, as is usual for width {width}. Say otherwise: "
+                     "vitrail convert FILE OUT --heads N.")
     kind = HybridConfig if stem else ViTConfig
     config = checked(given, {
         "image_size": size, "patch": patch, "channels": channels, "width": width, "depth": depth, "heads": heads,

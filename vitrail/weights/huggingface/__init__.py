@@ -87,7 +87,7 @@ class HuggingFace(Format):
         model = configure(seen, family)
         config = BundleConfig(
             model=model, preprocess=preprocess_of(given, family.usual, model, notes),
-            classes=class_names(given, model),
+            classes=class_names(given, model, notes),
             activation="sigmoid" if given.settings.get("problem_type") == "multi_label_classification" else "softmax",
             provenance=origin(given, self.name, notes))
         table = rules(model, family, prefix, seen.settings)
@@ -163,10 +163,14 @@ def rules(config: ViTConfig, family: Family, prefix: str, settings: Settings) ->
     yield from family.head(config)
 
 
-def class_names(given: Opened, model: ViTConfig) -> tuple[str, ...] | None:
-    """`id2label`, unless it is the numbers that `transformers` makes up."""
+def class_names(given: Opened, model: ViTConfig, notes: list[str]) -> tuple[str, ...] | None:
+    """`id2label`, unless it is the numbers that `transformers` makes up, or does not tell the classes apart."""
     said = given.settings.get("id2label")
-    if not isinstance(said, dict) or not model.classes or len(said) != model.classes:
+    if not isinstance(said, dict) or not model.classes:
+        return None
+    if len(set(map(str, said.values()))) != model.classes:
+        notes.append(f"Its class names are left out: {len(set(map(str, said.values())))} different ones for "
+                     f"{model.classes} answers.")
         return None
     names = [said.get(str(index)) for index in range(model.classes)]
     made_up = all(name == f"LABEL_{index}" for index, name in enumerate(names))
