@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from cyclopts import App, Group
 
 from vitrail import __version__
+
+VERBS = {
+    "demo": "see it work, in about a minute",
+    "train": "on a folder with a sub-folder per class, from scratch or weights",
+    "evaluate": "measure a model on labeled images",
+    "predict": "name what is in images",
+    "describe": "what a model, or a file of weights, is and costs",
+    "convert": "rewrite weights in another format",
+    "pack": "write images as tar shards",
+    "verify": "compare shards, Bundles and checkpoints with their checksums",
+}
+"""In words here, because a verb's own would have to be imported to be read."""
 
 app = App(
     name="vitrail",
     suppress_keyboard_interrupt=False,  # `main` says that we stopped
     version=__version__,
     help="Vision Transformers from your images to an answer you can look through.\n\n"
-         "    vitrail demo                         see it work, in about a minute\n\n"
-         "    vitrail train photos/ --out first    a folder with one sub-folder per class",
+         + "\n".join(f"    vitrail {verb:<9} {words}" for verb, words in VERBS.items())
+         + "\n\nEach explains itself: vitrail train --help",
+    group_commands=Group("Commands", show=False),
 )
-app.command("vitrail.cli.demo:demo", name="demo")
-app.command("vitrail.cli.train:train", name="train")
-app.command("vitrail.cli.evaluate:evaluate", name="evaluate")
-app.command("vitrail.cli.predict:predict", name="predict")
-app.command("vitrail.cli.describe:describe", name="describe")
-app.command("vitrail.cli.convert:convert", name="convert")
-app.command("vitrail.cli.pack:pack", name="pack")
-app.command("vitrail.cli.verify:verify", name="verify")
+for verb in VERBS:
+    app.command(f"vitrail.cli.{verb}:{verb}", name=verb)
