@@ -8,7 +8,7 @@ from vitrail import __version__
 
 VERBS = {
     "demo": "see it work, in about a minute",
-    "train": "on a folder with a sub-folder per class, from scratch or weights",
+    "train": "make a model of your images, from scratch or from trained weights",
     "evaluate": "measure a model on labeled images",
     "predict": "name what is in images",
     "describe": "what a model, or a file of weights, is and costs",
@@ -23,7 +23,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says that we stopped
     version=__version__,
     help="Vision Transformers from your images to an answer you can look through.\n\n"
-         + "\n".join(f"    vitrail {verb:<9} {words}" for verb, words in VERBS.items())
+         + "\n".join(f"- `vitrail {verb}`: {words}" for verb, words in VERBS.items())
          + "\n\nEach explains itself: vitrail train --help",
     group_commands=Group("Commands", show=False),
 )
