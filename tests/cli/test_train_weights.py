@@ -53,6 +53,22 @@ def test_every_format_is_where_a_run_can_start(form: str, vitrail_cli, tmp_path:
     assert vitrail_cli("predict", "run", photos, "--json").code == 0
 
 
+@pytest.mark.parametrize(("form", "fields"), [
+    ("bit", {"family": "bit"}), ("official", {"family": "hybrid", "patch": (8, 8)}),
+    ("timm", {"family": "bit", "standardize_eps": 1e-8}),
+])
+def test_resnets_and_hybrids_are_where_a_run_can_start(form: str, fields: dict[str, Any], vitrail_cli,  # type: ignore[no-untyped-def]  # noqa: F811
+                                                       tmp_path: Path) -> None:
+    bundle = Bundle(awake(small(image_size=(32, 32), **fields)), Preprocess(size=32), ("a", "b", "c", "d", "e"))
+    path = weights.write(bundle, tmp_path / "published", form)
+    photos = draw_photos(tmp_path / "photos", 4)
+    outcome = vitrail_cli("train", photos, "--weights", path, "--steps", "2", "--image-size", "32x48", "--out", "run")
+    assert outcome.code == 0, outcome.err
+    assert f"published ({form}): its whole head goes, zeros for 2 classes come" in " ".join(outcome.err.split())
+    run = vitrail.load("run")
+    assert (run.classes, run.model.config.image_size) == (("blue", "red"), (32, 48))
+
+
 def test_another_patch(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     config = vitrail.create("mu/8", classes=3, image_size=32).config
     Bundle(awake(config), Preprocess(size=32)).save(tmp_path / "mu")

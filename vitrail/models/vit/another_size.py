@@ -33,7 +33,7 @@ def at_size(model: Model, image_size: Size, patch: Size | None = None) -> Model:
         for number, table in enumerate(positions.tables):
             changed = table.resampled(config.grid)  # type: ignore[operator]
             weights |= {f"encoder.positions.tables.{number}.{name}": value for name, value in changed.items()}
-        if patch is not None:
+        if patch not in (None, model.config.patch):  # of a plain ViT, then
             weights["patchify.weight"] = resize_kernel(weights["patchify.weight"], patch)
     other = build_with(config, weights)
     return other.train(model.training).requires_grad_(next(model.parameters()).requires_grad)
