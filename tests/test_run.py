@@ -192,6 +192,7 @@ def test_augmentation_is_part_of_what_a_run_is() -> None:
                                "crop": "inception", "erase_with": "noise", "three_augment": True}
     changed = [recipe.replaced({f"augmentation.{name}": value}) for name, value in changes.items()]
     assert len({one.identity() for one in (recipe, *changed)}) == len(changes) + 1
+    assert recipe.replaced({"evaluation.every_epochs": 3.0, "training.freeze": []}).identity() == recipe.identity()
     with pytest.raises(UsageError, match=r"Did you mean 'augmentation\.randaugment\.layers'"):
         recipe.replaced({"augmentation.randaugment.layer": 2})
     with pytest.raises(UsageError, match=r"augmentation\.randaugment\.magnitude: .*less than or equal to 30"):

@@ -133,13 +133,17 @@ class Recipe(Settings):
         return self
 
     def identity(self) -> str:
-        """Hash of all that a resumed run must share; how long it lasts and how often it reports may change."""
-        value = self.model_dump(mode="json", exclude={"reasons", "name"})
+        """Hash of all that a resumed run must share; how long it lasts and how often it reports may change.
+
+        Settings at their defaults are left out, so that a new one, which is off by default, ends no older run.
+        """
+        value = self.model_dump(mode="json", exclude={"reasons", "name"}, exclude_defaults=True)
         for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers", "skip_bad_shards"),
                             "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
-                del value[part][name]
+                value.get(part, {}).pop(name, None)
+        value = {part: inner for part, inner in value.items() if inner != {}}
         if self.model.weights is not None:
             del value["model"]["weights"]["path"]  # the same file elsewhere
         return recipe_hash(value)
