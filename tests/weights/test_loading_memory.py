@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from vitrail import weights
 WATCHED = """
 import sys, threading
 from pathlib import Path
+from typing import Any
 from vitrail import load
 
 def resident():
@@ -45,3 +47,19 @@ def test_memory_of_loading(tmp_path: Path, format_name: str, depth: int) -> None
     assert size > 40e6
     said = subprocess.run([sys.executable, "-c", WATCHED, *map(str, paths)], capture_output=True, text=True, check=True)
     assert 0.5 < int(said.stdout) / size < 1.3
+
+
+@pytest.mark.parametrize("format_name", ["vitrail", "official", "timm", "huggingface"])
+def test_weights_lie_in_memory_as_those_of_a_new_model(tmp_path: Path, format_name: str) -> None:
+    """So loaded models are as fast: the same modules on dense, aligned float32 (measured in benchmarks/)."""
+    settings: dict[str, Any] = {} if format_name in ("vitrail", "official") else {
+        "feedforward": "gelu", "resampling": "bicubic-antialias" if format_name == "timm" else "bicubic"}
+    model = vitrail.create("mu/8", image_size=32, classes=3, **settings)
+    torch.nn.init.normal_(model.head.weight)
+    bundle = vitrail.Bundle(model.eval(), vitrail.Preprocess(size=32))
+    loaded = vitrail.load(weights.write(bundle, tmp_path / "written", format_name)).model
+    assert str(loaded) == str(model)
+    for (name, new), (_, held) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
+        assert (held.dtype, held.stride(), held.is_contiguous()) == (new.dtype, new.stride(), True), name
+        assert held.data_ptr() % 64 == 0, name
+        assert held.untyped_storage().nbytes() == held.nbytes, name  # nothing else is kept alive
