@@ -118,7 +118,7 @@ class BiT(nn.Module):
                              lambda size: Unit(config.style, size, (inner or convolution)(config, size)))
         self.norm = group_norm(config.style, config.embedding)
         self.head = nn.Linear(config.embedding, config.classes) if config.classes else nn.Identity()
-        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and a second of imports
             self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:

@@ -36,7 +36,7 @@ class ViT(nn.Module):
         self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
                            else nn.Identity())
         self.head = Head(config) if config.classes else nn.Identity()
-        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and seconds of imports
+        if not next(self.parameters()).is_meta:  # else: nothing to draw into, and a second of imports
             self.initialize()
 
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
