@@ -12,7 +12,9 @@ from tiny import last, train
 
 from vitrail.data.source import Source, open_source
 from vitrail.errors import DataError, UsageError
+from vitrail.models.vit.config import ViTConfig
 from vitrail.recipes import RECIPES, augreg
+from vitrail.recipes.default import choose_movement
 from vitrail.recipes.facts import Facts, survey
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,6 +53,22 @@ def test_sizes_follow_the_pictures(tmp_path: Path, size: tuple[int, int], image_
     assert config.patch == (patch, patch)
     assert "from scratch" in recipe.reasons["model"]
     assert f"{size[0]}x{size[1]}" in recipe.reasons["images"]
+
+
+def test_the_model_for_small_pictures_is_the_measured_one() -> None:
+    """docs/results.md is about this one."""
+    recipe = RECIPES["default"](open_source("fashion:embedded"))
+    config = recipe.model.configure(10, recipe.preprocess.size)
+    assert isinstance(config, ViTConfig)
+    assert (config.width, config.depth, config.heads, config.mlp, config.patch) == (128, 6, 4, 512, (4, 4))
+
+
+def test_only_few_small_pictures_are_moved() -> None:
+    source = open_source("fashion:embedded")
+    few, many = (choose_movement(source, Facts(images, 10, 28, 28)) for images in (5_000, 54_000))
+    assert (few.crop, many.crop) == ("pad", "none")
+    assert few.flip == many.flip == 0.5
+    assert choose_movement(source, Facts(54_000, 10, 300, 300)).crop == "random-resized"
 
 
 def test_digits_are_not_flipped() -> None:
