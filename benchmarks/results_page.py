@@ -19,8 +19,8 @@ GOAL = 0.90
 OPENING = """# Results on Fashion-MNIST
 
 From scratch, on a CPU: 54,000 training images, 6,000 held out of them for the curve, and the 10,000 test images, which
-are looked at once, at the end. The default recipe for every family, each as many steps as fit into the ViT's time. This
-page is written by
+are looked at once in each run, at its end. The default recipe for every family, each as many steps as fit into the
+ViT's time. This page is written by
 
 ```
 python benchmarks/results.py --time     # images a second, on a quiet machine
