@@ -33,19 +33,19 @@ from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, prepared, set_up, trained_bundle
+from vitrail.workshop import Watch, Workshop, find_learning_rate, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
-        allow_data_change: bool = False, interrupts: Interrupts | None = None,
+        allow_data_change: bool = False, find_rate: bool = False, interrupts: Interrupts | None = None,
         watch: Watch | None = None) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
     A resumed run refuses data other than its own, unless `allow_data_change`. With `dry_run` it ends after the first
-    event and writes nothing. Raises UsageError where the folder holds another run, DataError, RunError or SaveError
-    where training cannot go on.
+    event and writes nothing. `find_rate` puts the learning rate of a range test into a new run's recipe. Raises
+    UsageError where the folder holds another run, DataError, RunError or SaveError where training cannot go on.
     """
     claim(folder, resume)
     with contextlib.nullcontext() if dry_run else sole_owner(folder), same_threads_after():
@@ -53,11 +53,13 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         source = source or recipe.data.open()
         interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
         shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change)
+        if find_rate and not resume and not interrupts:
+            find_learning_rate(shop)
         yield understood(shop)
         if dry_run:
             return
         if not resume:
-            write_json(folder / RECIPE, recipe.model_dump(mode="json"))
+            write_json(folder / RECIPE, shop.recipe.model_dump(mode="json"))
         if not resume or allow_data_change:
             write_manifest_csv(source, folder / MANIFEST_CSV)
         journal = Journal(folder, upto_step=shop.step if resume else None)

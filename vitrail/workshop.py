@@ -49,6 +49,7 @@ from vitrail.training.precision import (
     choose_convolution_backend,
     set_attention_kernel,
 )
+from vitrail.training.range_test import in_words, range_test
 from vitrail.training.start import start
 from vitrail.vocabulary import Batch, Progress, Size
 
@@ -376,6 +377,16 @@ def peak_so_far(shop: Workshop) -> int | None:
     if peak is None or shop.optimizer.state:
         return peak
     return peak + moment_bytes(shop.recipe.optimizer, shop.weights)
+
+
+def find_learning_rate(shop: Workshop) -> None:
+    """Run a range test, and put what it found into the recipe with what it saw."""
+    settings = shop.recipe.optimizer
+    with closing(shop.loader.batches()) as batches:
+        seen = range_test(shop.objective.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
+                          micro_batches=shop.micro_batches, seed=shop.recipe.seed)
+    recipe = shop.recipe.replaced({"optimizer.learning_rate": seen.rate})
+    shop.recipe = recipe.model_copy(update={"reasons": recipe.reasons | {"optimizer": in_words(seen, settings)}})
 
 
 def prepared(shop: Workshop, batch: Batch) -> Batch:
