@@ -6,6 +6,7 @@ from vitrail.data.augment import Augmentation
 from vitrail.data.augment.policies import RANDAUGMENT_PIXELS, TRIVIAL_PIXELS
 from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
+from vitrail.training.forecast import free_bytes
 from vitrail.training.optimizer import describe_decay
 from vitrail.vocabulary import Size
 from vitrail.workshop import Workshop, start_words
@@ -19,9 +20,10 @@ def understood(shop: Workshop) -> Understood:
     timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
         shop.step_seconds) else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
+    memory = [("memory", memory_words(shop))] if shop.peak_bytes is not None else []
     warnings = (*shop.source.warnings, *shop.notes,
                 *out_of_sight(shop.recipe.augmentation, shop.recipe.preprocess.size))
-    return Understood((*rows_of(shop), whole), warnings, shop.total_steps, seconds)
+    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds)
 
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
@@ -152,6 +154,14 @@ def length_words(shop: Workshop) -> str:
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
     flops = 1e18 * describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
     return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {scaled(flops)}FLOPs"
+
+
+def memory_words(shop: Workshop) -> str:
+    free = free_bytes(shop.device)
+    beside = "" if free is None else f"; {free / 2**30:.1f} GiB more can be had now"
+    parts = f"; batches in {shop.micro_batches} parts" if shop.micro_batches > 1 else ""
+    where = "of the GPU" if shop.device.type == "cuda" else "for this process"
+    return f"at most {(shop.peak_bytes or 0) / 2**30:.2f} GiB {where} in training{beside}{parts}"
 
 
 def computing_words(shop: Workshop) -> str:

@@ -79,7 +79,7 @@ class ObjectiveSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """`micro_batches`: parts of a batch whose gradients are added up. `precision` "auto": whatever is faster here.
+    """`micro_batches`: parts of a batch whose gradients are added up, at least. `precision` "auto": whatever is faster.
     `freeze`: parts that stay as they are, such as encoder.blocks.[0-5]; with ! in front, parts that do not."""
 
     batch_size: PositiveInt = 128
@@ -138,8 +138,8 @@ class Recipe(Settings):
         Settings at their defaults are left out, so that a new one, which is off by default, ends no older run.
         """
         value = self.model_dump(mode="json", exclude={"reasons", "name"}, exclude_defaults=True)
-        for part, names in {"training": ("log_every", "checkpoint_seconds"), "data": ("workers", "skip_bad_shards"),
-                            "schedule": LENGTHS,
+        for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches"),
+                            "data": ("workers", "skip_bad_shards"), "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
                 value.get(part, {}).pop(name, None)

@@ -20,7 +20,7 @@ from vitrail.briefing import bad_words, rows_of, understood
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source
 from vitrail.data.split import write_manifest_csv
-from vitrail.errors import BundleError, SaveError, UsageError
+from vitrail.errors import BundleError, RunError, SaveError, UsageError
 from vitrail.evaluation import Evaluation, evaluate
 from vitrail.events import Evaluated, Event, Finished, Noted, Stepped
 from vitrail.files import write_json
@@ -28,23 +28,24 @@ from vitrail.recipe import Recipe
 from vitrail.report import Run, write_report
 from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.checkpoint import State, prune_checkpoints, save_checkpoint
+from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, prepared, set_up, trained_bundle
+from vitrail.workshop import Watch, Workshop, find_learning_rate, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
-        allow_data_change: bool = False, interrupts: Interrupts | None = None,
+        allow_data_change: bool = False, find_rate: bool = False, interrupts: Interrupts | None = None,
         watch: Watch | None = None) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
     A resumed run refuses data other than its own, unless `allow_data_change`. With `dry_run` it ends after the first
-    event and writes nothing. Raises UsageError where the folder holds another run, DataError, RunError or SaveError
-    where training cannot go on.
+    event and writes nothing. `find_rate` puts the learning rate of a range test into a new run's recipe. Raises
+    UsageError where the folder holds another run, DataError, RunError or SaveError where training cannot go on.
     """
     claim(folder, resume)
     with contextlib.nullcontext() if dry_run else sole_owner(folder), same_threads_after():
@@ -52,11 +53,13 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         source = source or recipe.data.open()
         interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
         shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change)
+        if find_rate and not resume and not interrupts:
+            find_learning_rate(shop)
         yield understood(shop)
         if dry_run:
             return
         if not resume:
-            write_json(folder / RECIPE, recipe.model_dump(mode="json"))
+            write_json(folder / RECIPE, shop.recipe.model_dump(mode="json"))
         if not resume or allow_data_change:
             write_manifest_csv(source, folder / MANIFEST_CSV)
         journal = Journal(folder, upto_step=shop.step if resume else None)
@@ -99,7 +102,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     stream = steps(
         shop.objective, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
-        start=shop.step, samples=shop.samples, micro_batches=recipe.training.micro_batches,
+        start=shop.step, samples=shop.samples, micro_batches=shop.micro_batches,
         clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average)
     last_saved, recent = time.monotonic(), Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
@@ -107,7 +110,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     saved_step = shop.step
     began, before = time.monotonic(), shop.seconds
     while shop.progress < 1 and not shop.interrupts:
-        step = next(stream)
+        step = next_step(shop, stream)
         shop.step, shop.seconds = step.step, before + time.monotonic() - began
         recent.add(step)
         yield stepped(shop, step, recent)
@@ -120,10 +123,25 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
             yield from checkpoint(shop)
             last_saved, saved_step = time.monotonic(), step.step
     stream.close()  # type: ignore[attr-defined]
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     if shop.step > saved_step:
         yield from checkpoint(shop, final=True)
     yield from (Noted(words) for words in (journal.trouble, *bad_words(shop)) if words)
+
+
+def next_step(shop: Workshop, stream: Iterator[Step]) -> Step:
+    """Raises RunError where memory runs out: the weights may be half updated, and nothing of this step is kept."""
+    try:
+        return next(stream)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"Step {shop.step + 1}: out of memory with batches of {shop.batch_size} in parts of "
+            f"{-(-shop.batch_size // shop.micro_batches)}. What the last checkpoint holds is safe. Go on from it in "
+            f"smaller parts, which add up to the same batch: vitrail train --resume --out "
+            f"{shlex.quote(str(shop.folder))} --set training.micro_batches="
+            f"{min(2 * shop.micro_batches, shop.batch_size)}") from error
 
 
 class Recent:
@@ -211,8 +229,8 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
 def checkpoint(shop: Workshop, *, final: bool = False) -> Iterator[Event]:
     """Save what a resumed run needs. A full disk costs this checkpoint, not the run."""
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
-                  backend=shop.backend, threads=torch.get_num_threads(), best=shop.best, best_step=shop.best_step,
-                  data=shop.source.fingerprint, classes=shop.source.classes)
+                  backend=shop.backend, threads=torch.get_num_threads(), micro_batches=shop.micro_batches,
+                  best=shop.best, best_step=shop.best_step, data=shop.source.fingerprint, classes=shop.source.classes)
     folder = shop.folder / "checkpoints"
     try:
         save_checkpoint(folder, shop.weights, shop.optimizer, state, shop.average)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +28,18 @@ from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt, merged
 from vitrail.training.average import Average
 from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.forecast import (
+    free_bytes,
+    is_out_of_memory,
+    moment_bytes,
+    parts_that_fit,
+    peak_bytes,
+    synchronize,
+    update_seconds,
+)
 from vitrail.training.freeze import freeze
 from vitrail.training.guard import Interrupts
-from vitrail.training.loop import backward, hash_seed
+from vitrail.training.loop import backward, cut, hash_seed
 from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.precision import (
     Backend,
@@ -39,6 +49,7 @@ from vitrail.training.precision import (
     choose_convolution_backend,
     set_attention_kernel,
 )
+from vitrail.training.range_test import in_words, range_test
 from vitrail.training.start import start
 from vitrail.vocabulary import Batch, Progress, Size
 
@@ -47,6 +58,9 @@ LONG_STEP = 1.0
 
 BUSY = 1.3
 """How much faster half of the threads have to be: on a quiet machine they never are."""
+
+ROOM = 0.8
+"""Share of the free memory that a forecast may fill: kernels have scratch memory of their own."""
 
 Watch = Callable[[str, Progress], None]
 """Called in the middle of a pass over a split: its name, and how far the pass is."""
@@ -70,6 +84,8 @@ class Workshop:
     watch: Watch
     total_steps: int | None
     step_seconds: float = 0.0
+    peak_bytes: int | None = None
+    micro_batches: int = 1
     step: int = 0
     seconds: float = 0.0
     best: float | None = None
@@ -146,8 +162,57 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
+    # The one place where the ranks of a world agree on a number of parts.
+    shop.micro_batches = parts_for_memory(shop, max(recipe.training.micro_batches, state.micro_batches if state else 1))
     settle_threads(shop, state.threads if state else None)
     return shop
+
+
+def parts_for_memory(shop: Workshop, least: int) -> int:
+    """Parts of a batch of which one fits into memory, at least `least`; a note says where that is more.
+
+    A GPU is asked by trying. A CPU's memory must not be tried, since the system kills whoever takes too much: there it
+    is forecast from the configuration.
+    """
+    if shop.interrupts:
+        return least
+    fits = (lambda parts: one_part_runs(shop, parts)) if shop.device.type == "cuda" else (
+        lambda parts: forecast_fits(shop, parts))
+    parts = parts_that_fit(least, shop.batch_size, fits)
+    if parts > least:
+        shop.notes.append(f"a batch of {shop.batch_size} does not fit into memory in {least} parts: it is computed in "
+                          f"{parts}, whose gradients add up to the same")
+    return parts
+
+
+def forecast_fits(shop: Workshop, parts: int) -> bool:
+    """True where activations, gradients and moments stay within what may still be taken, or where that is unknown."""
+    free = free_bytes(shop.device)
+    images = -(-shop.batch_size // parts)
+    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
+    activations = wider * describe(shop.config).activation_bytes * images
+    gradients = sum(4 * master.numel() for master in shop.weights.masters)
+    moments = moment_bytes(shop.recipe.optimizer, shop.weights)
+    return free is None or activations + gradients + moments < ROOM * free
+
+
+def one_part_runs(shop: Workshop, parts: int) -> bool:
+    """Try the largest part of a batch, with the moments' memory taken."""
+    with closing(shop.loader.batches(shop.samples)) as stream:
+        micro = next(cut(prepared(shop, next(stream)), parts))
+    try:
+        held = torch.empty(moment_bytes(shop.recipe.optimizer, shop.weights), dtype=torch.uint8, device=shop.device)
+        backward(shop.objective, micro, shop.weights, 1, (0, 0))
+        del held
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        shop.weights.clear_gradients()
+        if shop.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return True
 
 
 def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
@@ -286,19 +351,42 @@ def second_stage(config: ModelConfig) -> Size:
 
 
 def time_steps(shop: Workshop, repeats: int = 2) -> float:
-    """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves."""
-    batch = next(stream := shop.loader.batches(shop.samples))
-    stream.close()  # type: ignore[attr-defined]
-    batch = prepared(shop, batch)
-    taken = []
-    for _ in range(repeats + 1):
-        if shop.interrupts:
-            break
-        start = time.perf_counter()
-        backward(shop.objective, batch, shop.weights, shop.recipe.training.micro_batches, (0, 0))
-        shop.weights.clear_gradients()
-        taken.append(time.perf_counter() - start)
-    return 1.05 * min(taken) if taken else 0.0  # the optimizer takes about a twentieth more
+    """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves.
+
+    Its pictures come out of the loader, whose threads share the processor as they will in training.
+    """
+    taken: list[float] = []
+    update = 0.0
+    with closing(shop.loader.batches(shop.samples)) as stream:
+        while len(taken) <= repeats and not shop.interrupts:
+            start = time.perf_counter()
+            backward(shop.objective, prepared(shop, next(stream)), shop.weights, shop.micro_batches, (0, 0))
+            synchronize(shop.device)
+            taken.append(time.perf_counter() - start)
+            if len(taken) > repeats:
+                shop.peak_bytes = peak_so_far(shop)
+                update = update_seconds(shop.recipe.optimizer, shop.weights, kernel_names(shop.objective),
+                                        shop.average is not None)
+            shop.weights.clear_gradients()
+    return min(taken[1:] or taken) + update if taken else 0.0
+
+
+def peak_so_far(shop: Workshop) -> int | None:
+    """What a step will hold: the most until now, and the optimizer's moments where they are still to come."""
+    peak = peak_bytes(shop.device)
+    if peak is None or shop.optimizer.state:
+        return peak
+    return peak + moment_bytes(shop.recipe.optimizer, shop.weights)
+
+
+def find_learning_rate(shop: Workshop) -> None:
+    """Run a range test, and put what it found into the recipe with what it saw."""
+    settings = shop.recipe.optimizer
+    with closing(shop.loader.batches()) as batches:
+        seen = range_test(shop.objective.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
+                          micro_batches=shop.micro_batches, seed=shop.recipe.seed)
+    recipe = shop.recipe.replaced({"optimizer.learning_rate": seen.rate})
+    shop.recipe = recipe.model_copy(update={"reasons": recipe.reasons | {"optimizer": in_words(seen, settings)}})
 
 
 def prepared(shop: Workshop, batch: Batch) -> Batch:

@@ -23,14 +23,14 @@ def next_folder(word: str, parent: Path = Path("runs")) -> Path:
 
 def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrupts: Interrupts, *,
                    resume: bool = False, dry_run: bool = False, quiet: bool = False,
-                   allow_data_change: bool = False) -> int:
+                   allow_data_change: bool = False, find_rate: bool = False) -> int:
     """Run the recipe to its end or to a signal; returns the exit code."""
     from vitrail.cli.console import RunView, conclude
     from vitrail.run import run
 
     view = RunView(quiet=quiet)
     finished = view.show(run(recipe, folder, source=source, resume=resume, interrupts=interrupts, watch=view.watch,
-                             dry_run=dry_run, allow_data_change=allow_data_change))
+                             dry_run=dry_run, allow_data_change=allow_data_change, find_rate=find_rate))
     if finished is None:
         return interrupts.exit_code
     return conclude(finished, again=f"vitrail train --resume --out {shlex.quote(str(folder))}")

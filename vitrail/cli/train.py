@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vitrail.data.source import Source
     from vitrail.recipe import Recipe
 
+AUTO = "auto"
 LENGTH = Group("How long", sort_key=1)
 Length = Parameter(group=LENGTH)
 
@@ -33,6 +35,7 @@ def train(
     epochs: Annotated[float | None, Length] = None,
     steps: Annotated[Whole | None, Length] = None,
     time: Annotated[str | None, Length] = None,
+    lr: str | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow_data_change: Annotated[bool, Parameter(negative=())] = False,
@@ -74,6 +77,8 @@ def train(
         Optimizer steps.
     time
         Time for training, as 90s, 10m or 2h; the learning rate follows it.
+    lr
+        Learning rate; auto finds it by a range test of 100 steps, on weights that are put back.
     set_
         Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
     resume
@@ -89,9 +94,9 @@ def train(
         from vitrail.recipe import read_recipe
         from vitrail.run import RECIPE, claim
 
-        changes = settings(set_) | lengths(epochs, steps, time)
+        changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr)
         if resume:
-            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed)
+            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr)
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
             return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
@@ -100,7 +105,8 @@ def train(
             raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
         chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
         folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
-        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet)
+        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet,
+                              find_rate=lr == AUTO)
 
 
 def choose(source: str | None, name: str, model: str | None, weights: str | None, image_size: str | None,
@@ -145,8 +151,8 @@ def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
     if out is None:
         raise UsageError("Which run is to go on? Give its folder: vitrail train --resume --out RUN")
     if any(value is not None and value != "default" for value in others):
-        raise UsageError("A resumed run keeps its model, weights, image size, recipe and seed. Leave them out, or "
-                         "start a new run with another --out.")
+        raise UsageError("A resumed run keeps its model, weights, image size, recipe, seed and rate. Leave them out, "
+                         "or start a new run with another --out.")
     return out
 
 
@@ -171,6 +177,19 @@ def lengths(epochs: float | None, steps: int | None, time: str | None) -> dict[s
     if len(chosen) > 1:
         raise UsageError("Give only one of --epochs, --steps and --time: each says how long the run is.")
     return chosen
+
+
+def learning_rate(given: str | None) -> dict[str, Any]:
+    """A number as a setting of the optimizer; nothing for `auto`, which is found when the run stands ready."""
+    if given in (None, AUTO):
+        return {}
+    try:
+        rate = float(given or "")
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--lr {given} is not a learning rate. Use a number above 0, such as 0.001, or auto.")
+    return {"optimizer.learning_rate": rate}
 
 
 def parse_time(text: str) -> float:

@@ -94,7 +94,7 @@ class Loader:
         share = max(1, int(self.max_bad * len(self.split))) if self.max_bad else 0
         return min(share, len(self.split) - 1)
 
-    def batches(self, start_position: int = 0) -> Iterator[Batch]:
+    def batches(self, start_position: int = 0) -> Generator[Batch, None, None]:
         """Batches from a position of the stream on: the position after a batch is its last one plus 1 (of the world).
 
         Leaving the iterator stops its threads. Raises DataError where too many pictures are bad.

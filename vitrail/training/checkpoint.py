@@ -45,6 +45,7 @@ class State(BaseModel):
     recipe: str
     backend: Backend
     threads: int
+    micro_batches: int = 1
     best: float | None = None
     best_step: int | None = None
     data: str = ""

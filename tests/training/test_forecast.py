@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import last, tiny_recipe, train
+
+from vitrail import workshop
+from vitrail.errors import RunError
+from vitrail.events import Understood
+from vitrail.objectives import Classify
+from vitrail.training import forecast
+from vitrail.training.forecast import group_bytes, is_out_of_memory, kilobytes, parts_that_fit, update_seconds
+from vitrail.training.optimizer import OptimizerSettings
+from vitrail.training.precision import Precision, Weights
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_timing_an_update_moves_nothing(precision: Precision, name: Any) -> None:
+    module = torch.nn.Linear(5, 3)
+    weights = Weights(module, precision)
+    before = [value.clone() for value in (*weights.masters, *weights.copies)]
+    for master in weights.masters:
+        master.grad = torch.ones_like(master)
+    assert update_seconds(OptimizerSettings(name=name), weights, {"weight"}, averaged=True) > 0
+    assert all(map(torch.equal, before, (*weights.masters, *weights.copies)))
+    assert all(torch.equal(master.grad, torch.ones_like(master)) for master in weights.masters)
+    assert forecast.moment_bytes(OptimizerSettings(name=name), weights) == 18 * 4 * (2 if name == "adamw" else 1)
+
+
+@pytest.mark.parametrize(("most_that_fits", "least", "parts"), [(100, 1, 1), (40, 1, 4), (40, 3, 3), (0, 1, 100)])
+def test_as_few_parts_as_fit(most_that_fits: int, least: int, parts: int) -> None:
+    assert parts_that_fit(least, 100, lambda parts: 100 / parts <= most_that_fits) == parts
+
+
+def test_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "table"
+    table.write_text("VmPeak:\t  9 kB\nVmHWM:\t     20 kB\n")
+    assert kilobytes(table, "VmHWM") == 20 * 1024
+    assert kilobytes(table, "VmSwap") is None
+    assert kilobytes(tmp_path / "none", "VmHWM") is None
+    monkeypatch.setattr(forecast, "GROUPS", tmp_path)
+    monkeypatch.setattr(forecast, "OWN_GROUP", tmp_path / "own")
+    assert group_bytes() is None
+    (tmp_path / "own").write_text("0::/a/b\n")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for place, limit, used in (("a", "1000", 400), ("a/b", "max", 300)):
+        (tmp_path / place / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / place / "memory.current").write_text(f"{used}\n")
+    assert group_bytes() == 600
+
+
+def test_a_real_refusal_of_memory_is_recognized() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = tiny_recipe(model__settings={}, schedule__steps=3)
+    whole = last(train(plain, tmp_path / "whole"))
+    monkeypatch.setattr(workshop, "forecast_fits", lambda shop, parts: parts >= 3)
+    events = train(plain, tmp_path / "parts")
+    assert isinstance(events[0], Understood)
+    assert any("it is computed in 4" in warning for warning in events[0].warnings)
+    assert any(subject == "memory" and "in 4 parts" in words for subject, words in events[0].rows)
+    for first, second in zip(whole.bundle.model.parameters(), last(events).bundle.model.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
+
+
+def test_the_forecast_compares_with_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workshop, "free_bytes", lambda device: 400_000)
+    events = train(tiny_recipe(schedule__steps=1), tmp_path / "run")
+    assert any("does not fit into memory in 1 parts" in warning for warning in events[0].warnings)  # type: ignore[union-attr]
+
+
+def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(model__settings={}, schedule__steps=6)
+    train(recipe, tmp_path / "run", stop_after=3)
+    losses, calls = Classify.losses, []
+
+    def refuse(self: Classify, batch: Any) -> Any:
+        calls.append(len(batch.targets))
+        if len(calls) > 4:  # three were timed, and one step was taken
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses(self, batch)
+
+    monkeypatch.setattr(Classify, "losses", refuse)
+    with pytest.raises(RunError, match=r"out of memory with batches of 64 in parts of 64.*training\.micro_batches=2"):
+        train(recipe, tmp_path / "run", resume=True)
+    monkeypatch.undo()
+    events = train(recipe.replaced({"training.micro_batches": 2}), tmp_path / "run", resume=True)
+    assert last(events).steps == 6
+    assert any("in 2 parts" in words for _, words in events[0].rows)  # type: ignore[union-attr]
