@@ -67,6 +67,8 @@ def shards(place: Path, count: int) -> str:
     return f"shards:{place / 'packed'}"
 
 
+@pytest.mark.fault("D10", "Data that changed since a run began are an error, for every kind of source, unless "
+                   "--allow-data-change.")
 @pytest.mark.parametrize("write", [folder, archive, manifest, arrays, idx, shards])
 def test_other_data_are_an_error_unless_they_are_allowed(write, tmp_path):
     recipe = tiny_recipe(data__source=write(tmp_path, 40), **STEPS)
@@ -85,6 +87,7 @@ def test_other_data_are_an_error_unless_they_are_allowed(write, tmp_path):
     assert not any(isinstance(event, Noted) and "replaced" in event.text for event in events)
 
 
+@pytest.mark.fault("D10", "The same data written again are no change.")
 def test_the_same_data_are_no_change(tmp_path):
     recipe = tiny_recipe(data__source=shards(tmp_path, 40), **STEPS)
     train(recipe, tmp_path / "run", stop_after=2)
@@ -92,6 +95,7 @@ def test_the_same_data_are_no_change(tmp_path):
     assert last(train(recipe, tmp_path / "run", resume=True)).steps == 4
 
 
+@pytest.mark.fault("R8", "Other classes than those of the checkpoint are refused, whatever is allowed.")
 def test_other_classes_are_never_allowed(tmp_path):
     recipe = tiny_recipe(data__source=folder(tmp_path, 40), **STEPS)
     train(recipe, tmp_path / "run", stop_after=2)

@@ -150,6 +150,7 @@ def each_kill(work: Callable[[], None]) -> Iterator[int]:
     pytest.fail("no end of operations")
 
 
+@pytest.mark.fault("R1", "After a kill at any operation of a save, the old or the new folder is there whole.")
 @pytest.mark.parametrize("before", [None, OLD], ids=["first save", "replacing"])
 def test_a_folder_survives_a_kill_at_every_operation(tmp_path: Path, before: dict[str, bytes] | None) -> None:
     seen, points = set(), 0
@@ -178,6 +179,7 @@ def test_a_folder_survives_a_kill_at_every_operation(tmp_path: Path, before: dic
     assert seen == ({"old", "new"} if before else {"new"})
 
 
+@pytest.mark.fault("R1", "The same holds when the next save is killed, too.")
 def test_a_kill_at_every_operation_twice_in_a_row(tmp_path: Path) -> None:
     """The second save meets what the first one left behind, without anybody recovering in between."""
     folder = tmp_path / "step-100"
@@ -201,6 +203,7 @@ def test_a_kill_at_every_operation_twice_in_a_row(tmp_path: Path) -> None:
         assert held(folder) in (OLD, NEW)
 
 
+@pytest.mark.fault("R1", "A single file is the old or the new one after a kill at any operation.")
 def test_a_file_survives_a_kill_at_every_operation(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_bytes(path, b"old" * 1000)
@@ -259,6 +262,7 @@ def test_a_failed_rename_puts_the_older_folder_back(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+@pytest.mark.fault("R1", "Real kills of a process that saves without a pause leave one whole folder.")
 def test_real_kills_at_random_moments(tmp_path: Path) -> None:
     """A process that saves without a pause, killed from outside."""
     code = ("import sys; from pathlib import Path; from vitrail.files import staged_folder\n"
@@ -303,6 +307,7 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     assert [left.name for left in tmp_path.iterdir()] == ["state.json"]
 
 
+@pytest.mark.fault("R3", "A full disk leaves the older folder as it was and no half-written one.")
 def test_a_full_disk_leaves_the_older_folder(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     save(folder, OLD)
@@ -403,6 +408,7 @@ def changed(data: bytes, offset: int, bit: int) -> bytes:
     return data[:offset] + bytes([data[offset] ^ 1 << bit]) + data[offset + 1 :]
 
 
+@pytest.mark.fault("R2", "A folder with any changed bit is refused, with the file named.")
 def test_every_changed_bit_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     save(folder, {"a.bin": b"0123456789"})

@@ -79,6 +79,8 @@ def test_other_positions_learn_and_repeat_themselves(tmp_path: Path, settings: d
 PER_EPOCH = 20  # 1,293 training digits in batches of 64: the 21st batch straddles the end of the epoch
 
 
+@pytest.mark.fault("R5", "After 1, 3 or 5 interruptions, also around the end of an epoch, weights and losses are "
+                   "equal to the bit.")
 @pytest.mark.parametrize("cuts", [(1,), (PER_EPOCH - 1, PER_EPOCH, PER_EPOCH + 1), (3, 4, 9, 15, 22)])
 @pytest.mark.parametrize("changes", [{}, {"training__precision": "bf16", "training__micro_batches": 3,
                                           "data__workers": 2, "optimizer__name": "sgd"},
@@ -97,6 +99,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, cuts: tuple[int, .
     assert rows[0] == rows[1]
 
 
+@pytest.mark.fault("R4", "A run that is asked to stop leaves a checkpoint and a Bundle.")
 def test_a_signal_leaves_a_bundle_that_loads(tmp_path: Path) -> None:
     events = train(tiny_recipe(), tmp_path / "run", stop_after=3)
     assert last(events).signal == 2
@@ -104,6 +107,7 @@ def test_a_signal_leaves_a_bundle_that_loads(tmp_path: Path) -> None:
     assert vitrail.load(tmp_path / "run").provenance["step"] == 3
 
 
+@pytest.mark.fault("R4", "So does one that is asked before its first step.")
 def test_a_signal_before_the_first_step_leaves_one_too(tmp_path: Path) -> None:
     from vitrail.run import run
     from vitrail.training.guard import Interrupts
@@ -115,6 +119,8 @@ def test_a_signal_before_the_first_step_leaves_one_too(tmp_path: Path) -> None:
     assert vitrail.load(tmp_path / "run").provenance["step"] == 0
 
 
+@pytest.mark.fault("R2", "A damaged checkpoint is kept as .corrupt with a warning, and the run goes on from the one "
+                   "before.")
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: Path) -> None:
     recipe = tiny_recipe(schedule__steps=12)
     train(recipe, tmp_path / "whole")
@@ -133,6 +139,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: 
     assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
 
 
+@pytest.mark.fault("R9", "The newest two checkpoints are kept.")
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
@@ -179,6 +186,7 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
         train(tiny_recipe(), tmp_path / "mine")
 
 
+@pytest.mark.fault("R8", "A checkpoint of another recipe is refused.")
 def test_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
     train(tiny_recipe(), tmp_path / "run", stop_after=2)
     with pytest.raises(RunError, match="another recipe"):
@@ -249,6 +257,7 @@ def full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
 
+@pytest.mark.fault("R3", "The last save failing spares the older checkpoint and ends in one message and exit code 1.")
 def test_no_space_left_spares_the_older_checkpoint_and_ends_in_one_message(tmp_path: Path) -> None:
     """A limit on file size stands in for a full disk: the write fails in the same place."""
     recipe = tiny_recipe(schedule__steps=12)
@@ -266,6 +275,7 @@ def test_no_space_left_spares_the_older_checkpoint_and_ends_in_one_message(tmp_p
     assert not list((tmp_path / "run").rglob(".tmp-*"))
 
 
+@pytest.mark.fault("R3", "A checkpoint that cannot be saved is told, tried again later, and costs nothing else.")
 def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path, monkeypatch: Any) -> None:
     from vitrail import run as module
     from vitrail.errors import SaveError
@@ -423,6 +433,7 @@ LEARNING: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.fault("R5", "The same holds with averages, frozen parts and adapters.")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("changes", LEARNING.values(), ids=LEARNING)
 def test_runs_that_learn_in_part_or_on_average_go_on_to_the_bit(tmp_path: Path, changes: dict[str, Any],

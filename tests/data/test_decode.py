@@ -74,6 +74,7 @@ MODES = {
 }
 
 
+@pytest.mark.fault("D5", "Every mode (CMYK, 16 bits, palette, alpha and others) has its documented pixels.")
 @pytest.mark.parametrize("kind", MODES)
 def test_every_mode_has_its_pixels(kind):
     file, expected = MODES[kind]
@@ -87,6 +88,7 @@ def test_the_background_is_white_unless_stated():
     assert decode(saved(image("RGBA", (9, 8, 7, 0)), "PNG"), "x").tolist() == [[[255, 255, 255]]]
 
 
+@pytest.mark.fault("D5", "Sixteen bits are scaled, not clipped.")
 def test_sixteen_bits_are_scaled_and_not_clipped():
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     assert (decode(saved(ramp, "PNG"), "ramp")[:, :, 1] == np.floor(ramp / 257 + 0.5)).all()
@@ -110,6 +112,7 @@ def test_cmyk_jpeg_keeps_its_colors():
     assert np.abs(decode(file, "cmyk").astype(int) - picture).max() < 6
 
 
+@pytest.mark.fault("D5", "Of animations and pages the first is taken.")
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_is_taken(kind):
     frames = [Image.new("RGB", (8, 8), color) for color in ((0, 0, 255), (0, 255, 0), RED)]
@@ -125,6 +128,7 @@ STORED = {  # what the camera stored for each orientation, so that UPRIGHT is wh
 }
 
 
+@pytest.mark.fault("D5", "The orientation of EXIF is applied.")
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "PILLOW JPEG"])
 def test_orientation_is_applied(kind, orientation):
@@ -177,6 +181,7 @@ def test_a_jpeg_may_be_decoded_smaller_but_not_too_small():
     assert decode(turned, "x", min_size=(120, 160)).shape == (320, 240, 3)
 
 
+@pytest.mark.fault("D4", "A picture with too many pixels is refused from its header, before memory is taken.")
 def test_large_pictures_are_refused_before_decoding(monkeypatch):
     def never(*_, **__):
         raise AssertionError("it was decoded")
@@ -196,6 +201,7 @@ CUTS = [(kind, cut) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "PPM") for
         if (kind, cut) not in (("PNG", -2), ("GIF", -2))]  # there all pixels stand before the last two bytes
 
 
+@pytest.mark.fault("D2", "A picture that is cut anywhere, also by its last bytes, is an error of that picture.")
 @pytest.mark.parametrize(("kind", "cut"), CUTS)
 def test_a_file_cut_short_is_an_error(kind, cut):
     file = saved(noise(64, 64), kind)

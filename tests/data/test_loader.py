@@ -99,6 +99,7 @@ def with_bad(count: int, *bad: int) -> list:
     return [None if number in bad else picture for number, picture in enumerate(arrays(count))]
 
 
+@pytest.mark.fault("D1", "In training a bad picture is replaced by the same one for any number of workers.")
 def test_a_bad_picture_is_replaced_the_same_way_by_any_number_of_workers():
     items = with_bad(100, 13)
     runs = []
@@ -123,6 +124,7 @@ def test_the_label_belongs_to_the_replacement():
         assert batch.targets.tolist() == [index % 10 for index in batch.indices]
 
 
+@pytest.mark.fault("D1", "More bad pictures than max_bad end the run, with names and reasons.")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("items", "max_bad", "named"), [
     (with_bad(50, 3, 4), 0.001, "picture-3|picture-4"), (with_bad(50, 3), 0, "picture-3"),
@@ -182,6 +184,8 @@ def test_no_more_is_read_ahead_than_said():
     batches.close()
 
 
+@pytest.mark.fault("R12", "However a run is left, its workers stop at once: they are threads, and none can be left "
+                   "waiting.")
 @pytest.mark.parametrize("leave", ["close", "forget", "interrupt", "next to nothing"])
 def test_leaving_stops_the_threads_at_once(leave):
     split = replace(split_of(arrays(100)), reader=Slow(arrays(100), 0.01))
@@ -202,6 +206,7 @@ def test_leaving_stops_the_threads_at_once(leave):
     assert time.perf_counter() - start < 0.8  # the batches in work would take a whole second
 
 
+@pytest.mark.fault("R12", "An error in a worker comes out in the run, at its place in the order.")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_other_errors_come_out(workers):
     class Broken(Listed):
@@ -230,6 +235,7 @@ def test_an_empty_split_is_an_error():
         Loader(split_of([]), PLAIN, 4, seed=0)
 
 
+@pytest.mark.fault("D1", "In evaluation a bad picture is never replaced: it is reported and counts as an error.")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_pass_in_order_reports_and_never_replaces(workers):
     items = with_bad(23, 0, 5, 8, 9, 10, 11, 22)

@@ -47,6 +47,7 @@ def test_ranks_only_cut_the_batch(world):
     assert np.array_equal(np.concatenate(parts), np.arange(batch))
 
 
+@pytest.mark.fault("R6", "Going on with another number of processes loses and doubles no sample.")
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 16), st.integers(1, 6), st.integers(1, 100), st.integers(0, 300))
 def test_a_resume_with_another_world_loses_and_doubles_nothing(world, share, samples, cut):
@@ -70,6 +71,7 @@ def consumed(samples: int, seed: int, start: int, steps: int, batch: int, world:
 WORLDS = [1, 2, 3, 4, 5, 7, 8, 12, 16, 31, 32, 64, 100, 127, 128, 255, 256, 500, 512, 1000, 1023, 1024]
 
 
+@pytest.mark.fault("R6", "Every sample comes once per epoch for any number of processes and workers.")
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_sample_once_per_epoch_for_any_world_and_workers(world):
     """The corners: an epoch smaller than, equal to and larger than a batch, one sample more and one less."""
@@ -83,6 +85,7 @@ def test_every_sample_once_per_epoch_for_any_world_and_workers(world):
                 assert np.array_equal(np.sort(taken[epoch * samples:(epoch + 1) * samples]), np.arange(samples))
 
 
+@pytest.mark.fault("R6", "Going on with other processes and workers gives the same global batches.")
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 1024), st.integers(0, 16), st.integers(1, 4), st.integers(1, 5000), st.integers(0, 10**6), SEEDS,
        st.sampled_from([1, 2, 3, 4]))
@@ -102,6 +105,7 @@ def test_workers_share_every_place_once(count, workers):
     assert len(parts) <= max(workers, 1)
 
 
+@pytest.mark.fault("R6", "A number of processes that does not divide the batch is refused, with those that do.")
 def test_a_world_that_does_not_divide_names_those_that_do():
     with pytest.raises(UsageError, match=r"12 cannot be cut into 5 equal parts.*1, 2, 3, 4, 6, 12"):
         rank_slice(12, 5, 0)

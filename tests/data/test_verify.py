@@ -19,6 +19,7 @@ def test_whole_shards_are_verified_here_and_far_away(packed, web):
     assert not holds_shards(str(packed.parent))
 
 
+@pytest.mark.fault("D7", "`vitrail verify` lists every damaged shard.")
 def test_every_damaged_shard_is_listed(packed, web):
     shards = sorted(packed.glob("*.tar"))
     shards[0].write_bytes(shards[0].read_bytes()[:-1])

@@ -10,6 +10,7 @@ from vitrail.errors import RunError
 from vitrail.training.guard import Interrupts, sole_owner
 
 
+@pytest.mark.fault("R4", "The first signal only asks to stop; a second one, after a moment, ends the process.")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_only_sets_a_flag(number: int, code: int) -> None:
     with Interrupts().listen() as interrupts:
@@ -30,6 +31,7 @@ def test_handlers_are_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.fault("R10", "A second run in a folder is refused, with the process that holds it.")
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
     with sole_owner(tmp_path), pytest.raises(RunError, match=f"in use by another run \\(process {os.getpid()}\\)"), \
             sole_owner(tmp_path):

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 
 
+@pytest.mark.fault("R14", "A last line that a crash cut short is left out.")
 def test_rows_come_back_and_a_cut_last_line_is_left_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write({"step": 1, "samples": 8, "train/loss": 1.5})
@@ -27,6 +30,7 @@ def test_a_resumed_run_drops_rows_after_its_checkpoint(tmp_path: Path) -> None:
     assert [row["step"] for row in read_journal(tmp_path / JOURNAL)] == [1, 2, 3, 4]
 
 
+@pytest.mark.fault("R14", "A journal that cannot be written is told once and never stops training.")
 def test_a_journal_that_cannot_be_written_says_so_and_goes_on(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     (tmp_path / JOURNAL).mkdir()

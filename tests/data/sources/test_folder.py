@@ -68,6 +68,7 @@ def test_train_alone_is_divided(plant):
     assert {name: len(split) for name, split in source.splits.items()} == {"train": 16, "val": 2, "test": 2}
 
 
+@pytest.mark.fault("D6", "A class that val lacks is a warning, and labels stay right: classes are matched by name.")
 def test_the_class_that_val_lacks_is_a_warning_and_labels_stay_right(plant):
     source = open_source(str(plant("train/a/1.png", "train/b/1.png", "train/c/1.png", "val/a/2.png", "val/c/2.png")))
     assert labels_by_name(source, "val") == {"a/2.png": "a", "c/2.png": "c"}
@@ -75,6 +76,7 @@ def test_the_class_that_val_lacks_is_a_warning_and_labels_stay_right(plant):
     assert [warning for warning in source.warnings if "val" in warning and "'b'" in warning]
 
 
+@pytest.mark.fault("D6", "A class that train lacks is an error.")
 def test_a_class_that_train_lacks_is_an_error(plant):
     root = plant("train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/dogs/1.png")
     with pytest.raises(DataError, match=r"train lacks: 'dogs'.*Is 'dog' meant"):
@@ -103,6 +105,7 @@ def test_folder_names_are_ordered_as_strings(plant):
     assert source.classes == ("1", "10", "2")
 
 
+@pytest.mark.fault("D6", "Names that differ only in case or Unicode form are an error that names both.")
 @pytest.mark.parametrize(("first", "second", "why"), [
     ("Cat", "cat", "upper and lower case"),
     (unicodedata.normalize("NFC", "Café"), unicodedata.normalize("NFD", "Café"), "Unicode form"),
@@ -125,6 +128,7 @@ def test_unicode_forms_are_the_same_class_across_splits(plant):
     assert source.splits["val"].labels.tolist() == [0]
 
 
+@pytest.mark.fault("D6", "An empty class folder is left out with a warning.")
 def test_an_empty_class_folder_is_left_out_with_a_warning(plant):
     root = plant(cat=3, dog=3)
     (root / "owl").mkdir()
@@ -156,6 +160,7 @@ def test_what_is_no_picture_is_ignored_and_counted(plant):
     assert any("4 entries ignored" in note and "hidden 2" in note for note in source.notes)
 
 
+@pytest.mark.fault("D3", "Empty files, dangling links, folders and pipes are reported by kind and never opened.")
 def test_pictures_that_can_never_be_read_are_reported_and_not_opened(plant, monkeypatch):
     root = plant("cat/x.jpg/inside.png", cat=3, dog=3)
     (root / "cat" / "empty.png").touch()
@@ -199,6 +204,7 @@ def test_a_name_that_is_no_text_is_reported(plant):
     assert any("not UTF-8" in warning for warning in open_source(str(root)).warnings)
 
 
+@pytest.mark.fault("D3", "A file that vanishes or becomes a pipe later is an error of that picture; nothing hangs.")
 def test_a_file_that_vanished_or_became_a_pipe_is_an_image_error(plant):
     root = plant(cat=3, dog=3)
     split = open_source(str(root)).splits["train"]
@@ -212,6 +218,7 @@ def test_a_file_that_vanished_or_became_a_pipe_is_an_image_error(plant):
         split.read(1)
 
 
+@pytest.mark.fault("D9", "The same picture in train and val is a warning with the count.")
 def test_the_same_picture_in_train_and_val_is_a_warning(plant):
     root = plant(**{"train/cat": 5, "train/dog": 5, "val/cat": 2, "val/dog": 2})
     (root / "val" / "dog" / "copy.png").write_bytes((root / "train" / "cat" / "3.png").read_bytes())

@@ -72,6 +72,7 @@ def test_a_cls_goes_before_a_json(tmp_path):
         assert found(write(tmp_path / "a.tar", ("x.jpg", b"p"), *order))[0] == {"x": ["1"]}
 
 
+@pytest.mark.fault("D8", "Hostile members of shards are data and left out; there is no decoder of pickles.")
 def test_hostile_members_are_data_and_left_out(tmp_path):
     names = ["../up.jpg", "/absolute.jpg", "a/../b.jpg", "C:/x.jpg", "a\\b.jpg", "x" * 65_000 + ".jpg"]
     path = write(tmp_path / "a.tar", *((name, b"1") for name in names), ("zero.jpg", b""), ("zero.cls", b"1"),
