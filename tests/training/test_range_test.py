@@ -48,7 +48,7 @@ def test_a_distance_is_kept_from_where_the_loss_rises_again() -> None:
 
 @pytest.mark.parametrize("losses", [[1.0, 2.0, 3.0, 4.0], [], [math.nan, 1.0]])
 def test_a_loss_that_never_falls_is_said(losses: list[float]) -> None:
-    with pytest.raises(RunError, match="--lr 0.001"):
+    with pytest.raises(RunError, match=r"--lr 0\.001"):
         suggest(RATES, losses)
 
 
@@ -98,7 +98,7 @@ def test_the_command_line_takes_a_number_or_auto() -> None:
     assert learning_rate("3e-4") == {"optimizer.learning_rate": 3e-4}
     assert learning_rate("auto") == learning_rate(None) == {}
     for wrong in ("0", "-1", "nan", "inf", "", "fast"):
-        with pytest.raises(UsageError, match="Use a number above 0, such as 0.001, or auto"):
+        with pytest.raises(UsageError, match=r"Use a number above 0, such as 0\.001, or auto"):
             learning_rate(wrong)
     with pytest.raises(UsageError, match="seed and rate"):
         resumed_folder(Path("run"), None, None, None, None, "default", None, "auto")
