@@ -140,6 +140,24 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: 
 
 
 @pytest.mark.fault("R9", "The newest two checkpoints are kept.")
+@pytest.mark.fault("R2", "A checkpoint that is damaged again at the same step gets a name of its own.")
+def test_a_step_that_is_damaged_twice_is_set_aside_twice(tmp_path: Path) -> None:
+    recipe = tiny_recipe(schedule__steps=12)
+    train(recipe, tmp_path, stop_after=4)
+    for name in ("step-00000004.corrupt", "step-00000004.corrupt1"):
+        (tmp_path / "checkpoints" / "step-00000004" / "weights.safetensors").write_bytes(b"")
+        train(recipe, tmp_path, stop_after=4, resume=True)
+        assert (tmp_path / "checkpoints" / name).is_dir()
+    assert last(train(recipe, tmp_path, resume=True)).steps == 12
+
+
+@pytest.mark.fault("R1", "A run that was killed before it had a recipe is started again in the same folder.")
+def test_a_recipe_half_written_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-recipe.json-1").write_text("{")
+    (tmp_path / ".lock").write_text("1")
+    assert last(train(tiny_recipe(), tmp_path)).steps == 10
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())

@@ -83,12 +83,13 @@ def same_threads_after() -> Iterator[None]:
 
 
 def claim(folder: Path, resume: bool) -> None:
-    """A new run needs a folder without another run; a resumed one needs its recipe."""
+    """A new run needs a folder without another run; a resumed one needs its recipe. What a run leaves that was killed
+    before it had one (its lock, a recipe half written) is no run."""
     held = folder / RECIPE
     if resume and not held.exists():
         raise UsageError(f"There is no run to resume in {folder}: it has no {RECIPE}. Leave out --resume to start one.")
     if not resume and folder.exists() and (not folder.is_dir() or any(
-            entry.name != ".lock" for entry in folder.iterdir())):
+            entry.name != ".lock" and not entry.name.startswith(".tmp-") for entry in folder.iterdir())):
         what = "already holds another run" if held.exists() else "is not empty"
         raise UsageError(f"{folder} {what}. Choose another --out" + (
             ", or go on with that run by --resume." if held.exists() else "."))

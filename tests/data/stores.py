@@ -77,9 +77,9 @@ class Web:
                     self.send_header("Content-Range", part)
                 self.end_headers()
                 if body:
-                    self.wfile.write(content)
-                    with web.lock:
+                    with web.lock:  # counted first, for the reader may look as soon as it has everything
                         web.sent += len(content)
+                    self.wfile.write(content)
 
             def handle(self) -> None:
                 with suppress(ConnectionError):  # a client that left

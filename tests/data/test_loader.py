@@ -16,7 +16,7 @@ from vitrail.data.loader import PREFETCH, Loader, default_workers, in_order
 from vitrail.data.order import Key, stream_indices
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.views import EvalView, TrainView
-from vitrail.errors import DataError, ImageError, UsageError
+from vitrail.errors import DataError, ImageError, RunError, UsageError
 
 PREPROCESS = Preprocess(size=8)
 VIEW = TrainView(PREPROCESS, Augmentation(crop="pad", flip=0.5))
@@ -217,6 +217,21 @@ def test_other_errors_come_out(workers):
     loader = Loader(split, PLAIN, 4, seed=0, workers=workers)
     for batches in (loader.batches(), in_order(split, PREPROCESS, 4, workers)):
         with pytest.raises(RuntimeError, match="on fire"):
+            next(batches)
+        assert not threads()
+
+
+@pytest.mark.fault("R12", "Too little memory for a picture ends in one message that names it; no thread is left.")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_too_little_memory_for_a_picture_names_it(workers):
+    class Large(Listed):
+        def read(self, key: int):
+            raise MemoryError
+
+    split = replace(split_of(arrays(10)), reader=Large([]))
+    loader = Loader(split, PLAIN, 4, seed=0, workers=workers)
+    for batches in (loader.batches(), in_order(split, PREPROCESS, 4, workers)):
+        with pytest.raises(RunError, match=r"not enough memory to read this picture. Use fewer decoding threads"):
             next(batches)
         assert not threads()
 

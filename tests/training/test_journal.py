@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vitrail.errors import SaveError
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 
 
@@ -37,3 +38,20 @@ def test_a_journal_that_cannot_be_written_says_so_and_goes_on(tmp_path: Path) ->
     journal.write({"step": 1, "samples": 1})
     journal.close()
     assert "training goes on without it" in (journal.trouble or "")
+
+
+@pytest.mark.fault("R3", "A full disk as a run goes on leaves the journal whole, and the run goes on.")
+def test_a_journal_that_cannot_be_cut_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    for step in range(1, 6):
+        journal.write({"step": step, "samples": step})
+    journal.close()
+
+    def full(path: Path, text: str) -> None:
+        raise SaveError(f"Cannot save {path}: no space left.")
+
+    monkeypatch.setattr("vitrail.training.journal.write_text", full)
+    again = Journal(tmp_path, upto_step=3)
+    again.close()
+    assert "no space left" in (again.trouble or "")
+    assert len(read_journal(tmp_path / JOURNAL)) == 5

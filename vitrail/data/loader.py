@@ -27,7 +27,7 @@ from vitrail.data.order import Key, rank_slice, replacement, stream_indices, wor
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Split
 from vitrail.data.views import View
-from vitrail.errors import DataError, ImageError, UsageError
+from vitrail.errors import DataError, ImageError, RunError, UsageError
 from vitrail.vocabulary import Batch, RawImages
 
 PREFETCH = 3
@@ -137,6 +137,8 @@ class Loader:
                     break
                 except ImageError as error:
                     errors.append(error)
+                except MemoryError:
+                    raise too_little_memory(split.names[index]) from None
                 index = replacement(len(split), self.seed, place.position, attempt) if attempt < ATTEMPTS else -1
                 attempt += 1
             indices.append(index)
@@ -177,6 +179,8 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
                 found.indices.append(index)
             except ImageError as error:
                 found.errors.append(error)
+            except MemoryError:
+                raise too_little_memory(split.names[index]) from None
         return found
 
     with closing(prefetched(work, fill, workers)) as filled, closing(ahead):
@@ -185,6 +189,11 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
             kept = raw if len(indices) == len(places) else raw[indices - places[0]]
             errors = [error for part in found for error in part.errors]
             yield Passed(torch.from_numpy(kept), torch.from_numpy(indices), errors)
+
+
+def too_little_memory(name: str) -> RunError:
+    return RunError(f"{name}: there was not enough memory to read this picture. Use fewer decoding threads (--set "
+                    "data.workers=1) or smaller pictures; a run goes on from its last checkpoint with --resume.")
 
 
 def default_workers(split: Split) -> int:

@@ -11,7 +11,9 @@ Random numbers and the order of samples are functions of (seed, step, position):
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -90,8 +92,15 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
             return path, troubles
         except BundleError as error:
             troubles.append(f"{error} Falling back to the checkpoint before it.")
-            path.rename(path.with_name(path.name + ".corrupt"))
+            set_aside(path)
     return None, troubles
+
+
+def set_aside(path: Path) -> None:
+    """Keep a damaged checkpoint under a name that no resume looks at; where it cannot be renamed, it stays."""
+    names = (path.with_name(f"{path.name}.corrupt{number or ''}") for number in itertools.count())
+    with contextlib.suppress(OSError):
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def read_state(path: Path) -> State:
@@ -106,8 +115,7 @@ def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimiz
     """Put weights, moments and average back. Raises BundleError where names or shapes do not fit the model."""
     try:
         values, moments = load_file(path / WEIGHTS), load_file(path / OPTIMIZER)
-        if average is not None:
-            average.restore(load_file(path / AVERAGE))
+        followed = load_file(path / AVERAGE) if average is not None else {}
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read: {error}.") from error
     for name, master in weights.named_masters():
@@ -117,6 +125,8 @@ def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimiz
             raise BundleError(f"{path} does not fit this run: {name} is {tuple(values[name].shape)} there and "
                               f"{tuple(master.shape)} here.")
     weights.restore(values)
+    if average is not None:
+        average.restore(followed)
     restore_optimizer(optimizer, moments)
 
 

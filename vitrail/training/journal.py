@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vitrail.errors import SaveError
+from vitrail.files import write_text
+
 JOURNAL = "metrics.jsonl"
 
 
@@ -17,9 +20,15 @@ class Journal:
         self.path = folder / JOURNAL
         self.trouble: str | None = None
         if upto_step is not None and self.path.exists():
-            kept = [row for row in read_journal(self.path) if row["step"] <= upto_step]
-            self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            self._cut(upto_step)
         self.board = self._open_board(folder / "tb", upto_step)
+
+    def _cut(self, upto_step: int) -> None:
+        kept = [row for row in read_journal(self.path) if row["step"] <= upto_step]
+        try:
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))  # whole, whatever happens meanwhile
+        except SaveError as error:
+            self.trouble = f"{error} The journal still has rows of steps that are taken again."
 
     def _open_board(self, folder: Path, purge: int | None) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, so only where a run starts
