@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny import tiny_recipe, train
 
-from vitrail import workshop
 from vitrail.events import Understood
+from vitrail.training.checkpoint import read_state
+from vitrail.workshop import trials
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def two_threads() -> Iterator[None]:
     ({2: 0.10, 1: 0.05}, 1), ({2: 0.10, 1: 0.08}, 2), ({2: 5.0, 1: 0.1}, 2)])
 def test_half_of_the_threads_compute_where_they_are_clearly_faster(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int) -> None:
-    monkeypatch.setattr(workshop, "time_steps", lambda shop: seconds[torch.get_num_threads()])
+    monkeypatch.setattr(trials, "time_steps", lambda shop: seconds[torch.get_num_threads()])
     used = []
     events = train(tiny_recipe(schedule__steps=2), tmp_path / "run",
                    watch=lambda split, progress: used.append(torch.get_num_threads()))
@@ -32,15 +33,15 @@ def test_half_of_the_threads_compute_where_they_are_clearly_faster(
     assert torch.get_num_threads() == 2  # the process has its own number back
     assert isinstance(events[0], Understood)
     assert any("the machine is busy" in warning for warning in events[0].warnings) == (chosen == 1)
-    state = workshop.read_state(next((tmp_path / "run" / "checkpoints").glob("step-*")))
+    state = read_state(next((tmp_path / "run" / "checkpoints").glob("step-*")))
     assert state.threads == chosen
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_run_that_goes_on_keeps_its_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workshop, "time_steps", lambda shop: {2: 0.10, 1: 0.05}[torch.get_num_threads()])
+    monkeypatch.setattr(trials, "time_steps", lambda shop: {2: 0.10, 1: 0.05}[torch.get_num_threads()])
     train(tiny_recipe(), tmp_path / "run", stop_after=3)
-    monkeypatch.setattr(workshop, "time_steps", lambda shop: 0.1)
+    monkeypatch.setattr(trials, "time_steps", lambda shop: 0.1)
     used = []
     train(tiny_recipe(), tmp_path / "run", resume=True,
           watch=lambda split, progress: used.append(torch.get_num_threads()))

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tiny import last, tiny_recipe, train
 
-from vitrail import workshop
 from vitrail.errors import RunError
 from vitrail.events import Understood
 from vitrail.objectives import Classify
@@ -15,6 +14,7 @@ from vitrail.training import forecast
 from vitrail.training.forecast import group_bytes, is_out_of_memory, kilobytes, parts_that_fit, update_seconds
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.precision import Precision, Weights
+from vitrail.workshop import trials
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -65,7 +65,7 @@ def test_a_real_refusal_of_memory_is_recognized() -> None:
 def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = tiny_recipe(model__settings={}, schedule__steps=3)
     whole = last(train(plain, tmp_path / "whole"))
-    monkeypatch.setattr(workshop, "forecast_fits", lambda shop, parts: parts >= 3)
+    monkeypatch.setattr(trials, "forecast_fits", lambda shop, parts: parts >= 3)
     events = train(plain, tmp_path / "parts")
     assert isinstance(events[0], Understood)
     assert any("it is computed in 4" in warning for warning in events[0].warnings)
@@ -75,7 +75,7 @@ def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, mo
 
 
 def test_the_forecast_compares_with_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workshop, "free_bytes", lambda device: 400_000)
+    monkeypatch.setattr(trials, "free_bytes", lambda device: 400_000)
     events = train(tiny_recipe(schedule__steps=1), tmp_path / "run")
     assert any("does not fit into memory in 1 parts" in warning for warning in events[0].warnings)  # type: ignore[union-attr]
 

@@ -1,0 +1,109 @@
+"""With what a run begins, from its recipe and the images: model, what of it learns, objective, backend."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from vitrail import weights
+from vitrail.bundle import Bundle
+from vitrail.data.source import Source
+from vitrail.errors import RunError, UsageError
+from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
+from vitrail.objectives import OBJECTIVES, Classify, Loss
+from vitrail.recipe import Recipe, WeightsSettings
+from vitrail.training.adapters import adapt
+from vitrail.training.freeze import freeze
+from vitrail.training.loop import hash_seed
+from vitrail.training.precision import (
+    Backend,
+    choose_axial_backend,
+    choose_backend,
+    choose_convolution_backend,
+)
+from vitrail.training.start import start
+from vitrail.vocabulary import Size
+
+
+def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on: bool) -> Model:
+    """Drawn afresh, or made of trained weights. A run that goes on finds its own in its checkpoint, but for those that
+    do not learn."""
+    torch.manual_seed(hash_seed(recipe.seed))
+    everything_learns = not (recipe.training.freeze or recipe.training.adapters.rank)
+    if recipe.model.weights is None or (going_on and everything_learns):
+        return build(config)
+    return start(trained_weights(recipe.model.weights, recipe, config), config, source.classes,
+                 loss_of(recipe, source), recipe.model.head)
+
+
+def trained_weights(given: WeightsSettings, recipe: Recipe, config: ModelConfig) -> Bundle:
+    """What the recipe starts from, at the run's sizes. Raises RunError where it is not the same file any more."""
+    size, patch = recipe.preprocess.size, getattr(config, "patch", None)
+    if weights.read(given.path, weights.Told(size)).sha256() != given.sha256:
+        raise RunError(f"{given.path} is not the file that this recipe starts from: its SHA-256 is another. Start from "
+                       "it by --weights, or say where the right one is: --set model.weights.path=FILE.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty head is no loss here
+        return weights.load(given.path, size, patch=patch)
+
+
+def choose_what_learns(model: Model, recipe: Recipe) -> None:
+    """Freeze parts or put corrections beside them, and recompute blocks, as the recipe says."""
+    training = recipe.training
+    if training.freeze:
+        freeze(model, training.freeze)
+    if training.adapters.rank:
+        adapt(model, training.adapters)
+    if training.recompute:
+        if not isinstance(model, ViT):
+            raise UsageError(f"training.recompute is for blocks of a transformer; {model.config.name} has none.")
+        model.encoder.recompute = True
+
+
+def loss_of(recipe: Recipe, source: Source) -> Loss:
+    loss = recipe.objective.loss
+    if loss == "auto":
+        return "sigmoid" if source.multilabel else "softmax"
+    if loss == "softmax" and source.multilabel:
+        raise UsageError(f"{source.spec} has several labels an image, which a softmax cannot learn. "
+                         "Use --set objective.loss=sigmoid.")
+    return loss
+
+
+def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
+    return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),
+                                             label_smoothing=recipe.objective.label_smoothing,
+                                             multilabel=source.multilabel)
+
+
+def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:
+    batch = -(-recipe.training.batch_size // recipe.training.micro_batches)
+    precision = None if recipe.training.precision == "auto" else recipe.training.precision
+    if isinstance(config, AxialResNetConfig):
+        channels, size = config.at(min(1, len(config.depths) - 1), stride=1)
+        return choose_axial_backend(device, style=config.style, channels=channels, heads=config.heads, size=size,
+                                    batch=batch, precision=precision)
+    if isinstance(config, BiTConfig):
+        return choose_convolution_backend(device, channels=2 * config.root, size=second_stage(config), batch=batch,
+                                          precision=precision)
+    words = []
+    if isinstance(config, HybridConfig) and precision is None and mostly_convolutions(config):
+        precision, _, reason = choose_convolution_backend(device, channels=2 * config.stem_root,
+                                                          size=second_stage(config), batch=batch)
+        words = [reason]
+    span = max(config.spans)
+    backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
+                             batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
+                             precision=precision)
+    return backend._replace(reason="; ".join([*words, backend.reason]))
+
+
+def mostly_convolutions(config: HybridConfig) -> bool:
+    """True where the ResNet in front costs more than the transformer behind it."""
+    return describe(config).macs > 2 * describe(config.on_features).macs
+
+
+def second_stage(config: ModelConfig) -> Size:
+    """Rows and columns of a ResNet's second stage: neither its largest maps nor its smallest."""
+    return -(-config.image_size[0] // 8), -(-config.image_size[1] // 8)

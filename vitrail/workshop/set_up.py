@@ -1,0 +1,83 @@
+"""Everything a run needs, at its beginning or as it was where the run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from vitrail.data.loader import Loader
+from vitrail.data.remembered import remember
+from vitrail.data.source import Source
+from vitrail.data.views import TrainView
+from vitrail.errors import DataError, RunError
+from vitrail.recipe import Recipe
+from vitrail.training.average import Average
+from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.guard import Interrupts
+from vitrail.training.optimizer import build_optimizer, kernel_names
+from vitrail.training.precision import (
+    Weights,
+    set_attention_kernel,
+)
+from vitrail.workshop.beginning import backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.shop import Watch, Workshop
+from vitrail.workshop.trials import parts_for_memory, settle_threads
+
+
+def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
+           resume: bool, allow_data_change: bool = False) -> Workshop:
+    """Model, objective, optimizer, loader and backend, as they were where a run goes on."""
+    checkpoint, troubles = newest_checkpoint(folder / "checkpoints") if resume else (None, [])
+    state = read_state(checkpoint) if checkpoint else None
+    if state is not None and checkpoint is not None and state.recipe != recipe.identity():
+        raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
+                       "or choose another --out.")
+    if state is not None:
+        troubles += changed_data(state, source, allow_data_change)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
+    backend = state.backend if state else backend_for(recipe, config, device)
+    model = first_model(recipe, config, source, going_on=state is not None)
+    choose_what_learns(model, recipe)
+    objective = build_objective(recipe, model, source).to(device)
+    set_attention_kernel(objective, backend.attention)
+    kernels = kernel_names(objective)
+    masters = Weights(objective, backend.precision)
+    optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels)
+    train_split = source.splits["train"]
+    loader = Loader(remember(train_split, recipe.preprocess), TrainView(recipe.preprocess, recipe.augmentation),
+                    recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,
+                    max_bad=recipe.data.max_bad)
+    shop = Workshop(recipe, source, folder, objective, model, config, loader, masters, optimizer, backend, interrupts,
+                    watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
+    if recipe.training.average is not None:
+        shop.average = Average(masters, recipe.training.average)
+    if state is not None and checkpoint is not None:
+        load_checkpoint(checkpoint, masters, optimizer, shop.average)
+        shop.step, shop.seconds = state.step, state.seconds
+        shop.best, shop.best_step = state.best, state.best_step
+        shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
+    # The one place where the ranks of a world agree on a number of parts.
+    shop.micro_batches = parts_for_memory(shop, max(recipe.training.micro_batches, state.micro_batches if state else 1))
+    settle_threads(shop, state.threads if state else None)
+    return shop
+
+
+def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
+    """What to say where the data are not those of the checkpoint. Raises DataError where that is not `allowed`.
+
+    Other classes are never allowed: the outputs of the model would get other names.
+    """
+    if not state.data or state.data == source.fingerprint:
+        return []
+    if state.classes != source.classes:
+        raise DataError(f"{source.spec} has other classes than when this run began ({len(state.classes)} then, "
+                        f"{len(source.classes)} now, or in another order). Bring the old data back, or start a new "
+                        "run.")
+    if not allowed:
+        raise DataError(f"{source.spec} is not what it was when this run began: pictures, labels or splits were "
+                        "added, removed or changed. Bring the old data back, start a new run, or go on with the new "
+                        "data by --allow-data-change; pictures may then be held out now that were trained on before.")
+    return [f"the data of {source.spec} changed since this run began; pictures that are held out now may have been "
+            "trained on before"]

@@ -1,0 +1,145 @@
+"""What stands ready while a run goes, and the Bundle that comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitrail import __version__
+from vitrail.bundle import Bundle
+from vitrail.data.loader import Loader
+from vitrail.data.mix import mixed
+from vitrail.data.source import Source
+from vitrail.models import Model, ModelConfig
+from vitrail.models.families import build_with
+from vitrail.models.vit.another_size import describe_change
+from vitrail.objectives import Classify, Loss
+from vitrail.recipe import Recipe
+from vitrail.training.adapters import merged
+from vitrail.training.average import Average
+from vitrail.training.guard import Interrupts
+from vitrail.training.precision import (
+    Backend,
+    Weights,
+)
+from vitrail.vocabulary import Batch, Progress
+
+Watch = Callable[[str, Progress], None]
+"""Called in the middle of a pass over a split: its name, and how far the pass is."""
+
+
+@dataclass
+class Workshop:
+    """Everything that stands ready when a run begins."""
+
+    recipe: Recipe
+    source: Source
+    folder: Path
+    objective: Classify
+    model: Model
+    config: ModelConfig
+    loader: Loader
+    weights: Weights
+    optimizer: torch.optim.Optimizer
+    backend: Backend
+    interrupts: Interrupts
+    watch: Watch
+    total_steps: int | None
+    step_seconds: float = 0.0
+    peak_bytes: int | None = None
+    micro_batches: int = 1
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    average: Average | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def batch_size(self) -> int:
+        return self.recipe.training.batch_size
+
+    @property
+    def samples(self) -> int:
+        return self.step * self.batch_size
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the run that lies behind, by steps or by time."""
+        if self.total_steps is not None:
+            return self.step / self.total_steps
+        return self.seconds / (self.recipe.schedule.seconds or 1.0)
+
+    @property
+    def validation(self) -> str | None:
+        return "val" if "val" in self.source.splits else None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.objective.parameters()).device
+
+    def view(self) -> Bundle:
+        """The model as it is now, or its average where there is one, for a look during training."""
+        model = self.model
+        if self.average is not None:
+            dtype = next(self.model.parameters()).dtype
+            model = build_with(self.config, trained_state(self)).to(self.device, dtype)
+        return Bundle(model, self.recipe.preprocess, self.source.classes, self.activation)
+
+    @property
+    def activation(self) -> Loss:
+        return self.objective.loss
+
+
+def prepared(shop: Workshop, batch: Batch) -> Batch:
+    """A batch of the loader as the objective gets it: on the device, and mixed where the recipe says so."""
+    recipe = shop.recipe
+    return mixed(to_device(batch, shop.device), recipe.augmentation, classes=len(shop.source.classes),
+                 seed=recipe.seed, batch_size=shop.batch_size)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    views = {name: view.to(device, non_blocking=True) for name, view in batch.views.items()}
+    return Batch(views, batch.targets.to(device, non_blocking=True), batch.indices, batch.positions)
+
+
+def start_words(shop: Workshop) -> str | None:
+    """From which weights the run starts, and what becomes of them: the head, and what another size asks for."""
+    settings = shop.recipe.model
+    if settings.weights is None:
+        return None
+    head = "its head is kept" if settings.head == "keep" else (
+        f"its whole head goes, zeros for {len(shop.source.classes)} classes come")
+    sizes = {"image_size": settings.weights.image_size} | (
+        {"patch": settings.weights.patch} if settings.weights.patch else {})
+    changes = describe_change(shop.config.model_copy(update=sizes), shop.config)
+    return f"{settings.weights.path} ({settings.weights.format}): {'; '.join([head, *changes])}"
+
+
+def trained_state(shop: Workshop) -> dict[str, Tensor]:
+    """The plain model's weights in fp32: the average where there is one, corrections merged."""
+    state = shop.weights.export(shop.model, None if shop.average is None else shop.average.values)
+    return merged(state, shop.recipe.training.adapters.scale)
+
+
+def trained_bundle(shop: Workshop) -> Bundle:
+    """What was learned as a Bundle with its history."""
+    model = build_with(shop.config, trained_state(shop))
+    provenance = {
+        "vitrail": __version__, "torch": torch.__version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "step": shop.step, "samples": shop.samples, "seconds": round(shop.seconds, 1),
+        "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
+        "backend": shop.backend._asdict(), "recipe": shop.recipe.model_dump(mode="json"),
+        **({"started": start_words(shop)} if shop.recipe.model.weights else {}),
+        "unreadable": dict(list(shop.loader.bad.items())[:100]),
+    }
+    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,
+                  provenance)

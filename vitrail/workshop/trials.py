@@ -1,0 +1,138 @@
+"""What is tried before a run begins, on weights that stay: memory, threads, the time of a step, the learning rate."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+import torch
+
+from vitrail.models import describe
+from vitrail.training.forecast import (
+    free_bytes,
+    is_out_of_memory,
+    moment_bytes,
+    parts_that_fit,
+    peak_bytes,
+    synchronize,
+    update_seconds,
+)
+from vitrail.training.loop import backward, cut
+from vitrail.training.optimizer import kernel_names
+from vitrail.training.range_test import in_words, range_test
+from vitrail.workshop.shop import Workshop, prepared
+
+LONG_STEP = 1.0
+"""Seconds of a step so large that more threads always pay, and a second measurement does not."""
+
+BUSY = 1.3
+"""How much faster half of the threads have to be: on a quiet machine they never are."""
+
+ROOM = 0.8
+"""Share of the free memory that a forecast may fill: kernels have scratch memory of their own."""
+
+
+def parts_for_memory(shop: Workshop, least: int) -> int:
+    """Parts of a batch of which one fits into memory, at least `least`; a note says where that is more.
+
+    A GPU is asked by trying. A CPU's memory must not be tried, since the system kills whoever takes too much: there it
+    is forecast from the configuration.
+    """
+    if shop.interrupts:
+        return least
+    fits = (lambda parts: one_part_runs(shop, parts)) if shop.device.type == "cuda" else (
+        lambda parts: forecast_fits(shop, parts))
+    parts = parts_that_fit(least, shop.batch_size, fits)
+    if parts > least:
+        shop.notes.append(f"a batch of {shop.batch_size} does not fit into memory in {least} parts: it is computed in "
+                          f"{parts}, whose gradients add up to the same")
+    return parts
+
+
+def forecast_fits(shop: Workshop, parts: int) -> bool:
+    """True where activations, gradients and moments stay within what may still be taken, or where that is unknown."""
+    free = free_bytes(shop.device)
+    images = -(-shop.batch_size // parts)
+    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
+    activations = wider * describe(shop.config).activation_bytes * images
+    gradients = sum(4 * master.numel() for master in shop.weights.masters)
+    moments = moment_bytes(shop.recipe.optimizer, shop.weights)
+    return free is None or activations + gradients + moments < ROOM * free
+
+
+def one_part_runs(shop: Workshop, parts: int) -> bool:
+    """Try the largest part of a batch, with the moments' memory taken."""
+    with closing(shop.loader.batches(shop.samples)) as stream:
+        micro = next(cut(prepared(shop, next(stream)), parts))
+    try:
+        held = torch.empty(moment_bytes(shop.recipe.optimizer, shop.weights), dtype=torch.uint8, device=shop.device)
+        backward(shop.objective, micro, shop.weights, 1, (0, 0))
+        del held
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        shop.weights.clear_gradients()
+        if shop.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return True
+
+
+def settle_threads(shop: Workshop, recorded: int | None) -> None:
+    """Decide how many threads compute, and time a step. A run that goes on keeps the number of its checkpoint.
+
+    Beside another busy process all threads wait for the slowest one at every operation, and half of them are faster.
+    """
+    available = torch.get_num_threads()
+    torch.set_num_threads(min(recorded or available, available))
+    shop.step_seconds = time_steps(shop)
+    if recorded or shop.device.type != "cpu" or available == 1 or shop.step_seconds > LONG_STEP:
+        return
+    torch.set_num_threads(available // 2)
+    halved = time_steps(shop)
+    if BUSY * halved < shop.step_seconds:
+        shop.notes.append(f"computing with {available // 2} of {available} threads: the machine is busy with something "
+                          "else, and they are faster")
+        shop.step_seconds = halved
+    else:
+        torch.set_num_threads(available)
+
+
+def time_steps(shop: Workshop, repeats: int = 2) -> float:
+    """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves.
+
+    Its pictures come out of the loader, whose threads share the processor as they will in training.
+    """
+    taken: list[float] = []
+    update = 0.0
+    with closing(shop.loader.batches(shop.samples)) as stream:
+        while len(taken) <= repeats and not shop.interrupts:
+            start = time.perf_counter()
+            backward(shop.objective, prepared(shop, next(stream)), shop.weights, shop.micro_batches, (0, 0))
+            synchronize(shop.device)
+            taken.append(time.perf_counter() - start)
+            if len(taken) > repeats:
+                shop.peak_bytes = peak_so_far(shop)
+                update = update_seconds(shop.recipe.optimizer, shop.weights, kernel_names(shop.objective),
+                                        shop.average is not None)
+            shop.weights.clear_gradients()
+    return min(taken[1:] or taken) + update if taken else 0.0
+
+
+def peak_so_far(shop: Workshop) -> int | None:
+    """What a step will hold: the most until now, and the optimizer's moments where they are still to come."""
+    peak = peak_bytes(shop.device)
+    if peak is None or shop.optimizer.state:
+        return peak
+    return peak + moment_bytes(shop.recipe.optimizer, shop.weights)
+
+
+def find_learning_rate(shop: Workshop) -> None:
+    """Run a range test, and put what it found into the recipe with what it saw."""
+    settings = shop.recipe.optimizer
+    with closing(shop.loader.batches()) as batches:
+        seen = range_test(shop.objective.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
+                          micro_batches=shop.micro_batches, seed=shop.recipe.seed)
+    recipe = shop.recipe.replaced({"optimizer.learning_rate": seen.rate})
+    shop.recipe = recipe.model_copy(update={"reasons": recipe.reasons | {"optimizer": in_words(seen, settings)}})
