@@ -166,7 +166,8 @@ def memory_words(shop: Workshop) -> str:
 
 def computing_words(shop: Workshop) -> str:
     precision, attention, reason = shop.backend
-    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}: {reason}"
+    compiled = ", blocks compiled" if shop.recipe.training.compile else ""
+    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: {reason}"
 
 
 def scaled(amount: float) -> str:

@@ -28,6 +28,7 @@ from vitrail.recipe import Recipe
 from vitrail.report import Run, write_report
 from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.checkpoint import State, prune_checkpoints, save_checkpoint
+from vitrail.training.compiled import eagerly
 from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
@@ -222,7 +223,9 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
         shop.watch(split, progress)
 
     try:
-        return evaluate(bundle, shop.source.splits[split], batch_size=shop.recipe.evaluation.batch_size, progress=watch)
+        with eagerly(shop.recipe.training.compile):
+            return evaluate(bundle, shop.source.splits[split], batch_size=shop.recipe.evaluation.batch_size,
+                            progress=watch)
     except StopEvaluation:
         return None
 

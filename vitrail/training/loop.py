@@ -13,6 +13,7 @@ from torch import Tensor
 from vitrail.errors import RunError
 from vitrail.objectives import Objective
 from vitrail.training.average import Average
+from vitrail.training.compiled import compiler_in_words
 from vitrail.training.precision import Weights
 from vitrail.vocabulary import Batch
 
@@ -75,8 +76,9 @@ def backward(objective: Objective, batch: Batch, weights: Weights, micro_batches
     for number, micro in enumerate(cut(batch, micro_batches)):
         torch.manual_seed(hash_seed(*key, number))
         share = len(micro.targets) / len(batch.targets)
-        losses = objective(micro)
-        (losses.total * share).backward()
+        with compiler_in_words():
+            losses = objective(micro)
+            (losses.total * share).backward()
         weights.collect_gradients()
         for name, value in losses.parts.items():
             sums[name] = sums.get(name, 0.0) + share * float(value)

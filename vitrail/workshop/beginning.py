@@ -14,6 +14,7 @@ from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, Mo
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
+from vitrail.training.compiled import compile_blocks
 from vitrail.training.freeze import freeze
 from vitrail.training.loop import hash_seed
 from vitrail.training.precision import (
@@ -49,7 +50,7 @@ def trained_weights(given: WeightsSettings, recipe: Recipe, config: ModelConfig)
 
 
 def choose_what_learns(model: Model, recipe: Recipe) -> None:
-    """Freeze parts or put corrections beside them, and recompute blocks, as the recipe says."""
+    """Freeze parts or put corrections beside them, recompute and compile blocks, as the recipe says."""
     training = recipe.training
     if training.freeze:
         freeze(model, training.freeze)
@@ -59,6 +60,8 @@ def choose_what_learns(model: Model, recipe: Recipe) -> None:
         if not isinstance(model, ViT):
             raise UsageError(f"training.recompute is for blocks of a transformer; {model.config.name} has none.")
         model.encoder.recompute = True
+    if training.compile:
+        compile_blocks(model)
 
 
 def loss_of(recipe: Recipe, source: Source) -> Loss:
