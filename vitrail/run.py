@@ -33,7 +33,7 @@ from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import JOURNAL, Journal, read_journal
 from vitrail.training.loop import Step, steps
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, find_learning_rate, prepared, set_up, trained_bundle
+from vitrail.workshop import Watch, Workshop, circumstances, find_learning_rate, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
@@ -64,8 +64,8 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
             write_manifest_csv(source, folder / MANIFEST_CSV)
         journal = Journal(folder, upto_step=shop.step if resume else None)
         try:
-            journal.write({"step": shop.step, "samples": shop.samples, "backend": shop.backend._asdict(),
-                           "threads": torch.get_num_threads()})
+            journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop),
+                           "data": source.fingerprint})
             yield from train(shop, journal)
             yield from conclude(shop, journal)
         finally:
