@@ -18,10 +18,11 @@ from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, RunError, UsageError
+from vitrail.errors import BundleError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
 from vitrail.training.journal import read_journal
+from vitrail.training.saving import Saver
 
 GOLDEN_WEIGHTS = Path(__file__).parent / "golden"
 
@@ -158,7 +159,8 @@ def test_a_recipe_half_written_is_no_run(tmp_path: Path) -> None:
     assert last(train(tiny_recipe(), tmp_path)).steps == 10
 
 
-def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Saver, "busy", False)  # so that every step is saved, however fast the next one comes
     train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["step-00000009", "step-00000010"]
@@ -295,16 +297,16 @@ def test_no_space_left_spares_the_older_checkpoint_and_ends_in_one_message(tmp_p
 
 @pytest.mark.fault("R3", "A checkpoint that cannot be saved is told, tried again later, and costs nothing else.")
 def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path, monkeypatch: Any) -> None:
-    from vitrail import run as module
-    from vitrail.errors import SaveError
+    from vitrail.training import saving
 
     calls = []
+    monkeypatch.setattr(Saver, "busy", False)
 
     def refuse(*arguments: Any) -> Path:
         calls.append(arguments)
         raise SaveError("Cannot save: no space left.")
 
-    monkeypatch.setattr(module, "save_checkpoint", refuse)
+    monkeypatch.setattr(saving, "write_checkpoint", refuse)
     events = train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run")
     assert len(calls) >= 10
     assert last(events).steps == 10

@@ -89,6 +89,8 @@ class TrainingSettings(Settings):
                                   "the weights, which the Bundle then holds; none without")
     freeze: tuple[str, ...] = ()
     adapters: AdapterSettings = AdapterSettings()
+    shard: bool = Field(False, description="give each of several processes a part of every parameter (FSDP2), where "
+                        "the whole model does not fit on one device")
     recompute: bool = Field(False, description="compute the inside of blocks twice, for a fraction of the memory")
     log_every: PositiveInt = Field(10, description="steps between rows of the journal")
     checkpoint_seconds: PositiveFloat = Field(120.0, description="time between checkpoints")
@@ -138,7 +140,7 @@ class Recipe(Settings):
         Settings at their defaults are left out, so that a new one, which is off by default, ends no older run.
         """
         value = self.model_dump(mode="json", exclude={"reasons", "name"}, exclude_defaults=True)
-        for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches"),
+        for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches", "shard"),
                             "data": ("workers", "skip_bad_shards"), "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:

@@ -11,9 +11,11 @@ import contextlib
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vitrail.briefing import bad_words, rows_of, understood
@@ -21,17 +23,19 @@ from vitrail.bundle import Bundle
 from vitrail.data.source import Source
 from vitrail.data.split import write_manifest_csv
 from vitrail.errors import BundleError, RunError, SaveError, UsageError
-from vitrail.evaluation import Evaluation, evaluate
+from vitrail.evaluation import Evaluation, answer, counted, joined
 from vitrail.events import Evaluated, Event, Finished, Noted, Stepped
 from vitrail.files import write_json
 from vitrail.recipe import Recipe
 from vitrail.report import Run, write_report
 from vitrail.training.allocator import keep_freed_memory
-from vitrail.training.checkpoint import State, prune_checkpoints, save_checkpoint
+from vitrail.training.checkpoint import Snapshot, State, snapshot
 from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.guard import Interrupts, sole_owner
-from vitrail.training.journal import JOURNAL, Journal, read_journal
+from vitrail.training.journal import JOURNAL, Journal, Unwritten, read_journal
 from vitrail.training.loop import Step, steps
+from vitrail.training.parallel import SOLO, World
+from vitrail.training.saving import Saver
 from vitrail.vocabulary import Progress
 from vitrail.workshop import Watch, Workshop, circumstances, find_learning_rate, prepared, set_up, trained_bundle
 
@@ -40,36 +44,36 @@ RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
         allow_data_change: bool = False, find_rate: bool = False, interrupts: Interrupts | None = None,
-        watch: Watch | None = None) -> Iterator[Event]:
+        watch: Watch | None = None, world: World = SOLO) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
     A resumed run refuses data other than its own, unless `allow_data_change`. With `dry_run` it ends after the first
-    event and writes nothing. `find_rate` puts the learning rate of a range test into a new run's recipe. Raises
-    UsageError where the folder holds another run, DataError, RunError or SaveError where training cannot go on.
+    event and writes nothing. `find_rate` puts the learning rate of a range test into a new run's recipe. In a `world`
+    of several processes all call this and get the events, and the first one writes. Raises UsageError where the folder
+    holds another run, DataError, RunError or SaveError where training cannot go on.
     """
-    claim(folder, resume)
-    with contextlib.nullcontext() if dry_run else sole_owner(folder), same_threads_after():
+    first = world.first
+    if first:
+        claim(folder, resume)
+    with sole_owner(folder) if first and not dry_run else contextlib.nullcontext(), same_threads_after():
         keep_freed_memory()
         source = source or recipe.data.open()
         interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
-        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change)
+        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change, world)
         if find_rate and not resume and not interrupts:
             find_learning_rate(shop)
         yield understood(shop)
         if dry_run:
             return
-        if not resume:
+        if first and not resume:
             write_json(folder / RECIPE, shop.recipe.model_dump(mode="json"))
-        if not resume or allow_data_change:
+        if first and (not resume or allow_data_change):
             write_manifest_csv(source, folder / MANIFEST_CSV)
-        journal = Journal(folder, upto_step=shop.step if resume else None)
-        try:
+        with closing(Journal(folder, upto_step=shop.step if resume else None) if first else Unwritten()) as journal:
             journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop),
                            "data": source.fingerprint})
             yield from train(shop, journal)
             yield from conclude(shop, journal)
-        finally:
-            journal.close()
 
 
 @contextlib.contextmanager
@@ -101,33 +105,53 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     shop.objective.train()
     batches = shop.loader.batches(shop.samples)
     stream = steps(
-        shop.objective, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
+        shop.learner, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=shop.micro_batches,
-        clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average)
-    last_saved, recent = time.monotonic(), Recent()
+        clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average, world=shop.world)
+    recent = Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
     every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
     saved_step = shop.step
     began, before = time.monotonic(), shop.seconds
-    while shop.progress < 1 and not shop.interrupts:
-        step = next_step(shop, stream)
-        shop.step, shop.seconds = step.step, before + time.monotonic() - began
-        recent.add(step)
-        yield stepped(shop, step, recent)
-        at_end = shop.progress >= 1
-        if step.step % recipe.training.log_every == 0 or at_end:
-            journal.write(recent.row(step))
-        if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
-            yield from validate(shop, journal)
-        if time.monotonic() - last_saved >= recipe.training.checkpoint_seconds:
-            yield from checkpoint(shop)
-            last_saved, saved_step = time.monotonic(), step.step
-    stream.close()  # type: ignore[attr-defined]
-    batches.close()
-    if shop.step > saved_step:
-        yield from checkpoint(shop, final=True)
+    last_saved = began
+    with closing(batches), closing(stream), Saver(shop.folder / "checkpoints", shop.world.apart()) as saver:
+        while shop.progress < 1 and not shop.interrupts:
+            step = next_step(shop, stream)
+            shop.step, shop.seconds = step.step, before + time.monotonic() - began
+            save_now = agree(shop, time.monotonic() - last_saved >= recipe.training.checkpoint_seconds
+                             and not saver.busy)
+            recent.add(step)
+            yield stepped(shop, step, recent)
+            at_end = shop.progress >= 1
+            if step.step % recipe.training.log_every == 0 or at_end:
+                journal.write(recent.row(step))
+            if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
+                yield from validate(shop, journal)
+            yield from (Noted(f"{words} The run goes on and tries again.") for words in saver.troubles())
+            if save_now:
+                saver.save(taken(shop))
+                last_saved, saved_step = time.monotonic(), step.step
+        if shop.step > saved_step:
+            saver.save(taken(shop))
+    yield from (Noted(f"{words} The last checkpoint is older.") for words in saver.troubles())
     yield from (Noted(words) for words in (journal.trouble, *bad_words(shop)) if words)
+
+
+def agree(shop: Workshop, due: bool) -> bool:
+    """What all processes must do alike, after a step: stop at a signal that one of them got, go by the first one's
+    clock, count the bad pictures of all. Returns whether the first one wants a checkpoint."""
+    world, bad = shop.world, shop.loader.bad
+    if world.size == 1:
+        return due
+    signal, due_there, shop.seconds, most, least = world.largest(
+        shop.interrupts.received or 0, due and world.first, shop.seconds if world.first else 0.0, len(bad), -len(bad))
+    shop.interrupts.signal = int(signal) or None
+    if -least < most:
+        bad.update((name, reason) for theirs in world.gathered(dict(bad)) for name, reason in theirs.items())
+        if len(bad) > shop.loader.allowed:
+            raise shop.loader.too_many_bad()
+    return bool(due_there)
 
 
 def next_step(shop: Workshop, stream: Iterator[Step]) -> Step:
@@ -139,10 +163,10 @@ def next_step(shop: Workshop, stream: Iterator[Step]) -> Step:
             raise
         raise RunError(
             f"Step {shop.step + 1}: out of memory with batches of {shop.batch_size} in parts of "
-            f"{-(-shop.batch_size // shop.micro_batches)}. What the last checkpoint holds is safe. Go on from it in "
+            f"{-(-shop.share // shop.micro_batches)}. What the last checkpoint holds is safe. Go on from it in "
             f"smaller parts, which add up to the same batch: vitrail train --resume --out "
             f"{shlex.quote(str(shop.folder))} --set training.micro_batches="
-            f"{min(2 * shop.micro_batches, shop.batch_size)}") from error
+            f"{min(2 * shop.micro_batches * shop.world.size, shop.batch_size)}") from error
 
 
 class Recent:
@@ -190,11 +214,21 @@ def validate(shop: Workshop, journal: Journal) -> Iterator[Event]:
     score = record(shop, journal, split, evaluation)
     yield Evaluated(shop.step, split, evaluation)
     if shop.recipe.evaluation.keep == "best" and score is not None and (shop.best is None or score > shop.best):
-        try:
-            trained_bundle(shop).save(shop.folder / "checkpoints" / "best")
+        if trouble := keep_best(shop):
+            yield Noted(f"{trouble} The run goes on; the best model so far is the one before.")
+        else:
             shop.best, shop.best_step = score, shop.step
+
+
+def keep_best(shop: Workshop) -> str | None:
+    """Save the model as it is now; returns what went wrong."""
+    bundle, trouble = trained_bundle(shop), None
+    if shop.world.first:
+        try:
+            bundle.save(shop.folder / "checkpoints" / "best")
         except SaveError as error:
-            yield Noted(f"{error} The run goes on; the best model so far is the one before.")
+            trouble = str(error)
+    return shop.world.told(trouble)
 
 
 def ignore(split: str, progress: Progress) -> None:
@@ -215,29 +249,35 @@ class StopEvaluation(Exception):  # noqa: N818 - a request, not an error
 
 
 def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation | None:
-    """Evaluate, or None where a signal asks to stop."""
+    """Evaluate, every process its part, or None where a signal asks one of them to stop."""
     def watch(progress: Progress) -> None:
-        if shop.interrupts:
+        if shop.interrupts or shop.interrupts.received:
             raise StopEvaluation
         shop.watch(split, progress)
 
+    world, images = shop.world, shop.source.splits[split]
+    if world.size > 1 and len(images) >= world.size:
+        images = images.subset(np.array_split(np.arange(len(images)), world.size)[world.rank])
     try:
-        return evaluate(bundle, shop.source.splits[split], batch_size=shop.recipe.evaluation.batch_size, progress=watch)
+        own = answer(bundle, images, batch_size=shop.recipe.evaluation.batch_size, progress=watch)
     except StopEvaluation:
+        own = None
+    parts = world.gathered(own)
+    shop.interrupts.signal = shop.interrupts.signal or int(world.largest(shop.interrupts.received or 0)[0]) or None
+    answered = [part for part in parts if part is not None]
+    if len(answered) < len(parts):
         return None
+    whole = len(shop.source.splits[split]) >= world.size
+    return counted(bundle, joined(answered) if whole else answered[0])
 
 
-def checkpoint(shop: Workshop, *, final: bool = False) -> Iterator[Event]:
-    """Save what a resumed run needs. A full disk costs this checkpoint, not the run."""
+def taken(shop: Workshop) -> Snapshot:
+    """Copies of all that a resumed run needs."""
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
-                  backend=shop.backend, threads=torch.get_num_threads(), micro_batches=shop.micro_batches,
+                  backend=shop.backend, threads=torch.get_num_threads(),
+                  micro_batches=shop.micro_batches * shop.world.size,
                   best=shop.best, best_step=shop.best_step, data=shop.source.fingerprint, classes=shop.source.classes)
-    folder = shop.folder / "checkpoints"
-    try:
-        save_checkpoint(folder, shop.weights, shop.optimizer, state, shop.average)
-        prune_checkpoints(folder)
-    except SaveError as error:
-        yield Noted(f"{error} " + ("The last checkpoint is older." if final else "The run goes on and tries again."))
+    return snapshot(shop.weights, shop.optimizer, state, shop.average)
 
 
 def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
@@ -249,20 +289,21 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
             yield Noted(f"keeping the best weights by validation: step {shop.best_step:,}")
         except BundleError as error:
             yield Noted(f"{error} Keeping the last weights instead.")
-    bundle.save(shop.folder / "bundle")
+    if shop.world.first:
+        bundle.save(shop.folder / "bundle")
     split = next((name for name in ("test", "val") if name in shop.source.splits), None)
     evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
     if evaluation is not None and split is not None:
         bundle.provenance["evaluation"] = {"split": split, "top1": evaluation.top1, "images": evaluation.images,
                                            "interval": evaluation.interval,
                                            "mean_average_precision": evaluation.mean_average_precision}
-        bundle.save(shop.folder / "bundle")
+        if shop.world.first:
+            bundle.save(shop.folder / "bundle")
         record(shop, journal, split, evaluation)
         yield Evaluated(shop.step, split, evaluation)
-    if not shop.interrupts:
+    if shop.world.first and not shop.interrupts:
         yield from write_page(shop, bundle, split, evaluation)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
-
 
 
 def write_page(shop: Workshop, bundle: Bundle, split: str | None, evaluation: Evaluation | None) -> Iterator[Event]:

@@ -68,7 +68,7 @@ def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, mo
     monkeypatch.setattr(trials, "forecast_fits", lambda shop, parts: parts >= 3)
     events = train(plain, tmp_path / "parts")
     assert isinstance(events[0], Understood)
-    assert any("it is computed in 4" in warning for warning in events[0].warnings)
+    assert any("they are computed in 4" in warning for warning in events[0].warnings)
     assert any(subject == "memory" and "in 4 parts" in words for subject, words in events[0].rows)
     for first, second in zip(whole.bundle.model.parameters(), last(events).bundle.model.parameters(), strict=True):
         torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
@@ -77,7 +77,7 @@ def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, mo
 def test_the_forecast_compares_with_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "free_bytes", lambda device: 400_000)
     events = train(tiny_recipe(schedule__steps=1), tmp_path / "run")
-    assert any("does not fit into memory in 1 parts" in warning for warning in events[0].warnings)  # type: ignore[union-attr]
+    assert any("do not fit into memory in 1 parts" in warning for warning in events[0].warnings)  # type: ignore[union-attr]
 
 
 def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(

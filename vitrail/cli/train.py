@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from vitrail.cli.launch import is_launched, launch
 from vitrail.cli.numbers import Whole
 from vitrail.cli.running import next_folder, train_and_show
 from vitrail.errors import UsageError
@@ -18,10 +23,13 @@ from vitrail.training.guard import Interrupts
 if TYPE_CHECKING:
     from vitrail.data.source import Source
     from vitrail.recipe import Recipe
+    from vitrail.training.parallel import World
 
 AUTO = "auto"
 LENGTH = Group("How long", sort_key=1)
 Length = Parameter(group=LENGTH)
+MANY = Group("Several devices", sort_key=2)
+Many = Parameter(group=MANY)
 
 
 def train(
@@ -36,6 +44,9 @@ def train(
     steps: Annotated[Whole | None, Length] = None,
     time: Annotated[str | None, Length] = None,
     lr: str | None = None,
+    devices: Annotated[Whole | None, Many] = None,
+    shard: Annotated[bool, Parameter(group=MANY, negative=())] = False,
+    dist_timeout: Annotated[str, Many] = "2m",
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow_data_change: Annotated[bool, Parameter(negative=())] = False,
@@ -79,6 +90,12 @@ def train(
         Time for training, as 90s, 10m or 2h; the learning rate follows it.
     lr
         Learning rate; auto finds it by a range test of 100 steps, on weights that are put back.
+    devices
+        Processes on this machine, each with a GPU or its part of the cores, that train together.
+    shard
+        Give each process a part of every parameter (FSDP2), for models that do not fit on one device.
+    dist_timeout
+        How long a process may not answer the others before the run ends.
     set_
         Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
     resume
@@ -90,23 +107,31 @@ def train(
     quiet
         Say nothing but the result.
     """
-    with Interrupts().listen() as interrupts:
+    if devices is not None and not is_launched():
+        if devices > 1:
+            return launch(devices, sys.argv[1:])
+    elif devices is not None and devices != int(os.environ["WORLD_SIZE"]):
+        raise UsageError(f"--devices {devices}, but {os.environ['WORLD_SIZE']} processes were started. Leave out "
+                         "--devices under torchrun.")
+    waits = parse_time(dist_timeout, "--dist-timeout")
+    with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.recipe import read_recipe
         from vitrail.run import RECIPE, claim
 
-        changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr)
+        changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr) | (
+            {"training.shard": True} if shard else {})
         if resume:
             folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr)
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
             return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
-                                  allow_data_change=allow_data_change)
+                                  allow_data_change=allow_data_change, world=world)
         if allow_data_change:
             raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
         chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
-        folder = out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run")
-        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet,
-                              find_rate=lr == AUTO)
+        folder = world.told(out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run"))
+        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet, find_rate=lr == AUTO,
+                              world=world)
 
 
 def choose(source: str | None, name: str, model: str | None, weights: str | None, image_size: str | None,
@@ -192,10 +217,19 @@ def learning_rate(given: str | None) -> dict[str, Any]:
     return {"optimizer.learning_rate": rate}
 
 
-def parse_time(text: str) -> float:
+@contextlib.contextmanager
+def joined(timeout: float, interrupts: Interrupts) -> Iterator[World]:
+    """The processes of this run; an error that ends it says who is lost."""
+    from vitrail.training.parallel import join, lost_peers_named
+
+    with join(timeout, interrupts) as world, lost_peers_named(world):
+        yield world
+
+
+def parse_time(text: str, option: str = "--time") -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
     if match is None or float(match[1]) == 0:
-        raise UsageError(f"--time {text} is not a length of time. Use 90s, 10m or 2h.")
+        raise UsageError(f"{option} {text} is not a length of time. Use 90s, 10m or 2h.")
     return float(match[1]) * {"s": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]]
 
 

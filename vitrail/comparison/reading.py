@@ -149,7 +149,8 @@ def circumstances(recipe: Recipe | None, recorded: Row, data: str | None) -> dic
     return {
         "data fingerprint": (source.get("fingerprint") or data or "")[:12] or None,
         "vitrail": recorded.get("vitrail"), "torch": recorded.get("torch"), "precision": backend.get("precision"),
-        "attention": backend.get("attention"), "threads": recorded.get("threads"), "machine": recorded.get("machine"),
+        "attention": backend.get("attention"), "threads": recorded.get("threads"),
+        "processes": recorded.get("processes"), "machine": recorded.get("machine"),
         "starting weights": None if recipe is None else "trained" if recipe.model.weights else "from scratch"}
 
 

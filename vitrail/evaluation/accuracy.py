@@ -77,8 +77,13 @@ def evaluate(bundle: Bundle, split: Split, *, batch_size: int = 64, workers: int
 
     `seed` is for the bootstrap interval. Raises DataError and BundleError as `answer` does.
     """
-    names = bundle.classes or tuple(str(index) for index in range(bundle.model.config.classes))
     answers = answer(bundle, split, batch_size=batch_size, workers=workers, precision=precision, progress=progress)
+    return counted(bundle, answers, seed=seed)
+
+
+def counted(bundle: Bundle, answers: Answers, *, seed: int = 0) -> Evaluation:
+    """What the answers of a Bundle come to."""
+    names = bundle.classes or tuple(str(index) for index in range(bundle.model.config.classes))
     if answers.multilabel:
         return summarize_labels(answers, names)
     return summarize(answers, names, calibrated=bundle.activation != "none", seed=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,6 +121,17 @@ def collect(parts: list[dict[str, np.ndarray]], labels: np.ndarray, errors: tupl
     joined.setdefault("true_confidence", np.empty(0, np.float32))
     joined.setdefault("ranks", np.empty(0, np.int64))
     return Answers(scores=joined.pop("scores", None), **joined, labels=labels, errors=errors)
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """What was answered to consecutive parts of a split, as if to all of it at once."""
+    starts = np.cumsum([0, *(len(part.labels) for part in parts[:-1])])
+    indices = np.concatenate([part.indices + start for part, start in zip(parts, starts, strict=True)])
+    scores = None if parts[0].scores is None else np.concatenate([part.scores for part in parts])
+    errors = tuple(error for part in parts for error in part.errors)
+    rest = {name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("labels", "predicted", "confidence", "true_confidence", "ranks", "losses")}
+    return Answers(indices=indices, scores=scores, errors=errors, **rest)
 
 
 def check_labels(split: Split, classes: int) -> None:

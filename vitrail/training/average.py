@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vitrail.training.parallel.parts import like, local
 from vitrail.training.precision import Weights
 
 
@@ -23,7 +24,8 @@ class Average:
     def update(self, step: int) -> None:
         """After optimizer step number `step`, counted from 1."""
         kept = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.values, self.weights.masters, 1 - kept)
+        torch._foreach_lerp_([local(value) for value in self.values],
+                             [local(master) for master in self.weights.masters], 1 - kept)
 
     def named(self) -> dict[str, Tensor]:
         return dict(zip(self.weights.names, self.values, strict=True))
@@ -31,4 +33,4 @@ class Average:
     @torch.no_grad()
     def restore(self, values: dict[str, Tensor]) -> None:
         for name, value in self.named().items():
-            value.copy_(values[name])
+            value.copy_(like(values[name], value))

@@ -6,6 +6,9 @@
                                  /state.json              step, samples, seconds, recipe hash, backend, best so far
                                  /manifest.json           SHA-256 of each, written last
 
+A run whose parameters are sharded over processes writes shard-*.safetensors in the place of the first three, one from
+each process, by torch.distributed.checkpoint. Either kind is read by any number of processes, sharded or not.
+
 Random numbers and the order of samples are functions of (seed, step, position): they need no state here.
 """
 
@@ -16,6 +19,7 @@ import hashlib
 import itertools
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +32,10 @@ from torch import Tensor
 from vitrail.errors import BundleError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.training.average import Average
+from vitrail.training.parallel import SOLO, World
+from vitrail.training.parallel.parts import like, local
 from vitrail.training.precision import Backend, Weights
+from vitrail.training.sharded_checkpoint import Tensors, is_sharded, read_shards, write_shards
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 AVERAGE = "average.safetensors"
@@ -54,18 +61,48 @@ class State(BaseModel):
     classes: tuple[str, ...] = ()
 
 
-def save_checkpoint(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, state: State,
-                    average: Average | None = None) -> Path:
-    """Write `folder/step-N`. Raises SaveError; whatever was complete before still is."""
-    target = folder / f"step-{state.step:08d}"
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies of all that a checkpoint holds, in the processor's memory, by file: training may go on while they are
+    written."""
+
+    files: dict[str, dict[str, Tensor]]
+    state: State
+    sharded: bool
+
+    @property
+    def bytes(self) -> int:
+        return sum(local(value).nbytes for tensors in self.files.values() for value in tensors.values())
+
+
+@torch.no_grad()
+def snapshot(weights: Weights, optimizer: torch.optim.Optimizer, state: State,
+             average: Average | None = None) -> Snapshot:
+    files = {WEIGHTS: dict(weights.named_masters()), OPTIMIZER: optimizer_tensors(optimizer)}
+    if average is not None:
+        files[AVERAGE] = average.named()
+    copies = {file: {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+              for file, tensors in files.items()}
+    return Snapshot(copies, state, weights.sharded)
+
+
+def write_checkpoint(folder: Path, taken: Snapshot, world: World = SOLO) -> Path:
+    """Write `folder/step-N`. Raises SaveError; whatever was complete before still is. Of a sharded one every process
+    writes its part; else the first one calls this alone."""
+    target = folder / f"step-{taken.state.step:08d}"
+
+    def write_state(staged: Path) -> None:
+        write_json(staged / STATE, taken.state.model_dump(mode="json"))
+
+    if taken.sharded:
+        parts = {f"{Path(file).stem}/{name}": value for file, tensors in taken.files.items()
+                 for name, value in tensors.items()}
+        write_shards(target, parts, write_state, world)
+        return target
     with staged_folder(target) as staged:
-        save_file({name: master.detach().cpu().contiguous() for name, master in weights.named_masters()},
-                  staged / WEIGHTS, {"format": "pt"})
-        save_file(optimizer_tensors(optimizer), staged / OPTIMIZER, {"format": "pt"})
-        if average is not None:
-            followed = {name: value.cpu() for name, value in average.named().items()}
-            save_file(followed, staged / AVERAGE, {"format": "pt"})
-        write_json(staged / STATE, state.model_dump(mode="json"))
+        for file, tensors in taken.files.items():
+            save_file({name: value.contiguous() for name, value in tensors.items()}, staged / file, {"format": "pt"})
+        write_state(staged)
     return target
 
 
@@ -112,12 +149,9 @@ def read_state(path: Path) -> State:
 
 def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer,
                     average: Average | None = None) -> None:
-    """Put weights, moments and average back. Raises BundleError where names or shapes do not fit the model."""
-    try:
-        values, moments = load_file(path / WEIGHTS), load_file(path / OPTIMIZER)
-        followed = load_file(path / AVERAGE) if average is not None else {}
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} cannot be read: {error}.") from error
+    """Put weights, moments and average back; each process of a sharded run takes its part. Raises BundleError where
+    names or shapes do not fit the model."""
+    values, moments, followed = read_tensors(path, weights, average is not None)
     for name, master in weights.named_masters():
         if name not in values:
             raise BundleError(f"{path} does not fit this run: it has no {name}.")
@@ -130,6 +164,21 @@ def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimiz
     restore_optimizer(optimizer, moments)
 
 
+def read_tensors(path: Path, weights: Weights, averaged: bool) -> tuple[Tensors, Tensors, Tensors]:
+    """Weights, moments, and the moving average (empty unless `averaged`), by name."""
+    files = [WEIGHTS, OPTIMIZER, *([AVERAGE] if averaged else [])]
+    if is_sharded(path):
+        parts = read_shards(path, dict(weights.named_masters()))
+        read = [{key.partition("/")[2]: value for key, value in parts.items() if key.startswith(f"{Path(file).stem}/")}
+                for file in files]
+    else:
+        try:
+            read = [load_file(path / file) for file in files]
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{path} cannot be read: {error}.") from error
+    return read[0], read[1], read[2] if averaged else {}
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as named tensors: "exp_avg/encoder.blocks.0...."."""
     tensors = {}
@@ -137,7 +186,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             for kind, value in optimizer.state.get(parameter, {}).items():
                 if value is not None:
-                    tensors[f"{kind}/{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+                    tensors[f"{kind}/{name}"] = torch.as_tensor(value)
     return tensors
 
 
@@ -149,7 +198,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             optimizer.state[parameter] = {
-                kind: value.to(parameter.device) for kind, value in by_name.get(name, {}).items()
+                kind: like(value, parameter if value.dim() else None).to(parameter.device)
+                for kind, value in by_name.get(name, {}).items()
             }
 
 

@@ -11,6 +11,7 @@ import torch
 
 from vitrail.training.loop import gradient_norm
 from vitrail.training.optimizer import OptimizerSettings, build_optimizer
+from vitrail.training.parallel.parts import local
 from vitrail.training.precision import Weights
 
 STATUS, MEMORY, GROUPS = Path("/proc/self/status"), Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -20,6 +21,7 @@ MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
 """Numbers that an optimizer keeps for each parameter, from its first step on."""
 
 
+@torch.no_grad()
 def update_seconds(settings: OptimizerSettings, weights: Weights, kernels: set[str], averaged: bool,
                    repeats: int = 2) -> float:
     """Seconds of norm, optimizer, publishing and average, with the gradients that lie in the masters.
@@ -34,11 +36,11 @@ def update_seconds(settings: OptimizerSettings, weights: Weights, kernels: set[s
     taken = []
     for _ in range(repeats + 1):  # the first one makes the moments
         start = time.perf_counter()
-        gradient_norm(weights.masters)
+        gradient_norm(weights)
         optimizer.step()
         weights.publish()  # of unchanged masters
         if averaged:
-            torch._foreach_lerp_(copies, weights.masters, 0.5)
+            torch._foreach_lerp_([local(copy) for copy in copies], [local(master) for master in weights.masters], 0.5)
         synchronize(copies[0].device)
         taken.append(time.perf_counter() - start)
     return min(taken[1:])
@@ -52,7 +54,7 @@ def synchronize(device: torch.device) -> None:
 def moment_bytes(settings: OptimizerSettings, weights: Weights) -> int:
     """What the first step adds to the memory of the ones that were timed."""
     count = MOMENTS[settings.name] if settings.name != "sgd" or settings.momentum else 0
-    return count * sum(master.numel() * master.element_size() for master in weights.masters)
+    return count * sum(local(master).nbytes for master in weights.masters)
 
 
 def peak_bytes(device: torch.device) -> int | None:

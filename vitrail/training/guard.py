@@ -20,10 +20,13 @@ MOMENT = 2.0
 class Interrupts:
     """Remembers the first SIGINT or SIGTERM. One more, after a moment, ends the process; files are never half written.
 
-    A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one.
+    A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one. One of several
+    processes that train together only notes what it `received`; all take it to heart when they `agree`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = True) -> None:
+        self.alone = alone
+        self.received: int | None = None
         self.signal: int | None = None
         self.since = 0.0
 
@@ -36,10 +39,12 @@ class Interrupts:
         return self.signal is not None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and time.monotonic() - self.since > MOMENT:
+        if self.received is not None and time.monotonic() - self.since > MOMENT:
             raise KeyboardInterrupt
-        if self.signal is None:
-            self.signal, self.since = number, time.monotonic()
+        if self.received is None:
+            self.received, self.since = number, time.monotonic()
+            if self.alone:
+                self.signal = number
             print("stopping: the model is being saved (once more to give up)", file=sys.stderr)
 
     @contextlib.contextmanager

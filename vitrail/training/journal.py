@@ -56,6 +56,16 @@ class Journal:
             self.board.close()
 
 
+class Unwritten(Journal):
+    """The journal of a process beside the first one, which writes it for all."""
+
+    def __init__(self) -> None:
+        self.trouble, self.board = None, None
+
+    def write(self, row: dict[str, Any]) -> None:
+        pass
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The rows of a journal; a last line that a crash cut short is left out."""
     rows = []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from vitrail.errors import RunError
-from vitrail.objectives import Objective
 from vitrail.training.average import Average
+from vitrail.training.parallel import SOLO, World
+from vitrail.training.parallel.replicas import unshared
 from vitrail.training.precision import Weights
 from vitrail.vocabulary import Batch
 
@@ -30,7 +31,7 @@ class Step:
 
 
 def steps(
-    objective: Objective,
+    objective: nn.Module,
     batches: Iterable[Batch],
     weights: Weights,
     optimizer: torch.optim.Optimizer,
@@ -42,41 +43,45 @@ def steps(
     clip: float | None = None,
     seed: int = 0,
     average: Average | None = None,
-) -> Iterator[Step]:
+    world: World = SOLO,
+) -> Generator[Step, None, None]:
     """Forward, backward, clip, step, average - once for each batch, endlessly.
 
-    `learning_rate(step)` is asked before each step (from 0). Each batch is cut into `micro_batches` whose gradients add
-    up to the whole batch's. Random numbers are seeded by (seed, step, part), so nothing about them needs saving.
-    Raises RunError before an update that a non-finite loss or gradient would spoil, and names the images.
+    `objective`: an Objective, or what calls it in a world of several processes; each of those has its equal part of
+    every batch. `learning_rate(step)` is asked before each step (from 0). Each part is cut into `micro_batches` whose
+    gradients add up to the whole. Random numbers are seeded by (seed, step, micro-batch of the world), so nothing about
+    them needs saving. Raises RunError before an update that a non-finite loss or gradient would spoil, in all processes
+    alike, and names the images.
     """
     for step, batch in enumerate(batches, start=start):
         began = time.perf_counter()
         rate = learning_rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
-        parts = backward(objective, batch, weights, micro_batches, (seed, step))
-        norm = gradient_norm(weights.masters)
-        refuse_non_finite(step, batch, parts, norm)
+        parts = world.mean(backward(objective, batch, weights, micro_batches, (seed, step), world.rank))
+        norm = gradient_norm(weights, world)
+        refuse_non_finite(step, batch, parts, norm, world)
         if clip is not None and norm > clip:
-            torch._foreach_mul_([p.grad for p in weights.masters if p.grad is not None], clip / norm)
+            torch._foreach_mul_(weights.gradients(), clip / norm)
         optimizer.step()
         weights.publish()
         weights.clear_gradients()
         if average is not None:
             average.update(step + 1)
-        samples += len(batch.targets)
+        samples += len(batch.targets) * world.size
         yield Step(step + 1, samples, parts, rate, norm, time.perf_counter() - began)
 
 
-def backward(objective: Objective, batch: Batch, weights: Weights, micro_batches: int,
-             key: tuple[int, int]) -> dict[str, float]:
-    """Gradients of the whole batch into the masters; returns the objective's parts, averaged."""
+def backward(objective: nn.Module, batch: Batch, weights: Weights, micro_batches: int, key: tuple[int, int],
+             rank: int = 0) -> dict[str, float]:
+    """Gradients of the whole batch into the masters; returns the objective's parts, averaged over this process."""
     sums: dict[str, float] = {}
     for number, micro in enumerate(cut(batch, micro_batches)):
-        torch.manual_seed(hash_seed(*key, number))
+        torch.manual_seed(hash_seed(*key, rank * micro_batches + number))
         share = len(micro.targets) / len(batch.targets)
-        losses = objective(micro)
-        (losses.total * share).backward()
+        with unshared(objective, last=number == micro_batches - 1):
+            losses = objective(micro)
+            (losses.total * share).backward()
         weights.collect_gradients()
         for name, value in losses.parts.items():
             sums[name] = sums.get(name, 0.0) + share * float(value)
@@ -94,20 +99,22 @@ def cut(batch: Batch, parts: int) -> Iterator[Batch]:
                     batch.indices[here], batch.positions[here])
 
 
-def gradient_norm(parameters: list[Tensor]) -> float:
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+@torch.no_grad()
+def gradient_norm(weights: Weights, world: World = SOLO) -> float:
+    norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights.gradients()))))
+    return math.sqrt(world.total(norm * norm)) if weights.sharded else norm
 
 
-def refuse_non_finite(step: int, batch: Batch, parts: dict[str, float], norm: float) -> None:
+def refuse_non_finite(step: int, batch: Batch, parts: dict[str, float], norm: float, world: World = SOLO) -> None:
     wrong = [name for name, value in parts.items() if not math.isfinite(value)]
     if not math.isfinite(norm):
         wrong.append("the gradient")
     if wrong:
-        shown = ", ".join(map(str, batch.indices[:8].tolist()))
+        indices = [index for part in world.gathered(batch.indices.tolist()) for index in part]
+        shown = ", ".join(map(str, indices[:8]))
         raise RunError(
             f"Step {step + 1}: {' and '.join(wrong)} is not finite; the weights were not changed. The batch held the "
-            f"training images number {shown}{', ...' if len(batch.indices) > 8 else ''}. Use a lower learning rate, a "
+            f"training images number {shown}{', ...' if len(indices) > 8 else ''}. Use a lower learning rate, a "
             "longer warmup or --set training.precision=fp32, and go on from the last checkpoint with --resume."
         )
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vitrail.models.axial_resnet import AxialAttention
 from vitrail.models.convolution import Style
 from vitrail.models.vit.attention import AttentionCore, Kernel
+from vitrail.training.parallel.parts import like, local, whole
 from vitrail.vocabulary import Size
 
 Precision = Literal["bf16", "fp32"]
@@ -151,16 +152,18 @@ def set_attention_kernel(model: nn.Module, kernel: Kernel | None) -> None:
 class Weights:
     """The parameters that the optimizer moves, and the model's copy of them in the type that computes.
 
-    In fp32 both are the same tensors. Only parameters that require gradients take part; of the others the fp32 values
-    are kept aside, since they leave the run as they came.
+    In fp32 both are the same tensors, and where parameters are `sharded` over processes, which round them when they
+    gather them. Only parameters that require gradients (and are not empty, as the registers of a model without any)
+    take part; of the others the fp32 values are kept aside, since they leave the run as they came.
     """
 
-    def __init__(self, module: nn.Module, precision: Precision) -> None:
+    def __init__(self, module: nn.Module, precision: Precision, *, sharded: bool = False) -> None:
         self.module = module
-        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad and p.numel()]
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
-        self.separate = precision != "fp32"
+        self.sharded = sharded
+        self.separate = precision != "fp32" and not sharded
         self.frozen = {id(p): p.detach().float().clone() for p in module.parameters()
                        if self.separate and not p.requires_grad}
         self.masters: list[Tensor] = list(self.copies)
@@ -181,6 +184,11 @@ class Weights:
             master.grad = copy.grad.float() if master.grad is None else master.grad.add_(copy.grad)
             copy.grad = None
 
+    @torch.no_grad()
+    def gradients(self) -> list[Tensor]:
+        """The masters' gradients, or this process's parts of them."""
+        return [local(master.grad) for master in self.masters if master.grad is not None]
+
     def clear_gradients(self) -> None:
         for master in self.masters:
             master.grad = None
@@ -193,15 +201,15 @@ class Weights:
 
     @torch.no_grad()
     def restore(self, values: dict[str, Tensor]) -> None:
-        """Set the masters by name, and the copies with them."""
+        """Set the masters by name, and the copies with them; a master that is sharded takes its part."""
         for name, master in self.named_masters():
-            master.copy_(values[name])
+            master.copy_(like(values[name], master))
         self.publish()
 
     def export(self, module: nn.Module, values: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """The fp32 state of `module`, a part of the whole: its own values where nothing is trained. `values` stand in
-        for the masters, in their order."""
+        for the masters, in their order. Where parameters are sharded, all processes call this and all get all."""
         trained = zip(self.copies, self.masters if values is None else values, strict=True)
         exact = self.frozen | {id(copy): value for copy, value in trained}
-        return {name: exact.get(id(value), value).detach().float().clone()
+        return {name: whole(exact.get(id(value), value).detach()).float().clone()
                 for name, value in module.state_dict(keep_vars=True).items()}

@@ -9,10 +9,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from torch import nn
+
 from vitrail.errors import RunError
-from vitrail.objectives import Objective
 from vitrail.training.loop import steps
 from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
+from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import Weights
 from vitrail.vocabulary import Batch
 
@@ -59,16 +61,16 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion:
     return Suggestion(float(f"{chosen:.2g}"), between, rates[lowest], rates[count - 1])
 
 
-def range_test(objective: Objective, batches: Iterable[Batch], weights: Weights, settings: OptimizerSettings, *,
-               micro_batches: int = 1, seed: int = 0, count: int = STEPS) -> Suggestion:
+def range_test(objective: nn.Module, batches: Iterable[Batch], weights: Weights, settings: OptimizerSettings, *,
+               micro_batches: int = 1, seed: int = 0, count: int = STEPS, world: World = SOLO) -> Suggestion:
     """Train `count` steps at growing rates with an optimizer of its own; the weights come back as they were."""
     factor = MOMENTUM_FACTOR if settings.name == "sgd" else 1
     rates = [factor * LOWEST * (HIGHEST / LOWEST) ** (place / (count - 1)) for place in range(count)]
     kept = {name: master.detach().clone() for name, master in weights.named_masters()}
-    optimizer = build_optimizer(settings, weights.named_masters(), kernel_names(objective))
+    optimizer = build_optimizer(settings, weights.named_masters(), kernel_names(weights.module))
     losses: list[float] = []
     stream = steps(objective, batches, weights, optimizer, rates.__getitem__, micro_batches=micro_batches,
-                   clip=settings.clip, seed=seed)
+                   clip=settings.clip, seed=seed, world=world)
     try:
         for step in stream:
             losses.append(step.parts["loss"])
@@ -77,7 +79,7 @@ def range_test(objective: Objective, batches: Iterable[Batch], weights: Weights,
     except RunError:
         pass  # not finite: it ends here, and what was seen until now counts
     finally:
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
         weights.clear_gradients()
         weights.restore(kept)
     return suggest(rates, losses)

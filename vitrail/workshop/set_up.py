@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
+from vitrail import __version__
 from vitrail.data.loader import Loader
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
@@ -16,41 +15,47 @@ from vitrail.training.average import Average
 from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.guard import Interrupts
 from vitrail.training.optimizer import build_optimizer, kernel_names
-from vitrail.training.precision import (
-    Weights,
-    set_attention_kernel,
-)
+from vitrail.training.parallel import SOLO, World
+from vitrail.training.parallel.replicas import replicate
+from vitrail.training.parallel.shards import shard
+from vitrail.training.precision import Weights, set_attention_kernel
 from vitrail.workshop.beginning import backend_for, build_objective, choose_what_learns, first_model
 from vitrail.workshop.shop import Watch, Workshop
 from vitrail.workshop.trials import parts_for_memory, settle_threads
 
 
 def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
-           resume: bool, allow_data_change: bool = False) -> Workshop:
-    """Model, objective, optimizer, loader and backend, as they were where a run goes on."""
-    checkpoint, troubles = newest_checkpoint(folder / "checkpoints") if resume else (None, [])
+           resume: bool, allow_data_change: bool = False, world: World = SOLO) -> Workshop:
+    """Model, objective, optimizer, loader and backend, as they were where a run goes on (collective)."""
+    same_everywhere(recipe, source, world)
+    checkpoint, troubles = world.told(
+        newest_checkpoint(folder / "checkpoints") if resume and world.first else (None, []))
     state = read_state(checkpoint) if checkpoint else None
     if state is not None and checkpoint is not None and state.recipe != recipe.identity():
         raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
                        "or choose another --out.")
     if state is not None:
         troubles += changed_data(state, source, allow_data_change)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
-    backend = state.backend if state else backend_for(recipe, config, device)
+    backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
-    objective = build_objective(recipe, model, source).to(device)
+    objective = build_objective(recipe, model, source).to(world.device)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
-    masters = Weights(objective, backend.precision)
+    sharded = recipe.training.shard and world.size > 1
+    if sharded:
+        shard(objective, backend.precision, world)
+    masters = Weights(objective, backend.precision, sharded=sharded)
+    learner = objective if sharded else replicate(objective, masters, world)
     optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels)
     train_split = source.splits["train"]
     loader = Loader(remember(train_split, recipe.preprocess), TrainView(recipe.preprocess, recipe.augmentation),
                     recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,
-                    max_bad=recipe.data.max_bad)
-    shop = Workshop(recipe, source, folder, objective, model, config, loader, masters, optimizer, backend, interrupts,
-                    watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size), notes=troubles)
+                    max_bad=recipe.data.max_bad, world=world.size, rank=world.rank)
+    shop = Workshop(recipe, source, folder, objective, learner, model, config, loader, masters, optimizer, backend,
+                    interrupts, watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size),
+                    world=world, notes=troubles)
     if recipe.training.average is not None:
         shop.average = Average(masters, recipe.training.average)
     if state is not None and checkpoint is not None:
@@ -58,10 +63,20 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
-    # The one place where the ranks of a world agree on a number of parts.
-    shop.micro_batches = parts_for_memory(shop, max(recipe.training.micro_batches, state.micro_batches if state else 1))
+    parts = max(recipe.training.micro_batches, state.micro_batches if state else 1)
+    shop.micro_batches = parts_for_memory(shop, min(-(-parts // world.size), shop.share))
     settle_threads(shop, state.threads if state else None)
     return shop
+
+
+def same_everywhere(recipe: Recipe, source: Source, world: World) -> None:
+    """Raises RunError where another process has another recipe, other data or another vitrail than the first."""
+    own = {"recipe": recipe.identity(), "data": source.fingerprint, "version of vitrail": __version__}
+    first, *others = world.gathered(own)
+    for rank, theirs in enumerate(others, start=1):
+        if differing := [what for what, value in theirs.items() if value != first[what]]:
+            raise RunError(f"Process {rank} does not have the {' and '.join(differing)} of process 0. All processes of "
+                           "a run need the same.")
 
 
 def changed_data(state: State, source: Source, allowed: bool) -> list[str]:

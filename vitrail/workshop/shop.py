@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrail import __version__
 from vitrail.bundle import Bundle
@@ -25,10 +25,8 @@ from vitrail.recipe import Recipe
 from vitrail.training.adapters import merged
 from vitrail.training.average import Average
 from vitrail.training.guard import Interrupts
-from vitrail.training.precision import (
-    Backend,
-    Weights,
-)
+from vitrail.training.parallel import SOLO, World
+from vitrail.training.precision import DTYPES, Backend, Weights
 from vitrail.vocabulary import Batch, Progress
 
 Watch = Callable[[str, Progress], None]
@@ -37,12 +35,17 @@ Watch = Callable[[str, Progress], None]
 
 @dataclass
 class Workshop:
-    """Everything that stands ready when a run begins."""
+    """Everything that stands ready when a run begins.
+
+    `learner`: what is called in training, the objective or what averages its gradients over the `world`'s processes.
+    `micro_batches`: parts that this process cuts its part of a batch into.
+    """
 
     recipe: Recipe
     source: Source
     folder: Path
     objective: Classify
+    learner: nn.Module
     model: Model
     config: ModelConfig
     loader: Loader
@@ -60,11 +63,17 @@ class Workshop:
     best: float | None = None
     best_step: int | None = None
     average: Average | None = None
+    world: World = SOLO
     notes: list[str] = field(default_factory=list)
 
     @property
     def batch_size(self) -> int:
         return self.recipe.training.batch_size
+
+    @property
+    def share(self) -> int:
+        """Images of a batch that this process computes."""
+        return self.batch_size // self.world.size
 
     @property
     def samples(self) -> int:
@@ -83,13 +92,13 @@ class Workshop:
 
     @property
     def device(self) -> torch.device:
-        return next(self.objective.parameters()).device
+        return self.world.device
 
     def view(self) -> Bundle:
-        """The model as it is now, or its average where there is one, for a look during training."""
+        """The model as it is now, or its average where there is one, for a look during training (collective)."""
         model = self.model
-        if self.average is not None:
-            dtype = next(self.model.parameters()).dtype
+        if self.average is not None or self.weights.sharded:
+            dtype = DTYPES[self.backend.precision]
             model = build_with(self.config, trained_state(self)).to(self.device, dtype)
         return Bundle(model, self.recipe.preprocess, self.source.classes, self.activation)
 
@@ -126,7 +135,7 @@ def start_words(shop: Workshop) -> str | None:
 
 
 def trained_state(shop: Workshop) -> dict[str, Tensor]:
-    """The plain model's weights in fp32: the average where there is one, corrections merged."""
+    """The plain model's weights in fp32: the average where there is one, corrections merged (collective)."""
     state = shop.weights.export(shop.model, None if shop.average is None else shop.average.values)
     return merged(state, shop.recipe.training.adapters.scale)
 
@@ -134,7 +143,7 @@ def trained_state(shop: Workshop) -> dict[str, Tensor]:
 def circumstances(shop: Workshop) -> dict[str, Any]:
     """In what a run computes, for its journal and its Bundle."""
     return {"vitrail": __version__, "torch": torch.__version__, "machine": machine_name(shop.device),
-            "backend": shop.backend._asdict(), "threads": torch.get_num_threads()}
+            "backend": shop.backend._asdict(), "threads": torch.get_num_threads(), "processes": shop.world.size}
 
 
 def machine_name(device: torch.device, table: Path = Path("/proc/cpuinfo")) -> str:
@@ -147,7 +156,7 @@ def machine_name(device: torch.device, table: Path = Path("/proc/cpuinfo")) -> s
 
 
 def trained_bundle(shop: Workshop) -> Bundle:
-    """What was learned as a Bundle with its history."""
+    """What was learned as a Bundle with its history (collective)."""
     model = build_with(shop.config, trained_state(shop))
     provenance = {
         **circumstances(shop), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -19,6 +19,8 @@ from vitrail.training.forecast import (
 )
 from vitrail.training.loop import backward, cut
 from vitrail.training.optimizer import kernel_names
+from vitrail.training.parallel.parts import local
+from vitrail.training.parallel.replicas import unshared
 from vitrail.training.range_test import in_words, range_test
 from vitrail.workshop.shop import Workshop, prepared
 
@@ -42,31 +44,32 @@ def parts_for_memory(shop: Workshop, least: int) -> int:
         return least
     fits = (lambda parts: one_part_runs(shop, parts)) if shop.device.type == "cuda" else (
         lambda parts: forecast_fits(shop, parts))
-    parts = parts_that_fit(least, shop.batch_size, fits)
+    parts = parts_that_fit(least, shop.share, lambda parts: not any(shop.world.largest(not fits(parts))))
     if parts > least:
-        shop.notes.append(f"a batch of {shop.batch_size} does not fit into memory in {least} parts: it is computed in "
-                          f"{parts}, whose gradients add up to the same")
+        shop.notes.append(f"{shop.share} images do not fit into memory in {least} parts: they are computed in {parts}, "
+                          "whose gradients add up to the same")
     return parts
 
 
 def forecast_fits(shop: Workshop, parts: int) -> bool:
     """True where activations, gradients and moments stay within what may still be taken, or where that is unknown."""
     free = free_bytes(shop.device)
-    images = -(-shop.batch_size // parts)
+    images = -(-shop.share // parts)
     wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
     activations = wider * describe(shop.config).activation_bytes * images
-    gradients = sum(4 * master.numel() for master in shop.weights.masters)
+    gradients = sum(4 * local(master).numel() for master in shop.weights.masters)
     moments = moment_bytes(shop.recipe.optimizer, shop.weights)
-    return free is None or activations + gradients + moments < ROOM * free
+    return free is None or activations + gradients + moments < ROOM * free / shop.world.local_size
 
 
 def one_part_runs(shop: Workshop, parts: int) -> bool:
-    """Try the largest part of a batch, with the moments' memory taken."""
+    """Try the largest part of a batch, with the moments' memory taken; no process waits for another's gradients."""
     with closing(shop.loader.batches(shop.samples)) as stream:
         micro = next(cut(prepared(shop, next(stream)), parts))
     try:
         held = torch.empty(moment_bytes(shop.recipe.optimizer, shop.weights), dtype=torch.uint8, device=shop.device)
-        backward(shop.objective, micro, shop.weights, 1, (0, 0))
+        with unshared(shop.learner, last=False):
+            backward(shop.objective, micro, shop.weights, 1, (0, 0))
         del held
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -86,8 +89,8 @@ def settle_threads(shop: Workshop, recorded: int | None) -> None:
     """
     available = torch.get_num_threads()
     torch.set_num_threads(min(recorded or available, available))
-    shop.step_seconds = time_steps(shop)
-    if recorded or shop.device.type != "cpu" or available == 1 or shop.step_seconds > LONG_STEP:
+    shop.step_seconds, = shop.world.largest(time_steps(shop))
+    if recorded or shop.device.type != "cpu" or available == 1 or shop.step_seconds > LONG_STEP or shop.world.size > 1:
         return
     torch.set_num_threads(available // 2)
     halved = time_steps(shop)
@@ -109,7 +112,7 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
     with closing(shop.loader.batches(shop.samples)) as stream:
         while len(taken) <= repeats and not shop.interrupts:
             start = time.perf_counter()
-            backward(shop.objective, prepared(shop, next(stream)), shop.weights, shop.micro_batches, (0, 0))
+            backward(shop.learner, prepared(shop, next(stream)), shop.weights, shop.micro_batches, (0, 0))
             synchronize(shop.device)
             taken.append(time.perf_counter() - start)
             if len(taken) > repeats:
@@ -132,7 +135,7 @@ def find_learning_rate(shop: Workshop) -> None:
     """Run a range test, and put what it found into the recipe with what it saw."""
     settings = shop.recipe.optimizer
     with closing(shop.loader.batches()) as batches:
-        seen = range_test(shop.objective.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
-                          micro_batches=shop.micro_batches, seed=shop.recipe.seed)
+        seen = range_test(shop.learner.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
+                          micro_batches=shop.micro_batches, seed=shop.recipe.seed, world=shop.world)
     recipe = shop.recipe.replaced({"optimizer.learning_rate": seen.rate})
     shop.recipe = recipe.model_copy(update={"reasons": recipe.reasons | {"optimizer": in_words(seen, settings)}})

@@ -1,0 +1,111 @@
+"""`vitrail train --devices N`: this command N times on this machine, as processes of one run.
+
+What torchrun does on one machine and no more: every process is told who it is, signals for one are for all, and when
+one dies the others do not stay behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from vitrail.errors import UsageError
+
+GRACE = 8.0
+"""Seconds in which the others may say what they know when one process has failed; then they are ended."""
+
+FORWARDED = [number for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if (number := getattr(signal, name, None))]
+ADDRESS = "127.0.0.1"
+Child = subprocess.Popen[bytes]
+LISTENING = "VITRAIL_LISTENING"  # read by training/parallel/world.py, which would import torch here
+
+
+def is_launched() -> bool:
+    """True in a process that torchrun or `launch` started."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def launch(devices: int, command: Sequence[str]) -> int:
+    """Run `vitrail COMMAND` in `devices` processes; returns the exit code of the run.
+
+    Raises UsageError where the machine has fewer cores and no GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if devices > cores:
+        raise UsageError(f"--devices {devices}: this machine has {cores} cores, and each process needs one. Use at "
+                         f"most --devices {cores}, or several machines (docs/cluster.md).")
+    with socket.create_server((ADDRESS, 0)) as server:
+        children = [started(rank, devices, cores, command, server) for rank in range(devices)]
+    return watch(children)
+
+
+def started(rank: int, devices: int, cores: int, command: Sequence[str], server: socket.socket) -> Child:
+    first, linux = rank == 0, sys.platform == "linux"
+    usual = {"OMP_NUM_THREADS": str(max(1, cores // devices))}
+    if linux:
+        usual["GLOO_SOCKET_IFNAME"] = "lo"  # the name of this machine may lead nowhere
+    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices,
+           "MASTER_ADDR": ADDRESS, "MASTER_PORT": server.getsockname()[1]}
+    if first:
+        own[LISTENING] = server.fileno()
+    return subprocess.Popen([sys.executable, "-m", "vitrail", *command],
+                            env=usual | os.environ | {name: str(value) for name, value in own.items()},
+                            stdin=None if first else subprocess.DEVNULL, pass_fds=(server.fileno(),) if first else (),
+                            preexec_fn=end_with_parent if linux else None)
+
+
+def end_with_parent() -> None:
+    """In the child, before it becomes another program: be killed when the launcher dies, however that happens."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def watch(children: Sequence[Child]) -> int:
+    """Wait for all; hand signals on; say which one died, and end the others with it."""
+    def forward(number: int, frame: object) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    failed: int | None = None
+    since = 0.0
+    try:
+        while any(child.poll() is None for child in children):
+            time.sleep(0.05)
+            first = next((rank for rank, child in enumerate(children) if child.poll()), None)
+            if failed is None and first is not None:
+                failed, since = first, time.monotonic()
+                say_killed(first, children[first])
+            if failed is not None and time.monotonic() - since > GRACE:
+                end(children)
+    finally:
+        end(children)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    codes = [child.returncode for child in children]
+    if any(code < 0 for code in codes):
+        return 1
+    return codes[failed if failed is not None else 0]
+
+
+def say_killed(rank: int, child: Child) -> None:
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        hint = " (the system does so where memory runs out)" if name == "SIGKILL" else ""
+        print(f"error: process {rank} was ended by {name}{hint}, and the others end with it. What the last checkpoint "
+              "holds is safe: go on from it with --resume.", file=sys.stderr)
+
+
+def end(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+    for child in children:
+        child.wait()
