@@ -37,7 +37,7 @@ from vitrail.training.loop import Step, steps
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.saving import Saver
 from vitrail.vocabulary import Progress
-from vitrail.workshop import Watch, Workshop, find_learning_rate, prepared, set_up, trained_bundle
+from vitrail.workshop import Watch, Workshop, circumstances, find_learning_rate, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
 
@@ -70,8 +70,7 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         if first and (not resume or allow_data_change or not (folder / MANIFEST_CSV).exists()):
             write_manifest_csv(source, folder / MANIFEST_CSV)  # also where a kill came before it was there
         journal = Journal(folder, upto_step=shop.step if resume else None) if first else Unwritten()
-        journal.write({"step": shop.step, "samples": shop.samples, "backend": shop.backend._asdict(),
-                       "threads": torch.get_num_threads(), "processes": world.size})
+        journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop), "data": source.fingerprint})
         yield from train(shop, journal)
         yield from conclude(shop, journal)
 
