@@ -21,6 +21,7 @@ NAMES = [
     "ViT",
     "ViTConfig",
     "VitrailError",
+    "compare",
     "create",
     "describe",
     "evaluate",

@@ -5,6 +5,7 @@
     model = vitrail.create("B/16", classes=10)     # an untrained torch.nn.Module
     vitrail.evaluate("runs/first", "photos/")      # accuracy with its interval, per class, calibration
     vitrail.train("photos/", "runs/second")        # what the command `vitrail train photos/` does
+    vitrail.compare("runs/first", "runs/second")   # what differed, what came out, and what may be said of it
 
 The map of the house is docs/map.md: Source -> views -> batches -> training loop -> Bundle -> evaluate, inspect, report.
 Names are imported when first used, so that `import vitrail` costs nothing.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitrail.api import evaluate, load, train
     from vitrail.bundle import Answer, Bundle
+    from vitrail.comparison import compare
     from vitrail.data.augment import Augmentation
     from vitrail.data.preprocess import Preprocess
     from vitrail.data.source import Source, Split, open_source
@@ -44,6 +46,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "VitrailError",
+    "compare",
     "create",
     "describe",
     "evaluate",
@@ -55,6 +58,7 @@ __all__ = [
 HOMES = {
     "vitrail.api": ("evaluate", "load", "train"),
     "vitrail.bundle": ("Answer", "Bundle"),
+    "vitrail.comparison": ("compare",),
     "vitrail.data.augment": ("Augmentation",),
     "vitrail.data.preprocess": ("Preprocess",),
     "vitrail.data.source": ("Source", "Split", "open_source"),

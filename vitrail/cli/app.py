@@ -11,6 +11,7 @@ VERBS = {
     "train": "make a model of your images, from scratch or from trained weights",
     "evaluate": "measure a model on labeled images",
     "predict": "name what is in images",
+    "compare": "put runs side by side: what differed, and what came out",
     "describe": "what a model, or a file of weights, is and costs",
     "convert": "rewrite weights in another format",
     "pack": "write images as tar shards",

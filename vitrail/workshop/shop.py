@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -138,15 +140,29 @@ def trained_state(shop: Workshop) -> dict[str, Tensor]:
     return merged(state, shop.recipe.training.adapters.scale)
 
 
+def circumstances(shop: Workshop) -> dict[str, Any]:
+    """In what a run computes, for its journal and its Bundle."""
+    return {"vitrail": __version__, "torch": torch.__version__, "machine": machine_name(shop.device),
+            "backend": shop.backend._asdict(), "threads": torch.get_num_threads(), "processes": shop.world.size}
+
+
+def machine_name(device: torch.device, table: Path = Path("/proc/cpuinfo")) -> str:
+    """The GPU's name, or the processor's where the system says it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    lines = table.read_text().splitlines() if table.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+                platform.processor() or platform.machine())
+
+
 def trained_bundle(shop: Workshop) -> Bundle:
     """What was learned as a Bundle with its history (collective)."""
     model = build_with(shop.config, trained_state(shop))
     provenance = {
-        "vitrail": __version__, "torch": torch.__version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **circumstances(shop), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "step": shop.step, "samples": shop.samples, "seconds": round(shop.seconds, 1),
         "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
-        "backend": shop.backend._asdict(), "recipe": shop.recipe.model_dump(mode="json"),
+        "recipe": shop.recipe.model_dump(mode="json"),
         **({"started": start_words(shop)} if shop.recipe.model.weights else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
