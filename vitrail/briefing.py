@@ -9,7 +9,7 @@ from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.forecast import free_bytes
 from vitrail.training.optimizer import describe_decay
 from vitrail.vocabulary import Size
-from vitrail.workshop import Workshop, start_words
+from vitrail.workshop import Workshop, start_words, teacher_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 
@@ -29,7 +29,8 @@ def understood(shop: Workshop) -> Understood:
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
     """(subject, words): everything but how long it will take."""
     rows = [("data", data_words(shop)), ("classes", class_words(shop.source.classes)), ("model", model_words(shop)),
-            ("weights", start_words(shop)), ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
+            ("weights", start_words(shop)), ("teacher", teacher_words(shop.recipe, shop.objective)),
+            ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
             ("length", length_words(shop)), ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
     reasons = shop.recipe.reasons
     return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows

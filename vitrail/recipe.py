@@ -16,6 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
+from vitrail.objectives import Distillation
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -43,8 +44,8 @@ class DataSettings(Settings):
 
 
 class WeightsSettings(Settings):
-    """Trained weights that a run starts from; `sha256` says which, wherever they lie. `image_size`, `patch` and
-    `head_hidden` are those of the model in the file."""
+    """Trained weights that a run starts from or learns from; `sha256` says which, wherever they lie. `image_size`,
+    `patch` and `head_hidden` are those of the model in the file."""
 
     path: str
     sha256: str
@@ -71,11 +72,17 @@ class ModelSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """`loss` "auto": softmax for one label an image, sigmoid for several."""
+    """`loss` "auto": softmax for one label an image, sigmoid for several. With a `teacher`, a trained model that knows
+    the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
+    them ("soft", at a `temperature`)."""
 
     name: Literal["classify"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    teacher: WeightsSettings | None = None
+    distillation: Distillation = "hard"
+    teacher_share: float = Field(0.5, gt=0, le=1)
+    temperature: PositiveFloat = 3.0
 
 
 class TrainingSettings(Settings):
@@ -128,6 +135,9 @@ class Recipe(Settings):
             raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
         if self.model.head == "keep" and self.model.weights is None:
             raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
+        if self.objective.teacher is None and (unused := self.objective.model_dump(
+                include={"distillation", "teacher_share", "temperature"}, exclude_defaults=True)):
+            raise ValueError(f"objective.{next(iter(unused))} needs a teacher: --teacher BUNDLE")
         if self.training.freeze and self.training.adapters.rank:
             raise ValueError("adapters freeze all but what adapters.trained names, so leave out training.freeze")
         if self.training.micro_batches > self.training.batch_size:
@@ -149,6 +159,8 @@ class Recipe(Settings):
         value = {part: inner for part, inner in value.items() if inner != {}}
         if self.model.weights is not None:
             del value["model"]["weights"]["path"]  # the same file elsewhere
+        if self.objective.teacher is not None:
+            del value["objective"]["teacher"]["path"]
         return recipe_hash(value)
 
     def replaced(self, changes: dict[str, Any]) -> Recipe:

@@ -10,6 +10,8 @@ Model, numbers and preprocessing are those of the weights; the head is new.
 
 from __future__ import annotations
 
+from typing import Any
+
 from vitrail import weights as published
 from vitrail.bundle import BundleConfig
 from vitrail.data.source import Source
@@ -66,6 +68,11 @@ def choose(source: Source, *, weights: str | None = None, model: str | None = No
 def weights_settings(path: str, image_size: Size | None) -> WeightsSettings:
     """What a recipe keeps of trained weights. Raises BundleError where they cannot be read."""
     return started(published.read(path, published.Told(image_size)), path)
+
+
+def taught_by(path: str) -> dict[str, Any]:
+    """A teacher as a setting of a recipe. Raises BundleError where it cannot be read."""
+    return {"objective.teacher": weights_settings(path, None).model_dump(mode="json")}
 
 
 def started(reading: published.Reading, path: str) -> WeightsSettings:

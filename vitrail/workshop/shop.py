@@ -20,7 +20,7 @@ from vitrail.data.source import Source
 from vitrail.models import Model, ModelConfig
 from vitrail.models.families import build_with
 from vitrail.models.vit.another_size import describe_change
-from vitrail.objectives import Classify, Loss
+from vitrail.objectives import Classify, Distill, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.adapters import merged
 from vitrail.training.average import Average
@@ -28,6 +28,7 @@ from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import DTYPES, Backend, Weights
 from vitrail.vocabulary import Batch, Progress
+from vitrail.workshop.teaching import teacher_words
 
 Watch = Callable[[str, Progress], None]
 """Called in the middle of a pass over a split: its name, and how far the pass is."""
@@ -44,7 +45,7 @@ class Workshop:
     recipe: Recipe
     source: Source
     folder: Path
-    objective: Classify
+    objective: Classify | Distill
     learner: nn.Module
     model: Model
     config: ModelConfig
@@ -164,6 +165,7 @@ def trained_bundle(shop: Workshop) -> Bundle:
         "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
         "recipe": shop.recipe.model_dump(mode="json"),
         **({"started": start_words(shop)} if shop.recipe.model.weights else {}),
+        **({"teacher": teacher_words(shop.recipe, shop.objective)} if shop.recipe.objective.teacher else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
     return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,
