@@ -32,7 +32,7 @@ from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.checkpoint import Snapshot, State, snapshot
 from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.guard import Interrupts, sole_owner
-from vitrail.training.journal import JOURNAL, Journal, Unwritten, read_journal
+from vitrail.training.journal import Journal, Unwritten
 from vitrail.training.loop import Step, steps
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.saving import Saver
@@ -67,13 +67,12 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
             return
         if first and not resume:
             write_json(folder / RECIPE, shop.recipe.model_dump(mode="json"))
-        if first and (not resume or allow_data_change):
-            write_manifest_csv(source, folder / MANIFEST_CSV)
-        with closing(Journal(folder, upto_step=shop.step if resume else None) if first else Unwritten()) as journal:
-            journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop),
-                           "data": source.fingerprint})
-            yield from train(shop, journal)
-            yield from conclude(shop, journal)
+        if first and (not resume or allow_data_change or not (folder / MANIFEST_CSV).exists()):
+            write_manifest_csv(source, folder / MANIFEST_CSV)  # also where a kill came before it was there
+        journal = Journal(folder, upto_step=shop.step if resume else None) if first else Unwritten()
+        journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop), "data": source.fingerprint})
+        yield from train(shop, journal)
+        yield from conclude(shop, journal)
 
 
 @contextlib.contextmanager
@@ -302,18 +301,19 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
         record(shop, journal, split, evaluation)
         yield Evaluated(shop.step, split, evaluation)
     if shop.world.first and not shop.interrupts:
-        yield from write_page(shop, bundle, split, evaluation)
+        yield from write_page(shop, journal, bundle, split, evaluation)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
 
 
-def write_page(shop: Workshop, bundle: Bundle, split: str | None, evaluation: Evaluation | None) -> Iterator[Event]:
+def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None,
+               evaluation: Evaluation | None) -> Iterator[Event]:
     """The run on one page, `report.html`. A report that cannot be saved costs nothing else."""
     train_split, folder = shop.source.splits["train"], shlex.quote(str(shop.folder))
     page = Run(
         title=f"{shop.config.name} on {shop.source.spec}",
         trained_on=f"{len(train_split):,} images of {shop.source.spec} ({shop.samples / len(train_split):.3g} epochs)",
         seconds=shop.seconds, facts={subject.capitalize(): words for subject, words in rows_of(shop)},
-        history=read_journal(shop.folder / JOURNAL), measured_on=split or "test",
+        history=journal.rows(), measured_on=split or "test",
         notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
         commands=(f"vitrail predict {folder} YOUR_IMAGE.jpg", f"vitrail evaluate {folder}",
                   f"tensorboard --logdir {folder}/tb"),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,17 +14,37 @@ from vitrail.training.guard import Interrupts, sole_owner
 
 
 @pytest.mark.fault("R4", "The first signal only asks to stop; a second one, after a moment, ends the process.")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_only_sets_a_flag(number: int, code: int) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_the_first_signal_only_sets_a_flag(number: int, code: int, capfd: pytest.CaptureFixture[str]) -> None:
     with Interrupts().listen() as interrupts:
         assert not interrupts
         os.kill(os.getpid(), number)
         assert interrupts
         assert interrupts.exit_code == code
         os.kill(os.getpid(), number)  # at once: counts as the same
+        assert capfd.readouterr().err == "stopping: the model is being saved (once more to give up)\n"
         interrupts.since -= 60
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as given_up:
             os.kill(os.getpid(), number)
+        assert 128 + given_up.value.args[0] == code
+
+
+def test_a_signal_in_the_middle_of_a_print_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """A second `print` inside the first one, as a handler would make it, raises RuntimeError."""
+
+    class Interrupting(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return len(data)
+
+    with Interrupts().listen() as interrupts, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Interrupting()), write_through=True))
+        print("epoch 3", file=sys.stderr, flush=True)
+        assert interrupts
+    assert "stopping" in capfd.readouterr().err
 
 
 def test_handlers_are_put_back() -> None:

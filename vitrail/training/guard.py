@@ -15,10 +15,13 @@ from types import FrameType
 from vitrail.errors import RunError, SaveError
 
 MOMENT = 2.0
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+"""Ctrl-C, the end that a system or scheduler asks for, and the warning that Slurm sends before it takes a machine."""
 
 
 class Interrupts:
-    """Remembers the first SIGINT or SIGTERM. One more, after a moment, ends the process; files are never half written.
+    """Remembers the first of the signals `STOPPING`. One more, after a moment, ends the process; files are never half
+    written.
 
     A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one. One of several
     processes that train together only notes what it `received`; all take it to heart when they `agree`.
@@ -32,7 +35,7 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM, 0 without a signal."""
+        """128 and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1; 0 without one."""
         return 0 if self.signal is None else 128 + self.signal
 
     def __bool__(self) -> bool:
@@ -40,12 +43,12 @@ class Interrupts:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and time.monotonic() - self.since > MOMENT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         if self.received is None:
             self.received, self.since = number, time.monotonic()
             if self.alone:
                 self.signal = number
-            print("stopping: the model is being saved (once more to give up)", file=sys.stderr)
+            say_at_once("stopping: the model is being saved (once more to give up)")
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Interrupts]:
@@ -53,12 +56,19 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._receive) for number in STOPPING}
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def say_at_once(text: str) -> None:
+    """Write a line to stderr from a signal handler. `print` cannot: the signal may have come in the middle of one."""
+    if sys.__stderr__ is not None:  # else number 2 may belong to any other file
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())
 
 
 @contextlib.contextmanager

@@ -1,0 +1,125 @@
+"""Commands in real processes that can be killed, without waiting seconds for torch each time.
+
+One process imports everything and forks for each command: nothing of it has run yet, so it has no threads.
+
+    with Attempts() as attempts:
+        running = attempts.start(["train", "digits", "--out", "run"], folder)
+        os.kill(running.process, signal.SIGKILL)
+        running.code()          # -9
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Running(NamedTuple):
+    """A command that was started; `said` holds what it writes to stdout and stderr."""
+
+    attempts: Attempts
+    process: int
+    said: Path
+
+    def code(self) -> int:
+        """Wait for the end: the exit code, or minus the number of the signal that ended it."""
+        return int(self.attempts.ask({"wait": self.process}))
+
+    def words(self) -> str:
+        return self.said.read_text()
+
+    def until(self, happened: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait for something that the command does."""
+        end = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > end:
+                raise AssertionError(f"nothing happened within {seconds} s; it said: {self.words()}")
+            time.sleep(0.001)
+
+
+class Attempts:
+    """The process that forks. Leaving the block ends it with all that it started."""
+
+    def __enter__(self) -> Attempts:
+        self.driver = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True)
+        self.number = 0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.driver.communicate(timeout=30)
+
+    def start(self, arguments: list[str], folder: Path, said: Path | None = None) -> Running:
+        """`vitrail ARGUMENTS` in `folder`, with its output in `said`."""
+        self.number += 1
+        said = said or folder / f"said-{self.number}"
+        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said)}))
+        return Running(self, process, said)
+
+    def ask(self, request: dict[str, object]) -> str:
+        assert self.driver.stdin is not None
+        assert self.driver.stdout is not None
+        self.driver.stdin.write(json.dumps(request) + "\n")
+        self.driver.stdin.flush()
+        return self.driver.stdout.readline()
+
+
+def serve() -> None:
+    """What the forking process does: a line of JSON comes in, a number goes out."""
+    import signal
+
+    import tensorboard.summary.writer.record_writer  # noqa: F401
+    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it)
+
+    import vitrail.cli.app
+    import vitrail.cli.console
+    import vitrail.cli.train
+    import vitrail.recipes
+    import vitrail.run  # noqa: F401
+
+    assert len(os.listdir("/proc/self/task")) == 1  # a fork would lose the others
+
+    started = set()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            started.discard(request["wait"])
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                become(request["start"], request["folder"], request["said"])
+            started.add(answer)
+        print(answer, flush=True)
+    for process in started:
+        os.kill(process, signal.SIGKILL)
+
+
+def become(arguments: list[str], folder: str, said: str) -> None:
+    """Be that command, in this forked process, to its end."""
+    from vitrail.cli import main
+
+    os.chdir(folder)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    words = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    os.dup2(words, 1)
+    os.dup2(words, 2)
+    sys.argv = ["vitrail", *arguments]
+    code = 70
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()
