@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from test_cli import vitrail_cli  # noqa: F401
 
+from vitrail.data.pack import TarWriter
+
 
 def test_pack_verify_train_evaluate(vitrail_cli, tmp_path):  # noqa: F811
     packed = tmp_path / "packed"
@@ -21,6 +23,24 @@ def test_pack_verify_train_evaluate(vitrail_cli, tmp_path):  # noqa: F811
     outcome = vitrail_cli("evaluate", tmp_path / "run", "--json")
     assert '"images":359' in outcome.out
     assert vitrail_cli("verify", tmp_path / "run" / "bundle").code == 0
+
+
+def test_a_stopped_pack_says_how_it_goes_on(vitrail_cli, tmp_path, monkeypatch):  # noqa: F811
+    whole, calls = TarWriter.add, iter(range(2000))
+
+    def add(*arguments):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TarWriter, "add", add)
+        outcome = vitrail_cli("pack", "digits", "packed", "--shard-megabytes", "1")
+    assert outcome.code == 130
+    assert "next: vitrail pack digits packed --shard-megabytes 1 --resume" in outcome.err
+    outcome = vitrail_cli("pack", "digits", "packed", "--shard-megabytes", "1", "--resume")
+    assert (outcome.code, "1,797 images" in outcome.out) == (0, True)
+    assert not (tmp_path / ".packing-packed").exists()
 
 
 def test_damage_is_a_data_problem(vitrail_cli, tmp_path):  # noqa: F811
@@ -41,6 +61,7 @@ def test_damage_is_a_data_problem(vitrail_cli, tmp_path):  # noqa: F811
     (("pack", "digits", "{tmp}"), 2, "is not empty"),
     (("pack", "digits", "{tmp}/x", "--quality", "101"), 2, "1 to 100"),
     (("pack", "nowhere/x", "{tmp}/x"), 3, "There is no file or folder"), (("verify", "{tmp}"), 1, "no manifest.json"),
+    (("pack", "digits", "{tmp}/x", "--resume"), 2, "Leave out --resume"),
     (("train", "digits", "--allow-data-change"), 2, "belongs to --resume"),
 ])
 def test_mistakes_are_explained(vitrail_cli, tmp_path, arguments, code, message):  # noqa: F811

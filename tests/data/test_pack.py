@@ -6,8 +6,6 @@ import io
 import os
 import resource
 import signal
-import subprocess
-import sys
 import tarfile
 from itertools import pairwise
 from pathlib import Path
@@ -188,25 +186,6 @@ def test_a_full_disk_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.fault("D7", "Packing that is killed leaves nothing that looks complete.")
-def test_killed_midway_leaves_nothing_that_looks_complete(tmp_path):
-    program = ("import os, sys, pathlib\nfrom vitrail.data.pack import pack\n"
-               "from vitrail.data.source import open_source\nimport vitrail.data.pack as module\n"
-               "finish = module.SplitWriter.finish\n"
-               "def once(self):\n    finish(self)\n    os.kill(os.getpid(), 9)\n"
-               "module.SplitWriter.finish = once\n"
-               "pack(open_source('digits'), pathlib.Path(sys.argv[1]), shard_bytes=100_000)")
-    result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], check=False)
-    assert result.returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    litter = [path.name for path in tmp_path.iterdir()]
-    assert len(litter) == 1
-    assert litter[0].startswith(".tmp-out-")
-    pack(open_source("digits"), tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    verify_manifest(tmp_path / "out")
 
 
 @pytest.mark.parametrize(("name", "spec", "plain"), [

@@ -132,8 +132,8 @@ def test_the_teacher_sees_the_same_pictures_at_its_own_size_and_normalization() 
 
 def test_nothing_of_the_teacher_belongs_to_the_objective() -> None:
     objective = distill()
-    assert [name for name, _ in objective.named_parameters()] == ["student.model.logits"]
-    assert list(objective.state_dict()) == ["student.model.logits"]
+    assert [name for name, _ in objective.named_parameters()] == ["model.logits"]
+    assert list(objective.state_dict()) == ["model.logits"]
     objective.train().double()
     teacher = objective.teacher.model
     assert not teacher.training

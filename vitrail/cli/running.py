@@ -24,7 +24,8 @@ def next_folder(word: str, parent: Path = Path("runs")) -> Path:
 
 def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrupts: Interrupts, *,
                    resume: bool = False, dry_run: bool = False, quiet: bool = False,
-                   allow_data_change: bool = False, find_rate: bool = False, world: World | None = None) -> int:
+                   allow_data_change: bool = False, strict: bool = False, find_rate: bool = False,
+                   world: World | None = None) -> int:
     """Run the recipe to its end or to a signal; returns the exit code."""
     from vitrail.cli.console import RunView, conclude
     from vitrail.run import run
@@ -33,7 +34,8 @@ def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrup
     world = world or SOLO
     view = RunView(quiet=quiet or not world.first)
     finished = view.show(run(recipe, folder, source=source, resume=resume, interrupts=interrupts, watch=view.watch,
-                             dry_run=dry_run, allow_data_change=allow_data_change, find_rate=find_rate, world=world))
+                             dry_run=dry_run, allow_data_change=allow_data_change, strict=strict, find_rate=find_rate,
+                             world=world))
     if finished is None or not world.first:
         return interrupts.exit_code
     return conclude(finished, again=f"vitrail train --resume --out {shlex.quote(str(folder))}")

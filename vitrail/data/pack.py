@@ -27,6 +27,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from vitrail import __version__
 from vitrail.data.decode import decode, is_jpeg, picture_size
 from vitrail.data.loader import default_workers
 from vitrail.data.order import sample_order
@@ -35,8 +36,8 @@ from vitrail.data.source import Source, Split
 from vitrail.data.sources.layout import is_picture
 from vitrail.data.sources.readers import MAX_BYTES
 from vitrail.data.sources.shards.index import INDEX, Shard, ShardIndex, content_hash, fingerprint_of
+from vitrail.data.unfinished import Orders, Unfinished, unfinished
 from vitrail.errors import DataError, ImageError, UsageError
-from vitrail.files import staged_folder
 from vitrail.vocabulary import Progress
 
 SHARD_BYTES = 256 * 2**20
@@ -56,38 +57,54 @@ class Packed(NamedTuple):
 
 
 def pack(source: Source, out: Path, *, image_size: int | None = None, quality: int = QUALITY,
-         shard_bytes: int = SHARD_BYTES, watch: Watch = lambda progress: None) -> ShardIndex:
+         shard_bytes: int = SHARD_BYTES, resume: bool = False,
+         watch: Watch = lambda progress: None) -> ShardIndex:
     """Write all splits of a source to a new folder, which appears when it is complete.
 
-    `image_size`: pictures whose shorter side is longer are resized to it. `watch` is called now and then. Raises
-    UsageError where `out` holds something, DataError where too much cannot be read, SaveError where the disk is full.
+    `image_size`: pictures whose shorter side is longer are resized to it. `resume`: go on after the last shard of a
+    pack that was stopped; the bytes are those of one that never was. `watch` is called now and then. Raises UsageError
+    where `out` holds something or a stopped pack is not mentioned, DataError where too much cannot be read, SaveError
+    where the disk is full.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty. Choose another folder to pack into, or remove it first.")
-    checksums: dict[str, str] = {}
-    shards: list[Shard] = []
+    orders = Orders(version=__version__, source=source.fingerprint, image_size=image_size, quality=quality,
+                    shard_bytes=shard_bytes)
     left_out: list[tuple[str, str]] = []
-    tell = teller(sum(map(len, source.splits.values())), watch)
-    with staged_folder(out, checksums) as staged:
-        for name, split in source.splits.items():
-            with SplitWriter(staged, name, source.multilabel, shard_bytes) as writer:
-                for row, packed in prepared(split, image_size, quality):
-                    plain = plain_name(split.names[row], source.spec)
-                    if packed.missing:
-                        left_out.append((plain, packed.missing))
-                        check_missing(left_out, source)
-                    else:
-                        writer.add(packed, plain, split.labels[row])
-                    tell()
-                shards += writer.close()
-        checksums.update({shard.file: shard.sha256 for shard in shards if shard.sha256})
+    with unfinished(out, orders, resume) as work:
+        settled = sum(work.settled(name)[0] for name in source.splits)
+        tell = teller(sum(map(len, source.splits.values())), watch, settled)
+        for name in source.splits:
+            pack_split(source, name, work, orders, left_out, tell)
+        shards = [shard for name in source.splits for shard in work.shards(name)]
         index = ShardIndex(
             kind=source.kind, source_fingerprint=source.fingerprint, fingerprint=fingerprint_of(shards),
             classes=source.classes, multilabel=source.multilabel, left_out=left_out, shards=shards,
             samples={name: sum(shard.samples for shard in shards if shard.split == name) for name in source.splits},
             image_size=image_size, quality=quality if image_size else None)
-        (staged / INDEX).write_bytes(index.encode())
+        (work.folder / INDEX).write_bytes(index.encode())
+        work.complete(out, {shard.file: shard.sha256 for shard in shards if shard.sha256})
     return index
+
+
+def pack_split(source: Source, name: str, work: Unfinished, orders: Orders, left_out: list[tuple[str, str]],
+               tell: Callable[[], None]) -> None:
+    """Write what is missing of one split, and record each shard once it is on the disk."""
+    split = source.splits[name]
+    settled, missing = work.settled(name)
+    before = len(left_out)
+    left_out += missing
+    with SplitWriter(work.folder, name, source.multilabel, orders.shard_bytes, work.shards(name)) as writer:
+        for rows, (row, packed) in enumerate(prepared(split, orders.image_size, orders.quality, settled), settled):
+            plain = plain_name(split.names[row], source.spec)
+            if packed.missing:
+                left_out.append((plain, packed.missing))
+                check_missing(left_out, source)
+            elif finished := writer.add(packed, plain, split.labels[row]):
+                work.record(finished, rows, left_out[before:])
+            tell()
+        if last := writer.finish():
+            work.record(last, len(split), left_out[before:])
 
 
 def check_missing(left_out: list[tuple[str, str]], source: Source) -> None:
@@ -107,10 +124,10 @@ def plain_name(name: str, spec: str) -> str:
     return name
 
 
-def teller(total: int, watch: Watch, every: float = 0.5) -> Callable[[], None]:
-    """Counts, and tells `watch` twice a second how far the work is, and at its end."""
+def teller(total: int, watch: Watch, settled: int = 0, every: float = 0.5) -> Callable[[], None]:
+    """Counts from `settled` on, and tells `watch` twice a second how far the work is, and at its end."""
     began = spoken = time.monotonic()
-    done = 0
+    done = settled
 
     def tell() -> None:
         nonlocal done, spoken
@@ -118,14 +135,14 @@ def teller(total: int, watch: Watch, every: float = 0.5) -> Callable[[], None]:
         now = time.monotonic()
         if now - spoken >= every or done == total:
             spoken = now
-            watch(Progress(done, total, done / max(now - began, 1e-9)))
+            watch(Progress(done, total, (done - settled) / max(now - began, 1e-9)))
 
     return tell
 
 
-def prepared(split: Split, image_size: int | None, quality: int) -> Iterator[tuple[int, Packed]]:
-    """Every picture of a split, made ready in threads, in the order in which it is packed."""
-    order = sample_order(len(split), 0, 0).tolist()
+def prepared(split: Split, image_size: int | None, quality: int, start: int = 0) -> Iterator[tuple[int, Packed]]:
+    """The pictures of a split from the `start`-th on, made ready in threads, in the order in which they are packed."""
+    order = sample_order(len(split), 0, 0).tolist()[start:]
     workers = default_workers(split)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="vitrail-pack")
     try:
@@ -182,12 +199,12 @@ def smaller(encoded: bytes | np.ndarray, name: str, size: tuple[int, int], side:
 
 
 class SplitWriter:
-    """Writes the shards of one split; a new one begins where the next sample would go past `shard_bytes`."""
+    """Writes the shards of one split, after those that are `done`; a new one begins where the next sample would go past
+    `shard_bytes`."""
 
-    def __init__(self, folder: Path, split: str, multilabel: bool, shard_bytes: int) -> None:
+    def __init__(self, folder: Path, split: str, multilabel: bool, shard_bytes: int, done: list[Shard]) -> None:
         self.folder, self.split, self.multilabel, self.shard_bytes = folder, split, multilabel, shard_bytes
-        self.number = 0
-        self.finished: list[Shard] = []
+        self.number, self.shards = sum(shard.samples for shard in done), len(done)
         self.tar: TarWriter | None = None
 
     def __enter__(self) -> SplitWriter:
@@ -197,12 +214,12 @@ class SplitWriter:
         if self.tar is not None:
             self.tar.file.close()
 
-    def add(self, packed: Packed, name: str, label: np.ndarray | np.int64) -> None:
+    def add(self, packed: Packed, name: str, label: np.ndarray | np.int64) -> Shard | None:
+        """Returns the shard before this sample where it is full."""
         room = self.shard_bytes - len(packed.content) - 4 * tarfile.BLOCKSIZE
-        if self.tar is not None and self.tar.position > room:
-            self.finish()
+        full = self.finish() if self.tar is not None and self.tar.position > room else None
         if self.tar is None:
-            self.tar = TarWriter(self.folder / f"{self.split}-{len(self.finished):06d}.tar")
+            self.tar = TarWriter(self.folder / f"{self.split}-{self.shards:06d}.tar")
         key = f"{self.number:09d}"
         self.number += 1
         labels = np.flatnonzero(label).tolist() if self.multilabel else int(label)
@@ -212,20 +229,18 @@ class SplitWriter:
         else:
             self.tar.add(f"{key}.cls", str(labels).encode())
         self.tar.rows.append((name, offset, len(packed.content), labels, content_hash(packed.content)))
+        return full
 
-    def finish(self) -> None:
-        assert self.tar is not None
-        checksum = self.tar.close()
-        names, offsets, sizes, labels, hashes = map(list, zip(*self.tar.rows, strict=True))
-        self.finished.append(Shard(
-            file=self.tar.path.name, split=self.split, bytes=self.tar.position, sha256=checksum,
-            samples=len(names), names=names, offsets=offsets, sizes=sizes, labels=labels, hashes=hashes))
-        self.tar = None
-
-    def close(self) -> list[Shard]:
-        if self.tar is not None:
-            self.finish()
-        return self.finished
+    def finish(self) -> Shard | None:
+        """Ends the shard that is being written, if one is, and flushes it to the disk."""
+        if self.tar is None:
+            return None
+        tar, self.tar = self.tar, None
+        self.shards += 1
+        checksum = tar.close()
+        names, offsets, sizes, labels, hashes = map(list, zip(*tar.rows, strict=True))
+        return Shard(file=tar.path.name, split=self.split, bytes=tar.position, sha256=checksum, samples=len(names),
+                     names=names, offsets=offsets, sizes=sizes, labels=labels, hashes=hashes)
 
 
 class TarWriter:
@@ -253,5 +268,7 @@ class TarWriter:
 
     def close(self) -> str:
         self.write(bytes(2 * tarfile.BLOCKSIZE))
+        self.file.flush()
+        os.fsync(self.file.fileno())
         self.file.close()
         return self.digest.hexdigest()

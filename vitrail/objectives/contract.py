@@ -20,6 +20,8 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """Owns what is special about a way of learning: its extra modules, its loss, and how raw images are normalized."""
 
+    model: nn.Module
+
     def losses(self, batch: Batch) -> Losses:
         """Losses of one micro-batch; images arrive as uint8 and are normalized here, on the device."""
         raise TypeError(f"{type(self).__name__} must define `losses`")

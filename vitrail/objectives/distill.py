@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.objectives.classify import Classify, Loss, cross_entropy
-from vitrail.objectives.contract import Losses, Objective
+from vitrail.objectives.contract import Losses
 from vitrail.vocabulary import Batch, RawImages, Size
 
 Distillation = Literal["hard", "soft"]
@@ -45,8 +45,8 @@ class Teacher:
         return answers
 
 
-class Distill(Objective):
-    """(1 - share) of the labels' loss and `share` of the teacher's. Parts: those of `student`, `loss` being the whole;
+class Distill(Classify):
+    """(1 - share) of the labels' loss and `share` of the teacher's. Parts: those of `Classify`, `loss` being the whole;
     `label_loss`, `teacher_loss`, and `agreement`: how often the best answers of both are the same.
 
     Labels may be smoothed, what the teacher says is not (as in DeiT). Soft answers are compared by the Kullback-Leibler
@@ -56,18 +56,16 @@ class Distill(Objective):
 
     def __init__(self, student: Classify, teacher: Teacher, *, kind: Distillation = "hard", share: float = 0.5,
                  temperature: float = 3.0) -> None:
-        super().__init__()
-        self.student, self.teacher = student, teacher
+        """`student`: what would be learned without the teacher."""
+        super().__init__(student.model, student.normalize, loss=student.loss, label_smoothing=student.label_smoothing,
+                         multilabel=student.multilabel)
+        self.teacher = teacher
         self.kind: Distillation = kind
         self.share, self.temperature = share, temperature
 
-    @property
-    def loss(self) -> Loss:
-        return self.student.loss
-
     def losses(self, batch: Batch) -> Losses:
-        logits, answers = self.student.logits(batch), self.teacher.logits(batch.views["image"])
-        own = self.student.judged(logits, batch.targets)
+        logits, answers = self.logits(batch), self.teacher.logits(batch.views["image"])
+        own = self.judged(logits, batch.targets)
         best = answers.argmax(-1)
         taught = cross_entropy(logits, best, self.loss) if self.kind == "hard" else (
             divergence(logits, answers, self.loss, self.temperature))

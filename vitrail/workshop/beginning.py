@@ -11,7 +11,7 @@ from vitrail.bundle import Bundle
 from vitrail.data.source import Source
 from vitrail.errors import RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
-from vitrail.objectives import OBJECTIVES, Classify, Distill, Loss
+from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
 from vitrail.training.compiled import compile_blocks
@@ -63,6 +63,9 @@ def choose_what_learns(model: Model, recipe: Recipe) -> None:
         if not isinstance(model, ViT):
             raise UsageError(f"training.recompute is for blocks of a transformer; {model.config.name} has none.")
         model.encoder.recompute = True
+    for parameter in model.parameters():
+        if not parameter.numel():  # the registers of a model that has none
+            parameter.requires_grad_(False)
     if training.compile:
         compile_blocks(model)
 
@@ -78,7 +81,7 @@ def loss_of(recipe: Recipe, source: Source) -> Loss:
 
 
 def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backend,
-                    device: torch.device) -> Classify | Distill:
+                    device: torch.device) -> Classify:
     """What the recipe has the model learn, on the device, with the teacher where there is one."""
     settings = recipe.objective
     objective = OBJECTIVES[settings.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),

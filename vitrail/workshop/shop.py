@@ -20,7 +20,7 @@ from vitrail.data.source import Source
 from vitrail.models import Model, ModelConfig
 from vitrail.models.families import build_with
 from vitrail.models.vit.another_size import describe_change
-from vitrail.objectives import Classify, Distill, Loss
+from vitrail.objectives import Classify, Loss
 from vitrail.recipe import Recipe
 from vitrail.training.adapters import merged
 from vitrail.training.average import Average
@@ -45,7 +45,7 @@ class Workshop:
     recipe: Recipe
     source: Source
     folder: Path
-    objective: Classify | Distill
+    objective: Classify
     learner: nn.Module
     model: Model
     config: ModelConfig

@@ -57,7 +57,7 @@ def refuse_other_answers(bundle: Bundle, source: Source, loss: Loss, settings: O
                          "another teacher.")
 
 
-def teacher_words(recipe: Recipe, objective: Classify | Distill) -> str | None:
+def teacher_words(recipe: Recipe, objective: Classify) -> str | None:
     """Who teaches, how, and what it sees."""
     settings = recipe.objective
     if settings.teacher is None or not isinstance(objective, Distill):
