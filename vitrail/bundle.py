@@ -110,7 +110,7 @@ class Bundle:
         """
         path = find_bundle(Path(path))
         if path.is_dir():
-            verify_manifest(path)
+            verify_manifest(path, needed=(CONFIG, WEIGHTS))
             return read_weights(path / WEIGHTS, read_config(path / CONFIG))
         return read_weights(path, None)
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +157,11 @@ def write_manifest(folder: Path, checksums: Mapping[str, str] | None = None) -> 
     write_json(folder / MANIFEST, {"files": entries})
 
 
-def verify_manifest(folder: Path) -> None:
-    """Raise BundleError naming the first file that is missing, cut or changed since it was written."""
+def verify_manifest(folder: Path, needed: Iterable[str] = ()) -> set[str]:
+    """The names of the files in `folder` that are as they were written, all that its manifest lists.
+
+    Raises BundleError naming the first that is missing, cut or changed, or is `needed` and not listed.
+    """
     try:
         entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         items = [(str(name), int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()]
@@ -173,6 +176,10 @@ def verify_manifest(folder: Path) -> None:
         if file.stat().st_size != size or sha256(file) != checksum:
             raise BundleError(f"{file} has changed since it was written (its checksum differs). "
                               "Use another copy; a damaged file is never loaded.")
+    unlisted = [name for name in needed if name not in entries]
+    if unlisted:
+        raise BundleError(f"{folder / MANIFEST} does not list {unlisted[0]}: the folder is damaged.")
+    return set(entries)
 
 
 def sha256(file: Path) -> str:

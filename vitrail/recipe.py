@@ -139,6 +139,16 @@ class Recipe(Settings):
 
         Settings at their defaults are left out, so that a new one, which is off by default, ends no older run.
         """
+        return recipe_hash(self._shared())
+
+    def changed_from(self, other: Recipe) -> list[str]:
+        """What keeps it from going on with a run of the other one, as "optimizer.learning_rate is 0.1, was 0.2"."""
+        ours, theirs = flat(self._shared()), flat(other._shared())
+        is_, was = flat(self.model_dump(mode="json")), flat(other.model_dump(mode="json"))
+        return [f"{name} is {is_.get(name)}, was {was.get(name)}" for name in sorted(ours.keys() | theirs.keys())
+                if ours.get(name) != theirs.get(name)]
+
+    def _shared(self) -> dict[str, Any]:
         value = self.model_dump(mode="json", exclude={"reasons", "name"}, exclude_defaults=True)
         for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches", "shard"),
                             "data": ("workers", "skip_bad_shards"), "schedule": LENGTHS,
@@ -148,7 +158,7 @@ class Recipe(Settings):
         value = {part: inner for part, inner in value.items() if inner != {}}
         if self.model.weights is not None:
             del value["model"]["weights"]["path"]  # the same file elsewhere
-        return recipe_hash(value)
+        return value
 
     def replaced(self, changes: dict[str, Any]) -> Recipe:
         """A copy with dotted settings changed: `{"optimizer.learning_rate": 3e-4}`. Raises UsageError."""
@@ -180,6 +190,14 @@ def assign(value: dict[str, Any], path: str, setting: Any) -> None:
     if parents == ["schedule"] and last in LENGTHS:
         inner.update(dict.fromkeys(LENGTHS))  # the three exclude one another: the newest counts
     inner[last] = setting
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= flat(inner, f"{prefix}{name}.") if isinstance(inner, dict) else {prefix + name: inner}
+    return found
 
 
 def known_keys(value: dict[str, Any], prefix: str = "") -> list[str]:

@@ -45,11 +45,12 @@ RATES = "rates"
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
-        allow_data_change: bool = False, find_rate: bool = False, interrupts: Interrupts | None = None,
-        watch: Watch | None = None, world: World = SOLO) -> Iterator[Event]:
+        allow_data_change: bool = False, strict: bool = False, find_rate: bool = False,
+        interrupts: Interrupts | None = None, watch: Watch | None = None, world: World = SOLO) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
-    A resumed run refuses data other than its own, unless `allow_data_change`. With `dry_run` it ends after the first
+    A resumed run refuses data other than its own, unless `allow_data_change`; where its newest checkpoint is damaged
+    it goes on from the one before, unless `strict`. With `dry_run` it ends after the first
     event and writes nothing. `find_rate` puts the learning rate of a range test into a new run's recipe. In a `world`
     of several processes all call this and get the events, and the first one writes. Raises UsageError where the folder
     holds another run, DataError, RunError or SaveError where training cannot go on.
@@ -61,7 +62,7 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         keep_freed_memory()
         source = source or recipe.data.open()
         interrupts = Interrupts() if interrupts is None else interrupts  # an Interrupts without a signal is false
-        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change, world)
+        shop = set_up(recipe, source, folder, interrupts, watch or ignore, resume, allow_data_change, strict, world)
         if find_rate and not resume and not interrupts:
             find_learning_rate(shop)
         yield understood(shop)

@@ -27,7 +27,8 @@ def next_folder(word: str, parent: Path = Path("runs")) -> Path:
 
 def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrupts: Interrupts, *,
                    resume: bool = False, dry_run: bool = False, quiet: bool = False,
-                   allow_data_change: bool = False, find_rate: bool = False, world: World | None = None) -> int:
+                   allow_data_change: bool = False, strict: bool = False, find_rate: bool = False,
+                   world: World | None = None) -> int:
     """Run the recipe to its end or to a signal; returns the exit code."""
     from vitrail.cli.console import RunView
     from vitrail.run import run
@@ -36,8 +37,8 @@ def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrup
     world = world or SOLO
     view = RunView(quiet=quiet or not world.first)
     return to_the_end(view, run(recipe, folder, source=source, resume=resume, interrupts=interrupts, watch=view.watch,
-                                dry_run=dry_run, allow_data_change=allow_data_change, find_rate=find_rate,
-                                world=world), interrupts, folder, world.first)
+                                dry_run=dry_run, allow_data_change=allow_data_change, strict=strict,
+                                find_rate=find_rate, world=world), interrupts, folder, world.first)
 
 
 def search_and_show(folder: Path, source: Source | None, interrupts: Interrupts, *, quiet: bool = False) -> int:

@@ -50,6 +50,7 @@ def train(
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow_data_change: Annotated[bool, Parameter(negative=())] = False,
+    strict: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
 ) -> int:
@@ -104,6 +105,8 @@ def train(
         Go on with the run in --out from its newest checkpoint.
     allow_data_change
         Resume although the data are not what they were when the run began.
+    strict
+        Resume from the newest checkpoint or not at all: where it is damaged, no older one is taken.
     dry_run
         Stop after saying what would be done and how long it would take.
     quiet
@@ -131,9 +134,11 @@ def train(
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
             return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
-                                  allow_data_change=allow_data_change, world=world)
+                                  allow_data_change=allow_data_change, strict=strict, world=world)
         if allow_data_change:
             raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
+        if strict:
+            raise UsageError("--strict belongs to --resume: a new run has no checkpoint that could be damaged.")
         chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
         folder = world.told(out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run"))
         if under_way(folder):

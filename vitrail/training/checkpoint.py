@@ -32,6 +32,7 @@ from torch import Tensor
 from vitrail.errors import BundleError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.training.average import Average
+from vitrail.training.misfit import misfit
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.parts import like, local
 from vitrail.training.precision import Backend, Weights
@@ -118,19 +119,37 @@ def step_folders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint whose checksums hold, and what was wrong with newer ones (they become `.corrupt`)."""
+def newest_checkpoint(folder: Path, strict: bool = False) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint whose checksums hold, and what was wrong with newer ones (they become `.corrupt`).
+
+    Raises BundleError where the newest one is damaged and `strict` forbids to go back to an older one.
+    """
     troubles: list[str] = []
     for aside in folder.glob(".old-step-*"):
         recover_folder(aside.with_name(aside.name.removeprefix(".old-")))
-    for path in step_folders(folder):
+    found = step_folders(folder)
+    for number, path in enumerate(found, 1):
         try:
-            verify_manifest(path)
+            verify_checkpoint(path)
             return path, troubles
         except BundleError as error:
-            troubles.append(f"{error} Falling back to the checkpoint before it.")
+            if strict:
+                raise BundleError(f"{error} --strict does not go back to an older checkpoint; leave it out to do so, "
+                                  "or bring this one back.") from None
+            then = "Falling back to the checkpoint before it." if number < len(found) else (
+                "No checkpoint before it is left, so the run begins anew.")
+            troubles.append(f"{error} {then}")
             set_aside(path)
     return None, troubles
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Raises BundleError naming what is missing, changed, or a stranger among the tensors, all of which are read."""
+    tensors = [] if is_sharded(path) else [WEIGHTS, OPTIMIZER]
+    listed = verify_manifest(path, needed=[STATE, *tensors])
+    for file in sorted(path.glob("*.safetensors")):
+        if file.name not in listed:
+            raise BundleError(f"{file} is not in the manifest of its checkpoint: it was put there later. Take it away.")
 
 
 def set_aside(path: Path) -> None:
@@ -141,10 +160,20 @@ def set_aside(path: Path) -> None:
 
 
 def read_state(path: Path) -> State:
+    """Raises BundleError for another format than this version's, with both numbers."""
     try:
-        return State.model_validate_json((path / STATE).read_text())
-    except (OSError, ValidationError) as error:
-        raise BundleError(f"{path / STATE} is not a checkpoint this version understands: {error}.") from error
+        text = (path / STATE).read_text(encoding="utf-8")
+        return State.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("format_version",):
+            raise BundleError(f"{path} has format {first['input']}; this version of vitrail reads format "
+                              f"{State.model_fields['format_version'].default}. Go on with the version that wrote it, "
+                              "or start a new run.") from None
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise BundleError(f"{path / STATE} is not understood by this version: {where}: {first['msg']}.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path / STATE} cannot be read: {error}.") from error
 
 
 def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer,
@@ -152,16 +181,26 @@ def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimiz
     """Put weights, moments and average back; each process of a sharded run takes its part. Raises BundleError where
     names or shapes do not fit the model."""
     values, moments, followed = read_tensors(path, weights, average is not None)
-    for name, master in weights.named_masters():
-        if name not in values:
-            raise BundleError(f"{path} does not fit this run: it has no {name}.")
-        if values[name].shape != master.shape:
-            raise BundleError(f"{path} does not fit this run: {name} is {tuple(values[name].shape)} there and "
-                              f"{tuple(master.shape)} here.")
+    refuse_misfit(path, values, moments, None if average is None else followed,
+                  {name: master.shape for name, master in weights.named_masters()})
     weights.restore(values)
     if average is not None:
         average.restore(followed)
     restore_optimizer(optimizer, moments)
+
+
+def refuse_misfit(path: Path, values: Tensors, moments: Tensors, followed: Tensors | None,
+                  model: dict[str, torch.Size]) -> None:
+    """Raises BundleError where not every tensor belongs to a parameter of the model and has its shape; moments may
+    be missing, since a parameter has none before its first gradient."""
+    owners = {key: key.partition("/")[2] for key in moments}
+    shaped = {key: value for key, value in moments.items() if value.dim() or owners[key] not in model}  # else a count
+    for what, there, here in (("", values, model),
+                              ("its moments: ", shaped, {key: model[owners[key]] for key in shaped
+                                                         if owners[key] in model}),
+                              ("its moving average: ", followed or {}, {} if followed is None else model)):
+        if words := misfit({name: value.shape for name, value in there.items()}, here):
+            raise BundleError(f"{path} does not fit this model: {what}{words}.")
 
 
 def read_tensors(path: Path, weights: Weights, averaged: bool) -> tuple[Tensors, Tensors, Tensors]:

@@ -20,20 +20,20 @@ from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
 from vitrail.training.precision import Weights, set_attention_kernel
 from vitrail.workshop.beginning import backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.other_run import other_run
 from vitrail.workshop.shop import Watch, Workshop
 from vitrail.workshop.trials import parts_for_memory, settle_threads
 
 
 def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
-           resume: bool, allow_data_change: bool = False, world: World = SOLO) -> Workshop:
+           resume: bool, allow_data_change: bool = False, strict: bool = False, world: World = SOLO) -> Workshop:
     """Model, objective, optimizer, loader and backend, as they were where a run goes on (collective)."""
     same_everywhere(recipe, source, world)
     checkpoint, troubles = world.told(
-        newest_checkpoint(folder / "checkpoints") if resume and world.first else (None, []))
+        newest_checkpoint(folder / "checkpoints", strict) if resume and world.first else (None, []))
     state = read_state(checkpoint) if checkpoint else None
     if state is not None and checkpoint is not None and state.recipe != recipe.identity():
-        raise RunError(f"{checkpoint} belongs to a run with another recipe. Resume with the recipe of that run, "
-                       "or choose another --out.")
+        raise other_run(checkpoint, state, recipe, source)
     if state is not None:
         troubles += changed_data(state, source, allow_data_change)
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
