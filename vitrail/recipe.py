@@ -45,7 +45,7 @@ class DataSettings(Settings):
 
 class WeightsSettings(Settings):
     """Trained weights that a run starts from or learns from; `sha256` says which, wherever they lie. `image_size`,
-    `patch` and `head_hidden` are those of the model in the file."""
+    `patch` and `head_hidden` are those of the model in the file, `mean` and `std` of the pictures it learned from."""
 
     path: str
     sha256: str
@@ -53,6 +53,8 @@ class WeightsSettings(Settings):
     image_size: tuple[int, int]
     patch: tuple[int, int] | None = None
     head_hidden: PositiveInt | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class ModelSettings(Settings):
@@ -179,6 +181,9 @@ class Recipe(Settings):
         for path, setting in changes.items():
             assign(value, path, setting)
             value["reasons"].pop(REASONED.get(path.split(".")[0]), None)  # it was not a default, then
+        batch = self.training.batch_size
+        if changes.get("training.batch_size", batch) != batch and "optimizer.learning_rate" not in changes:
+            value["reasons"]["optimizer"] = f"the learning rate stays that of batches of {batch}"
         return validated_recipe(value)
 
 

@@ -76,10 +76,11 @@ def taught_by(path: str) -> dict[str, Any]:
 
 
 def started(reading: published.Reading, path: str) -> WeightsSettings:
-    model = reading.config.model
+    model, pictures = reading.config.model, reading.config.preprocess
     return WeightsSettings(path=path, sha256=reading.sha256(), image_size=model.image_size,
                            format=reading.config.provenance.get("format", "vitrail"),
-                           patch=getattr(model, "patch", None), head_hidden=getattr(model, "head_hidden", None))
+                           patch=getattr(model, "patch", None), head_hidden=getattr(model, "head_hidden", None),
+                           mean=pictures.mean, std=pictures.std)
 
 
 def choose_model(given: BundleConfig, asked: str | None, size: Size, start: WeightsSettings) -> ModelSettings:
