@@ -17,13 +17,14 @@ FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
     seconds = whole_run_seconds(shop)
-    timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
-        shop.step_seconds) else "not timed: asked to stop"
+    rate = shop.batch_size / shop.step_seconds if shop.step_seconds else 0.0
+    timed = f"{rate:,.0f} training images a second, timed on a few steps" if rate else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
     memory = [("memory", memory_words(shop))] if shop.peak_bytes is not None else []
     warnings = (*shop.source.warnings, *shop.notes,
                 *out_of_sight(shop.recipe.augmentation, shop.recipe.preprocess.size))
-    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds)
+    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds, rate,
+                      shop.peak_bytes)
 
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
