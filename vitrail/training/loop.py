@@ -12,6 +12,7 @@ from torch import nn
 
 from vitrail.errors import DivergedError
 from vitrail.training.average import Average
+from vitrail.training.compiled import compiler_in_words
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import unshared
 from vitrail.training.precision import Weights
@@ -79,7 +80,7 @@ def backward(objective: nn.Module, batch: Batch, weights: Weights, micro_batches
     for number, micro in enumerate(cut(batch, micro_batches)):
         torch.manual_seed(hash_seed(*key, rank * micro_batches + number))
         share = len(micro.targets) / len(batch.targets)
-        with unshared(objective, last=number == micro_batches - 1):
+        with compiler_in_words(), unshared(objective, last=number == micro_batches - 1):
             losses = objective(micro)
             (losses.total * share).backward()
         weights.collect_gradients()
