@@ -53,6 +53,14 @@ def test_a_checkpoint_under_way_is_foreseen(tmp_path: Path, monkeypatch: pytest.
             assert trials.peak_so_far(shop) == 1000 + moments + foreseen
 
 
+@pytest.mark.parametrize(("steps", "seconds", "processes", "enough"), [
+    (1, 99.0, 1, False), (2, 0.1, 1, False), (9, 0.1, 1, False), (10, 0.1, 1, True), (2, 2.5, 1, True),
+    (2, 0.1, 4, True), (1, 99.0, 4, False),
+])
+def test_how_long_is_timed(steps: int, seconds: float, processes: int, enough: bool) -> None:
+    assert trials.timed_enough(steps, seconds, processes) == enough
+
+
 def said_shop(recipe: Recipe, folder: Path) -> Workshop:
     return set_up(recipe, recipe.data.open(), folder, Interrupts(), lambda split, progress: None, resume=False)
 
@@ -119,6 +127,7 @@ def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_
         return losses(self, batch)
 
     monkeypatch.setattr(Classify, "losses", refuse)
+    monkeypatch.setattr(trials, "MOST", trials.FEWEST)
     with pytest.raises(RunError, match=r"out of memory with batches of 64 in parts of 64.*training\.micro_batches=2"):
         train(recipe, tmp_path / "run", resume=True)
     monkeypatch.undo()
