@@ -14,8 +14,7 @@ assert spec.loader is not None
 faults = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(faults)
 
-UNPROVED = {"R11", "R13"}
-"""It comes with training by several processes."""
+UNPROVED = {"R13"}
 
 
 def test_the_page_is_what_the_tests_say() -> None:
