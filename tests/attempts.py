@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Running(NamedTuple):
@@ -55,11 +55,16 @@ class Attempts:
     def __exit__(self, *error: object) -> None:
         self.driver.communicate(timeout=30)
 
-    def start(self, arguments: list[str], folder: Path, said: Path | None = None) -> Running:
-        """`vitrail ARGUMENTS` in `folder`, with its output in `said`."""
+    def start(self, arguments: list[str], folder: Path, said: Path | None = None, *, report: bool = False,
+              moment: float | None = None) -> Running:
+        """`vitrail ARGUMENTS` in `folder`, with its output in `said`.
+
+        Without `report` its page is not drawn, which takes longer than the training. `moment`: seconds after which
+        one more signal ends it."""
         self.number += 1
         said = said or folder / f"said-{self.number}"
-        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said)}))
+        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said), "report": report,
+                                "moment": moment}))
         return Running(self, process, said)
 
     def ask(self, request: dict[str, object]) -> str:
@@ -94,23 +99,29 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                become(request["start"], request["folder"], request["said"])
+                become(request)
             started.add(answer)
         print(answer, flush=True)
     for process in started:
         os.kill(process, signal.SIGKILL)
 
 
-def become(arguments: list[str], folder: str, said: str) -> None:
+def become(request: dict[str, Any]) -> None:
     """Be that command, in this forked process, to its end."""
+    import vitrail.run
     from vitrail.cli import main
+    from vitrail.training import guard
 
-    os.chdir(folder)
+    os.chdir(request["folder"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    words = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    words = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(words, 1)
     os.dup2(words, 2)
-    sys.argv = ["vitrail", *arguments]
+    sys.argv = ["vitrail", *request["start"]]
+    if not request["report"]:
+        vitrail.run.write_report = lambda *_, **__: None
+    if request["moment"] is not None:
+        guard.MOMENT = request["moment"]
     code = 70
     try:
         main()

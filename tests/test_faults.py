@@ -14,7 +14,7 @@ assert spec.loader is not None
 faults = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(faults)
 
-UNPROVED = {"R11", "R13"}
+UNPROVED = {"R11"}
 """It comes with training by several processes."""
 
 
