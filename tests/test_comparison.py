@@ -138,15 +138,17 @@ def test_a_real_run_its_bundle_and_its_evaluation_agree(tmp_path):
 
 @pytest.mark.parametrize(("file", "content", "message"), [
     ("recipe.json", "{", "is not valid JSON"), ("recipe.json", '{"sede": 1}', "Unknown recipe key|Recipe"),
-    ("metrics.jsonl", b"\xff\xfe{", "metrics.jsonl cannot be read"),
+    ("metrics.jsonl/x", "", "metrics.jsonl cannot be read"),
     ("manifest.csv", "a,b\n1,2", "manifest.csv cannot be read"),
     ("bundle/config.json", "{}", "config.json"),
 ])
 def test_a_damaged_run_is_named_and_among_others_left_out(tmp_path, file, content, message):
     runs = [made(tmp_path / name, 800) for name in ("a", "b", "c")]
     path = runs[0] / file
+    if path.parent.is_file():
+        path.parent.unlink()
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_text(content)
     with pytest.raises(BundleError, match=message):
         vitrail.compare(*runs)
     found = vitrail.compare(tmp_path)

@@ -12,7 +12,8 @@ from vitrail import errors
 from vitrail.errors import ImageError, UnknownNameError, VitrailError
 
 EXIT_CODES = {"VitrailError": 1, "UsageError": 2, "UnknownNameError": 2, "DataError": 3, "ImageError": 3,
-              "BundleError": 1, "PickleError": 1, "SaveError": 1, "RunError": 1, "QualityGateError": 4}
+              "BundleError": 1, "PickleError": 1, "SaveError": 1, "RunError": 1, "DivergedError": 1,
+              "QualityGateError": 4}
 
 
 def classes() -> dict[str, type[VitrailError]]:

@@ -9,6 +9,7 @@
     │   └── PickleError                      a saved model could run programs when it is opened
     ├── SaveError                   exit 1   a durable write failed; what stood before still stands
     ├── RunError                    exit 1   a run cannot start or cannot go on
+    │   └── DivergedError                    a loss or gradient is not finite
     └── QualityGateError            exit 4   the result is below the bar that was asked for
 """
 
@@ -72,6 +73,10 @@ class SaveError(VitrailError):
 
 class RunError(VitrailError):
     """A run cannot start here, or cannot go on."""
+
+
+class DivergedError(RunError):
+    """A loss or gradient is not finite; the weights are those before it."""
 
 
 class QualityGateError(VitrailError):

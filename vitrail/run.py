@@ -40,6 +40,8 @@ from vitrail.vocabulary import Progress
 from vitrail.workshop import Watch, Workshop, circumstances, find_learning_rate, prepared, set_up, trained_bundle
 
 RECIPE, REPORT, MANIFEST_CSV = "recipe.json", "report.html", "manifest.csv"
+RATES = "rates"
+"""Where a search for the learning rate had its runs, before this one."""
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
@@ -93,7 +95,7 @@ def claim(folder: Path, resume: bool) -> None:
     if resume and not held.exists():
         raise UsageError(f"There is no run to resume in {folder}: it has no {RECIPE}. Leave out --resume to start one.")
     if not resume and folder.exists() and (not folder.is_dir() or any(
-            entry.name != ".lock" and not entry.name.startswith(".tmp-") for entry in folder.iterdir())):
+            entry.name not in (".lock", RATES) and not entry.name.startswith(".tmp-") for entry in folder.iterdir())):
         what = "already holds another run" if held.exists() else "is not empty"
         raise UsageError(f"{folder} {what}. Choose another --out" + (
             ", or go on with that run by --resume." if held.exists() else "."))

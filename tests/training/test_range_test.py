@@ -96,9 +96,12 @@ def test_a_run_finds_its_rate_writes_it_down_and_goes_on_with_it(tmp_path: Path)
 
 def test_the_command_line_takes_a_number_or_auto() -> None:
     assert learning_rate("3e-4") == {"optimizer.learning_rate": 3e-4}
-    assert learning_rate("auto") == learning_rate(None) == {}
+    assert learning_rate("auto") == learning_rate("search") == learning_rate("search:20") == learning_rate(None) == {}
+    for wrong in ("search:", "search:0", "search:-1", "search:x"):
+        with pytest.raises(UsageError, match=r"not a number of steps. Use search, or search:200"):
+            learning_rate(wrong)
     for wrong in ("0", "-1", "nan", "inf", "", "fast"):
-        with pytest.raises(UsageError, match=r"Use a number above 0, such as 0\.001, or auto"):
+        with pytest.raises(UsageError, match=r"Use a number above 0, such as 0\.001, auto or search"):
             learning_rate(wrong)
     with pytest.raises(UsageError, match="seed and rate"):
         resumed_folder(Path("run"), None, None, None, None, "default", None, "auto")

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from vitrail.errors import UsageError
 
-GRACE = 8.0
-"""Seconds in which the others may say what they know when one process has failed; then they are ended."""
+GRACE = 3.0
+"""Seconds for the others to end by themselves when one process has failed."""
 
 FORWARDED = [number for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if (number := getattr(signal, name, None))]
 ADDRESS = "127.0.0.1"
@@ -79,7 +79,7 @@ def watch(children: Sequence[Child]) -> int:
     try:
         while any(child.poll() is None for child in children):
             time.sleep(0.05)
-            first = next((rank for rank, child in enumerate(children) if child.poll()), None)
+            first = next((rank for rank, child in enumerate(children) if has_failed(child)), None)
             if failed is None and first is not None:
                 failed, since = first, time.monotonic()
                 say_killed(first, children[first])
@@ -93,6 +93,12 @@ def watch(children: Sequence[Child]) -> int:
     if any(code < 0 for code in codes):
         return 1
     return codes[failed if failed is not None else 0]
+
+
+def has_failed(child: Child) -> bool:
+    """Whether it ended neither well nor as a signal asked it to (128 and more): then others may still be saving."""
+    code = child.poll()
+    return code is not None and code != 0 and code < 128
 
 
 def say_killed(rank: int, child: Child) -> None:

@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter
 
 from vitrail.cli.launch import is_launched, launch
 from vitrail.cli.numbers import Whole
-from vitrail.cli.running import next_folder, train_and_show
+from vitrail.cli.running import next_folder, search_and_show, train_and_show
 from vitrail.errors import UsageError
 from vitrail.training.guard import Interrupts
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vitrail.recipe import Recipe
     from vitrail.training.parallel import World
 
-AUTO = "auto"
+AUTO, SEARCH = "auto", "search"
 LENGTH = Group("How long", sort_key=1)
 Length = Parameter(group=LENGTH)
 MANY = Group("Several devices", sort_key=2)
@@ -90,7 +90,9 @@ def train(
     time
         Time for training, as 90s, 10m or 2h; the learning rate follows it.
     lr
-        Learning rate; auto finds it by a range test of 100 steps, on weights that are put back.
+        Learning rate; auto finds it by a range test of 100 steps, on weights that are put back; search trains with
+        each rate of a grid (the paper's, for paper_finetune), takes the best on images set apart from train, and then
+        trains on all of train; search:200 tries each for 200 steps only.
     devices
         Processes on this machine, each with a GPU or its part of the cores, that train together.
     shard
@@ -118,6 +120,7 @@ def train(
                          "--devices under torchrun.")
     waits = parse_time(dist_timeout, "--dist-timeout")
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
+        from vitrail.rate_search import begin, under_way
         from vitrail.recipe import read_recipe
         from vitrail.run import RECIPE, claim
 
@@ -125,6 +128,9 @@ def train(
             {"training.shard": True} if shard else {})
         if resume:
             folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr)
+            if under_way(folder):
+                refuse_beside_search(changes, dry_run, allow_data_change, world.size)
+                return search_and_show(folder, None, interrupts, quiet=quiet)
             claim(folder, resume=True)
             chosen = read_recipe(folder / RECIPE).replaced(changes)
             return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
@@ -135,6 +141,16 @@ def train(
             raise UsageError("--strict belongs to --resume: a new run has no checkpoint that could be damaged.")
         chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
         folder = world.told(out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run"))
+        if under_way(folder):
+            raise UsageError(f"A search for the learning rate is under way in {folder}. Go on with it by --resume, or "
+                             "choose another --out.")
+        if is_search(lr) and dry_run:
+            trials = f"{search_steps(lr):,} steps" if search_steps(lr) else "as long a run"
+            print(f"note: before this run, --lr search trains for {trials} with each of several rates", file=sys.stderr)
+        elif is_search(lr):
+            refuse_beside_search({}, False, False, world.size)
+            begin(chosen, opened, folder, search_steps(lr))
+            return search_and_show(folder, opened, interrupts, quiet=quiet)
         return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet, find_rate=lr == AUTO,
                               world=world)
 
@@ -210,15 +226,16 @@ def lengths(epochs: float | None, steps: int | None, time: str | None) -> dict[s
 
 
 def learning_rate(given: str | None) -> dict[str, Any]:
-    """A number as a setting of the optimizer; nothing for `auto`, which is found when the run stands ready."""
-    if given in (None, AUTO):
+    """A number as a setting of the optimizer; nothing for `auto` and `search`, which find it later."""
+    if given in (None, AUTO) or is_search(given):
+        search_steps(given)
         return {}
     try:
         rate = float(given or "")
     except ValueError:
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise UsageError(f"--lr {given} is not a learning rate. Use a number above 0, such as 0.001, or auto.")
+        raise UsageError(f"--lr {given} is not a learning rate. Use a number above 0, such as 0.001, auto or search.")
     return {"optimizer.learning_rate": rate}
 
 
@@ -229,6 +246,30 @@ def joined(timeout: float, interrupts: Interrupts) -> Iterator[World]:
 
     with join(timeout, interrupts) as world, lost_peers_named(world):
         yield world
+
+
+def is_search(given: str | None) -> bool:
+    return given is not None and given.partition(":")[0] == SEARCH
+
+
+def search_steps(given: str | None) -> int | None:
+    """Steps of each trial, from search:STEPS; None where they are as long as the run."""
+    word, sign, steps = (given or "").partition(":")
+    if not sign:
+        return None
+    if not (steps.isascii() and steps.isdigit() and int(steps)):
+        raise UsageError(f"--lr {given}: {steps or 'nothing'} is not a number of steps. Use {word}, or {word}:200.")
+    return int(steps)
+
+
+def refuse_beside_search(changes: dict[str, Any], dry_run: bool, allow_data_change: bool, processes: int) -> None:
+    """Raises UsageError where a search cannot have what was asked for."""
+    if processes > 1:
+        raise UsageError("A search for the learning rate runs in one process. Leave out --devices, and give the rate "
+                         "that it finds to a run with several: --lr RATE")
+    if changes or dry_run or allow_data_change:
+        raise UsageError("This run still searches for its learning rate, with the recipe and the data of its "
+                         "beginning. Resume it by --resume and --out alone.")
 
 
 def parse_time(text: str, option: str = "--time") -> float:

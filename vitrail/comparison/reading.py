@@ -155,15 +155,14 @@ def circumstances(recipe: Recipe | None, recorded: Row, data: str | None) -> dic
 
 
 def journal_rows(folder: Path) -> list[Row]:
-    """Rows that have a step and samples; none where training has not begun. Raises BundleError."""
+    """None where training has not begun. Raises BundleError."""
     path = folder / JOURNAL
-    if not path.exists():
-        return []
     try:
-        rows = read_journal(path)
-    except (OSError, UnicodeDecodeError) as error:
+        return [row for row in read_journal(path) if "samples" in row]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
         raise BundleError(f"{path} cannot be read ({error}): the run is damaged.") from None
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int) and "samples" in row]
 
 
 def read_manifest(path: Path) -> dict[str, Held]:

@@ -6,7 +6,8 @@ Cost: 512 images a step at 384 pixels; 500 steps up to 10,000 images, 10,000 up 
 minutes for 500 steps on an A100. Expect, from ImageNet-21k: B/16 98.6 % on CIFAR-10 after 500 steps, 99.0 % after
 10,000; 89.2 and 92.1 % on CIFAR-100 (google-research/vision_transformer).
 
-The learning rate is the middle of the paper's grid (0.001, 0.003, 0.01, 0.03): try the others on the validation split.
+The learning rate is from the middle of the paper's grid (0.001, 0.003, 0.01, 0.03). `--lr search` tries them all as the
+paper does, each for as long as the run, on a dev split carved from train; `--lr search:100` tries them for 100 steps.
 Weights are averaged (0.9999) where the paper does it, on data of ImageNet's size. `finetune` is for few images and
 small machines.
 """
@@ -51,7 +52,7 @@ def choose(source: Source, *, weights: str | None = None, model: str | None = No
         "training": batches(BATCH, images, average=POLYAK if images > STEPS[-1][0] else None),
         "reasons": {
             "images": "asked for" if image_size else "larger than in pre-training",
-            "model": "as the weights are", "optimizer": "Table 4; try also 0.001, 0.003 and 0.03",
+            "model": "as the weights are", "optimizer": "Table 4; --lr search also tries 0.001, 0.003 and 0.03",
             "length": f"Table 4, for {images:,} training images",
         },
     })

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vitrail.errors import RunError
+from vitrail.errors import DivergedError
 from vitrail.training.average import Average
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import unshared
@@ -50,8 +50,8 @@ def steps(
     `objective`: an Objective, or what calls it in a world of several processes; each of those has its equal part of
     every batch. `learning_rate(step)` is asked before each step (from 0). Each part is cut into `micro_batches` whose
     gradients add up to the whole. Random numbers are seeded by (seed, step, micro-batch of the world), so nothing about
-    them needs saving. Raises RunError before an update that a non-finite loss or gradient would spoil, in all processes
-    alike, and names the images.
+    them needs saving. Raises DivergedError before an update that a non-finite loss or gradient would spoil, in all
+    processes alike, and names the images.
     """
     for step, batch in enumerate(batches, start=start):
         began = time.perf_counter()
@@ -112,7 +112,7 @@ def refuse_non_finite(step: int, batch: Batch, parts: dict[str, float], norm: fl
     if wrong:
         indices = [index for part in world.gathered(batch.indices.tolist()) for index in part]
         shown = ", ".join(map(str, indices[:8]))
-        raise RunError(
+        raise DivergedError(
             f"Step {step + 1}: {' and '.join(wrong)} is not finite; the weights were not changed. The batch held the "
             f"training images number {shown}{', ...' if len(indices) > 8 else ''}. Use a lower learning rate, a "
             "longer warmup or --set training.precision=fp32, and go on from the last checkpoint with --resume."

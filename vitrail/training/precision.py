@@ -153,13 +153,13 @@ class Weights:
     """The parameters that the optimizer moves, and the model's copy of them in the type that computes.
 
     In fp32 both are the same tensors, and where parameters are `sharded` over processes, which round them when they
-    gather them. Only parameters that require gradients (and are not empty, as the registers of a model without any)
-    take part; of the others the fp32 values are kept aside, since they leave the run as they came.
+    gather them. Only parameters that require gradients take part; of the others the fp32 values are kept aside, since
+    they leave the run as they came.
     """
 
     def __init__(self, module: nn.Module, precision: Precision, *, sharded: bool = False) -> None:
         self.module = module
-        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad and p.numel()]
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
         self.sharded = sharded

@@ -59,6 +59,9 @@ def choose_what_learns(model: Model, recipe: Recipe) -> None:
         if not isinstance(model, ViT):
             raise UsageError(f"training.recompute is for blocks of a transformer; {model.config.name} has none.")
         model.encoder.recompute = True
+    for parameter in model.parameters():
+        if not parameter.numel():  # the registers of a model that has none
+            parameter.requires_grad_(False)
 
 
 def loss_of(recipe: Recipe, source: Source) -> Loss:

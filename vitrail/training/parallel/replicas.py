@@ -24,7 +24,8 @@ def replicate(objective: nn.Module, weights: Weights, world: World) -> nn.Module
     replica = DistributedDataParallel(objective)
     if weights.separate:
         masters = dict(zip(map(id, weights.copies), weights.masters, strict=True))
-        replica.register_comm_hook(masters, averaged_in_masters)
+        # Through a lambda, since torch compares a hook's annotations with types, and ours are words.
+        replica.register_comm_hook(masters, lambda state, bucket: averaged_in_masters(state, bucket))
     return replica
 
 

@@ -26,10 +26,10 @@ def shard(objective: nn.Module, precision: Precision, world: World) -> None:
     mesh = init_device_mesh(world.device.type, (world.size,))
     kind = DTYPES[precision]
     policy = MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for buffer in objective.buffers():
-        if buffer.is_floating_point():
-            buffer.data = buffer.data.to(kind)
     empty = {parameter for parameter in objective.parameters() if not parameter.numel()}  # a model without registers
+    for whole in (*objective.buffers(), *empty):
+        if whole.is_floating_point():
+            whole.data = whole.data.to(kind)
     blocks = [module for name, module in objective.named_modules() if BLOCK.search(name)]
     for module in (*blocks, objective):
         fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=empty)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -27,8 +28,8 @@ LISTENING = "VITRAIL_LISTENING"
 MEETING_SECONDS = 600.0
 """How long the first process waits for the last one: a slow disk may take minutes to import torch many times."""
 
-LOST = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting", "socket timeout",
-        "connection was likely closed", "connection refused", "wait timeout", "nccl", "gloo")
+LOST = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting",
+        "connection was likely closed", "connection refused", "timeout", "nccl", "gloo")
 """What torch.distributed says, in small letters, where another process does not answer any more."""
 
 Thing = TypeVar("Thing")
@@ -154,7 +155,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
                                 rank=rank, world_size=size, timeout=timedelta(seconds=timeout))
     except (RuntimeError, ValueError, OSError) as error:
         raise RunError(f"The {os.environ['WORLD_SIZE']} processes did not find each other at "
-                       f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_line(error)}. "
+                       f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
                        "docs/cluster.md says how they are started.") from None
     interrupts.alone = False
     heartbeat = Heartbeat(rank, size, interrupts)
@@ -190,7 +191,7 @@ def lost_peers_named(world: World) -> Iterator[None]:
         silent = world.silent()
         who = f"process {' and '.join(map(str, silent))}" if silent else "another process"
         raise PeerError(f"{who[0].upper()}{who[1:]} of the {world.size} that train together does not answer "
-                       f"({first_line(error)}). This is process {world.rank} on {socket.gethostname()}. What the last "
+                       f"({first_words(error)}). This is process {world.rank} on {socket.gethostname()}. What the last "
                        "checkpoint holds is safe: go on from it with --resume.") from None
 
 
@@ -198,5 +199,7 @@ def is_lost_peer(error: RuntimeError) -> bool:
     return any(words in str(error).lower() for words in LOST)
 
 
-def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def first_words(error: Exception) -> str:
+    """The first sentence of an error of torch, without the place in its code."""
+    words = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip())
+    return re.split(r"\. |\n", words)[0][:200] or type(error).__name__
