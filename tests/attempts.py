@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Running(NamedTuple):
@@ -55,17 +57,23 @@ class Attempts:
     def __exit__(self, *error: object) -> None:
         self.driver.communicate(timeout=30)
 
-    def start(self, arguments: list[str], folder: Path, said: Path | None = None, *, report: bool = False,
-              moment: float | None = None) -> Running:
-        """`vitrail ARGUMENTS` in `folder`, with its output in `said`.
-
-        Without `report` its page is not drawn, which takes longer than the training. `moment`: seconds after which
-        one more signal ends it."""
+    def start(self, arguments: list[str], folder: Path, said: Path | None = None, *,
+              environment: Mapping[str, str] | None = None, before: str = "") -> Running:
+        """`vitrail ARGUMENTS` in `folder`, with its output in `said`; `before` it, Python that puts a fault in."""
         self.number += 1
         said = said or folder / f"said-{self.number}"
-        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said), "report": report,
-                                "moment": moment}))
+        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said),
+                                "environment": dict(environment or {}), "before": before}))
         return Running(self, process, said)
+
+    def together(self, arguments: list[str], folder: Path, *, size: int = 2,
+                 faults: Mapping[int, str] | None = None) -> list[Running]:
+        """`size` processes of one run, as torchrun starts them; `faults`: what to put into some of them."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        return [self.start(arguments, folder, before=(faults or {}).get(rank, ""), environment=meeting | {
+            "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
+            "GLOO_SOCKET_IFNAME": "lo"}) for rank in range(size)]
 
     def ask(self, request: dict[str, object]) -> str:
         assert self.driver.stdin is not None
@@ -80,7 +88,9 @@ def serve() -> None:
     import signal
 
     import tensorboard.summary.writer.record_writer  # noqa: F401
-    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it)
+    import torch._dynamo  # (the first optimizer of a process imports it)
+    import torch.distributed.checkpoint.hf_storage
+    import torch.distributed.fsdp  # noqa: F401
 
     import vitrail.cli.app
     import vitrail.cli.console
@@ -99,34 +109,32 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                become(request)
+                become(**request)
             started.add(answer)
         print(answer, flush=True)
     for process in started:
         os.kill(process, signal.SIGKILL)
 
 
-def become(request: dict[str, Any]) -> None:
+def become(start: list[str], folder: str, said: str, environment: dict[str, str], before: str) -> None:
     """Be that command, in this forked process, to its end."""
-    import vitrail.run
     from vitrail.cli import main
-    from vitrail.training import guard
 
-    os.chdir(request["folder"])
+    os.chdir(folder)
+    os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    words = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    words = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(words, 1)
     os.dup2(words, 2)
-    sys.argv = ["vitrail", *request["start"]]
-    if not request["report"]:
-        vitrail.run.write_report = lambda *_, **__: None
-    if request["moment"] is not None:
-        guard.MOMENT = request["moment"]
+    sys.argv = ["vitrail", *start]
     code = 70
     try:
+        exec(before, {})
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(code)

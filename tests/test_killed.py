@@ -22,13 +22,15 @@ from vitrail.bundle import Bundle
 from vitrail.events import Stepped
 from vitrail.files import verify_manifest
 from vitrail.run import run
-from vitrail.training.checkpoint import newest_checkpoint, verify_checkpoint
+from vitrail.training.checkpoint import newest_checkpoint, step_folders, verify_checkpoint
 from vitrail.training.guard import Interrupts
 from vitrail.training.journal import read_journal
 
 KILLS = int(os.environ.get("VITRAIL_KILLS", "8"))
 STEPS = 60 + 30 * KILLS  # more than any machine takes between kills
 GOING_ON = ["train", "--resume", "--out", "run"]
+NO_REPORT = "import vitrail.run; vitrail.run.write_report = lambda *_, **__: None\n"
+AT_ONCE = NO_REPORT + "import vitrail.training.guard; vitrail.training.guard.MOMENT = 0.0\n"
 
 
 def busy_recipe(**changes: Any) -> vitrail.Recipe:
@@ -71,8 +73,9 @@ def same_end(one: Path, other: Path) -> bool:
 
 def wait_for_steps(running: Running, folder: Path) -> None:
     """Until it trains: a checkpoint comes that was not there before."""
-    before = set(os.listdir(folder / "run" / "checkpoints"))
-    running.until(lambda: bool(set(os.listdir(folder / "run" / "checkpoints")) - before))
+    checkpoints = folder / "run" / "checkpoints"
+    before = set(step_folders(checkpoints))
+    running.until(lambda: bool(set(step_folders(checkpoints)) - before))
 
 
 def shared_memory(process: int) -> list[str]:
@@ -87,7 +90,7 @@ def test_kills_at_random_moments_change_nothing(attempts: Attempts, begun: Path,
     chance = random.Random(0)
     reached = set()
     for kill in range(KILLS):
-        running = attempts.start(GOING_ON, folder)
+        running = attempts.start(GOING_ON, folder, before=NO_REPORT)
         if kill % 4:  # else while it is set up
             wait_for_steps(running, folder)
         time.sleep(chance.uniform(0, 0.04))
@@ -99,7 +102,7 @@ def test_kills_at_random_moments_change_nothing(attempts: Attempts, begun: Path,
         assert troubles == []
         reached.add(checkpoint.name)
     assert len(reached) > KILLS / 3
-    running = attempts.start(GOING_ON, folder)
+    running = attempts.start(GOING_ON, folder, before=NO_REPORT)
     assert running.code() == 0, running.words()
     assert same_end(begun / "whole", folder / "run")
     assert not list((folder / "run").rglob(".tmp-*"))
@@ -110,7 +113,7 @@ def test_kills_at_random_moments_change_nothing(attempts: Attempts, begun: Path,
 def test_signals_at_random_moments_change_nothing(attempts: Attempts, begun: Path, folder: Path) -> None:
     chance = random.Random(0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
-        running = attempts.start(GOING_ON, folder)
+        running = attempts.start(GOING_ON, folder, before=NO_REPORT)
         wait_for_steps(running, folder)
         time.sleep(chance.uniform(0, 0.04))
         os.kill(running.process, number)
@@ -122,7 +125,7 @@ def test_signals_at_random_moments_change_nothing(attempts: Attempts, begun: Pat
         checkpoint, _ = newest_checkpoint(folder / "run" / "checkpoints")
         assert checkpoint is not None
         assert int(checkpoint.name.removeprefix("step-")) == Bundle.load(folder / "run").provenance["step"]
-    assert attempts.start(GOING_ON, folder).code() == 0
+    assert attempts.start(GOING_ON, folder, before=NO_REPORT).code() == 0
     assert same_end(begun / "whole", folder / "run")
 
 
@@ -131,7 +134,7 @@ def test_signals_at_random_moments_change_nothing(attempts: Attempts, begun: Pat
 def test_a_second_signal_ends_at_once_without_damage(attempts: Attempts, begun: Path, folder: Path) -> None:
     given_up = 0
     for pause in (0.0, 0.002, 0.005, 0.01, 0.02):
-        running = attempts.start(GOING_ON, folder, moment=0.0)
+        running = attempts.start(GOING_ON, folder, before=AT_ONCE)
         wait_for_steps(running, folder)
         os.kill(running.process, signal.SIGTERM)
         time.sleep(pause)
@@ -144,7 +147,7 @@ def test_a_second_signal_ends_at_once_without_damage(attempts: Attempts, begun: 
         assert newest_checkpoint(folder / "run" / "checkpoints")[1] == []
         verify_manifest(folder / "run" / "bundle")
     assert given_up
-    assert attempts.start(GOING_ON, folder).code() == 0
+    assert attempts.start(GOING_ON, folder, before=NO_REPORT).code() == 0
     assert same_end(begun / "whole", folder / "run")
     assert not list((folder / "run").rglob(".tmp-*"))
 
@@ -184,15 +187,15 @@ def test_a_signal_in_the_middle_of_anything_is_heeded(
 @pytest.mark.fault("R10", "A second process in the folder of a run ends with exit code 1 and says which one holds it; "
                    "after kill -9 of that one the folder is free.")
 def test_a_second_run_waits_its_turn(attempts: Attempts, folder: Path) -> None:
-    running = attempts.start(GOING_ON, folder)
+    running = attempts.start(GOING_ON, folder, before=NO_REPORT)
     wait_for_steps(running, folder)
-    second = attempts.start(GOING_ON, folder)
+    second = attempts.start(GOING_ON, folder, before=NO_REPORT)
     assert second.code() == 1
     assert f"is in use by another run (process {running.process} on " in second.words()
     assert "Traceback" not in second.words()
     os.kill(running.process, signal.SIGKILL)
     assert running.code() == -signal.SIGKILL
-    third = attempts.start(GOING_ON, folder)
+    third = attempts.start(GOING_ON, folder, before=NO_REPORT)
     wait_for_steps(third, folder)
     os.kill(third.process, signal.SIGTERM)
     assert third.code() == 143
@@ -206,13 +209,13 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(attempts: Attempt
     beginning = ["train", "--recipe", "recipe.json", "--out", "run"]
     for place in ("run/.lock", "run/recipe.json", "run/manifest.csv"):
         held = (tmp_path / "run" / "recipe.json").exists()
-        running = attempts.start(GOING_ON if held else beginning, tmp_path)
+        running = attempts.start(GOING_ON if held else beginning, tmp_path, before=NO_REPORT)
         if (tmp_path / place).exists():
             time.sleep(0.3)
         running.until(lambda place=place: (tmp_path / place).exists())
         os.kill(running.process, signal.SIGKILL)
         assert running.code() == -signal.SIGKILL, running.words()
-    running = attempts.start(GOING_ON, tmp_path)
+    running = attempts.start(GOING_ON, tmp_path, before=NO_REPORT)
     assert running.code() == 0, running.words()
     assert Bundle.load(tmp_path / "run").provenance["step"] == 5
     assert (tmp_path / "run" / "manifest.csv").exists()

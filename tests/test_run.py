@@ -18,7 +18,7 @@ from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, RunError, SaveError, UsageError
+from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
 from vitrail.training.journal import read_journal
@@ -311,6 +311,25 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path,
     assert len(calls) >= 10
     assert last(events).steps == 10
     assert any(isinstance(event, Noted) and "tries again" in event.text for event in events)
+
+
+@pytest.mark.fault("R7", "Weights that are not finite are never saved: the checkpoint before them stays the newest.")
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vitrail import run as module
+
+    steps = module.steps
+
+    def spoiling(objective: Any, batches: Any, weights: Any, *given: Any, **settings: Any) -> Any:
+        for step in steps(objective, batches, weights, *given, **settings):
+            if step.step == 5:
+                weights.masters[0].data[0] = float("inf")
+            yield step
+
+    train(tiny_recipe(), tmp_path / "run", stop_after=4)
+    monkeypatch.setattr(module, "steps", spoiling)
+    with pytest.raises(DivergedError, match=r"After step 5 the weights are not finite, so they are not saved"):
+        train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run", resume=True)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
 
 
 def test_the_journal_is_json_lines(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def steps_of(folder: Path) -> int:
 def test_a_run_whose_reader_leaves_goes_on_to_its_end(attempts: Attempts, command: list[str], tmp_path: Path) -> None:
     """`vitrail train ... 2>&1 | head -1`"""
     os.mkfifo(tmp_path / "pipe")
-    running = attempts.start(command, tmp_path, said=tmp_path / "pipe", report=True)
+    running = attempts.start(command, tmp_path, said=tmp_path / "pipe")
     with open(tmp_path / "pipe") as reader:
         assert reader.readline() == "[what I understood]\n"
     assert running.code() == 0
