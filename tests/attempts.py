@@ -29,9 +29,11 @@ class Running(NamedTuple):
     process: int
     said: Path
 
-    def code(self) -> int:
+    def code(self, seconds: float = 120.0) -> int:
         """Wait for the end: the exit code, or minus the number of the signal that ended it."""
-        return int(self.attempts.ask({"wait": self.process}))
+        codes: list[int] = []
+        self.until(lambda: codes.extend(json.loads(self.attempts.ask({"ask": self.process}))) or bool(codes), seconds)
+        return codes[0]
 
     def words(self) -> str:
         return self.said.read_text()
@@ -41,6 +43,7 @@ class Running(NamedTuple):
         end = time.monotonic() + seconds
         while not happened():
             if time.monotonic() > end:
+                os.kill(self.process, 9)
                 raise AssertionError(f"nothing happened within {seconds} s; it said: {self.words()}")
             time.sleep(0.001)
 
@@ -103,9 +106,10 @@ def serve() -> None:
     started = set()
     for line in sys.stdin:
         request = json.loads(line)
-        if "wait" in request:
-            started.discard(request["wait"])
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        if "ask" in request:
+            process, status = os.waitpid(request["ask"], os.WNOHANG)
+            started.discard(process)
+            answer = [os.waitstatus_to_exitcode(status)] if process else []
         else:
             answer = os.fork()
             if answer == 0:
@@ -119,7 +123,9 @@ def serve() -> None:
 def become(start: list[str], folder: str, said: str, environment: dict[str, str], before: str) -> None:
     """Be that command, in this forked process, to its end."""
     from vitrail.cli import main
+    from vitrail.training import precision
 
+    precision.time_attention = lambda kernel, *_: float(kernel == "fused")  # two runs to compare must choose alike
     os.chdir(folder)
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

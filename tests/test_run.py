@@ -21,6 +21,7 @@ from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
+from vitrail.training import saving
 from vitrail.training.journal import read_journal
 from vitrail.training.saving import Saver
 
@@ -182,6 +183,26 @@ def test_time_decides_where_it_is_asked_to(tmp_path: Path) -> None:
     steps = [event for event in events if isinstance(event, Stepped)]
     assert 1.0 <= last(events).seconds < 3.0
     assert steps[-1].step.learning_rate < 0.1 * max(step.step.learning_rate for step in steps)
+
+
+@pytest.mark.fault("R14", "A clock that jumps by days changes neither how long a run takes nor when it saves.")
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import itertools
+    import time
+
+    jumps = itertools.cycle((1e6, -1e6, 3e5, 0.0))
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + next(jumps))
+    saved = []
+    write = saving.write_checkpoint
+    monkeypatch.setattr(saving, "write_checkpoint", lambda *given: saved.append(time.monotonic()) or write(*given))
+    events = train(tiny_recipe(schedule__seconds=1.0, training__checkpoint_seconds=0.3), tmp_path)
+    assert 1.0 <= last(events).seconds < 3.0
+    pauses = np.diff(saved)
+    assert 2 <= len(pauses) <= 4
+    assert min(pauses[:-1]) >= 0.3  # the last one comes at the end, whenever that is
+    rows = [row for row in read_journal(tmp_path / "metrics.jsonl") if "train/loss" in row]
+    assert all(0 < row["train/seconds_per_step"] < 1 for row in rows)
 
 
 def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vitrail.evaluation import Evaluation
 from vitrail.events import Finished
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
+from vitrail.recipes.finetune import taught_by
 from vitrail.run import run
 from vitrail.vocabulary import Size
 
@@ -31,18 +32,23 @@ def load(path: str | Path, image_size: int | Size | None = None, patch: int | Si
     return published.load(path, image_size, patch=patch, heads=heads, profile=profile)
 
 
-def train(recipe: Recipe | str | Path, out: str | Path, *, weights: str | Path | None = None) -> Bundle:
+def train(recipe: Recipe | str | Path, out: str | Path, *, weights: str | Path | None = None,
+          teacher: str | Path | None = None) -> Bundle:
     """Train to the end and return the model; everything else is in the new run folder `out`.
 
     `recipe`: a Recipe, or a source of images for the default one. `weights`: trained ones to start from, in any format
-    that `load` reads, for a source; a Recipe names its own. Raises VitrailError as `vitrail.run.run` does.
+    that `load` reads, for a source; a Recipe names its own. `teacher`: a model of the same classes whose answers are
+    learned beside the labels, likewise. Raises VitrailError as `vitrail.run.run` does.
     """
-    source = None
+    source, given = None, [name for name, value in (("weights", weights), ("teacher", teacher)) if value is not None]
     if not isinstance(recipe, Recipe):
         source = open_source(str(recipe))
         recipe = RECIPES["default"](source, weights=None if weights is None else str(weights))
-    elif weights is not None:
-        raise UsageError("A Recipe says itself which weights it starts from. Leave out weights, or give a source.")
+        if teacher is not None:
+            recipe = recipe.replaced(taught_by(str(teacher)))
+    elif given:
+        raise UsageError(f"A Recipe says itself which {given[0]} it learns from. Leave out {given[0]}, or give a "
+                         "source.")
     for event in run(recipe, Path(out), source=source):
         if isinstance(event, Finished):
             return event.bundle

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from vitrail.data.augment import Augmentation
-from vitrail.data.augment.policies import RANDAUGMENT_PIXELS, TRIVIAL_PIXELS
 from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.forecast import free_bytes
 from vitrail.training.optimizer import describe_decay
-from vitrail.vocabulary import Size
-from vitrail.workshop import Workshop, start_words
+from vitrail.workshop import Workshop, known_mistakes, start_words, teacher_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 
@@ -17,19 +15,21 @@ FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
     seconds = whole_run_seconds(shop)
-    timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
-        shop.step_seconds) else "not timed: asked to stop"
+    rate = shop.batch_size / shop.step_seconds if shop.step_seconds else 0.0
+    timed = f"{rate:,.0f} training images a second, timed on a few steps" if rate else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
     memory = [("memory", memory_words(shop))] if shop.peak_bytes is not None else []
-    warnings = (*shop.source.warnings, *shop.notes,
-                *out_of_sight(shop.recipe.augmentation, shop.recipe.preprocess.size))
-    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds)
+    warnings = (*shop.source.warnings, *shop.notes, *known_mistakes(
+        shop.recipe, shop.config, len(shop.source.splits["train"]), shop.total_steps, shop.activation))
+    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds, rate,
+                      shop.peak_bytes)
 
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
     """(subject, words): everything but how long it will take."""
     rows = [("data", data_words(shop)), ("classes", class_words(shop.source.classes)), ("model", model_words(shop)),
-            ("weights", start_words(shop)), ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
+            ("weights", start_words(shop)), ("teacher", teacher_words(shop.recipe, shop.objective)),
+            ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
             ("length", length_words(shop)), ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
     reasons = shop.recipe.reasons
     return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows
@@ -111,20 +111,6 @@ def augmentation_words(chosen: Augmentation) -> list[str]:
     return [word for word in words if word] or ["as they are"]
 
 
-def out_of_sight(chosen: Augmentation, size: Size) -> list[str]:
-    """A warning for each kind of augmentation that can move a whole picture of this size out of itself."""
-    policy, side, words = chosen.randaugment, min(size), []
-    reach = policy.magnitude / 10 * RANDAUGMENT_PIXELS
-    if policy.layers and reach >= side:
-        words.append(f"RandAugment of magnitude {policy.magnitude:g} moves pictures by up to {reach:g} pixels, so "
-                     f"those of {size[0]}x{size[1]} out of sight: its distances are for 224 pixels. Use a magnitude of "
-                     f"at most {5 * side / RANDAUGMENT_PIXELS:.2g}.")
-    if chosen.trivial_augment and side <= TRIVIAL_PIXELS:
-        words.append(f"TrivialAugment moves pictures by up to {TRIVIAL_PIXELS} pixels, so those of {size[0]}x{size[1]} "
-                     "out of sight: its distances are for larger ones.")
-    return words
-
-
 def optimizer_words(shop: Workshop) -> str:
     settings, schedule = shop.recipe.optimizer, shop.recipe.schedule
     return (f"{settings.name}, learning rate {settings.learning_rate:g} ({schedule.kind}, warmup {schedule.warmup:g}), "
@@ -166,7 +152,8 @@ def memory_words(shop: Workshop) -> str:
 
 def computing_words(shop: Workshop) -> str:
     precision, attention, reason = shop.backend
-    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}: {reason}"
+    compiled = ", blocks compiled" if shop.recipe.training.compile else ""
+    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: {reason}"
 
 
 def scaled(amount: float) -> str:

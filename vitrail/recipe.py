@@ -16,6 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
+from vitrail.objectives import Distillation
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -43,8 +44,8 @@ class DataSettings(Settings):
 
 
 class WeightsSettings(Settings):
-    """Trained weights that a run starts from; `sha256` says which, wherever they lie. `image_size`, `patch` and
-    `head_hidden` are those of the model in the file."""
+    """Trained weights that a run starts from or learns from; `sha256` says which, wherever they lie. `image_size`,
+    `patch` and `head_hidden` are those of the model in the file, `mean` and `std` of the pictures it learned from."""
 
     path: str
     sha256: str
@@ -52,6 +53,8 @@ class WeightsSettings(Settings):
     image_size: tuple[int, int]
     patch: tuple[int, int] | None = None
     head_hidden: PositiveInt | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class ModelSettings(Settings):
@@ -71,11 +74,17 @@ class ModelSettings(Settings):
 
 
 class ObjectiveSettings(Settings):
-    """`loss` "auto": softmax for one label an image, sigmoid for several."""
+    """`loss` "auto": softmax for one label an image, sigmoid for several. With a `teacher`, a trained model that knows
+    the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
+    them ("soft", at a `temperature`)."""
 
     name: Literal["classify"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    teacher: WeightsSettings | None = None
+    distillation: Distillation = "hard"
+    teacher_share: float = Field(0.5, gt=0, le=1)
+    temperature: PositiveFloat = 3.0
 
 
 class TrainingSettings(Settings):
@@ -92,6 +101,7 @@ class TrainingSettings(Settings):
     shard: bool = Field(False, description="give each of several processes a part of every parameter (FSDP2), where "
                         "the whole model does not fit on one device")
     recompute: bool = Field(False, description="compute the inside of blocks twice, for a fraction of the memory")
+    compile: bool = Field(False, description="compile blocks by torch.compile, which takes a minute at first")
     log_every: PositiveInt = Field(10, description="steps between rows of the journal")
     checkpoint_seconds: PositiveFloat = Field(120.0, description="time between checkpoints")
 
@@ -127,6 +137,9 @@ class Recipe(Settings):
             raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
         if self.model.head == "keep" and self.model.weights is None:
             raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
+        if self.objective.teacher is None and (unused := self.objective.model_dump(
+                include={"distillation", "teacher_share", "temperature"}, exclude_defaults=True)):
+            raise ValueError(f"objective.{next(iter(unused))} needs a teacher: --teacher BUNDLE")
         if self.training.freeze and self.training.adapters.rank:
             raise ValueError("adapters freeze all but what adapters.trained names, so leave out training.freeze")
         if self.training.micro_batches > self.training.batch_size:
@@ -150,7 +163,7 @@ class Recipe(Settings):
 
     def _shared(self) -> dict[str, Any]:
         value = self.model_dump(mode="json", exclude={"reasons", "name"}, exclude_defaults=True)
-        for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches", "shard"),
+        for part, names in {"training": ("log_every", "checkpoint_seconds", "micro_batches", "shard", "compile"),
                             "data": ("workers", "skip_bad_shards"), "schedule": LENGTHS,
                             "evaluation": tuple(EvaluationSettings.model_fields)}.items():
             for name in names:
@@ -158,6 +171,8 @@ class Recipe(Settings):
         value = {part: inner for part, inner in value.items() if inner != {}}
         if self.model.weights is not None:
             del value["model"]["weights"]["path"]  # the same file elsewhere
+        if self.objective.teacher is not None:
+            del value["objective"]["teacher"]["path"]
         return value
 
     def replaced(self, changes: dict[str, Any]) -> Recipe:
@@ -166,6 +181,9 @@ class Recipe(Settings):
         for path, setting in changes.items():
             assign(value, path, setting)
             value["reasons"].pop(REASONED.get(path.split(".")[0]), None)  # it was not a default, then
+        batch = self.training.batch_size
+        if changes.get("training.batch_size", batch) != batch and "optimizer.learning_rate" not in changes:
+            value["reasons"]["optimizer"] = f"the learning rate stays that of batches of {batch}"
         return validated_recipe(value)
 
 

@@ -30,6 +30,7 @@ from vitrail.recipe import Recipe
 from vitrail.report import Run, write_report
 from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.checkpoint import Snapshot, State, snapshot
+from vitrail.training.compiled import eagerly
 from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import Journal, Unwritten
@@ -263,7 +264,8 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
     if world.size > 1 and len(images) >= world.size:
         images = images.subset(np.array_split(np.arange(len(images)), world.size)[world.rank])
     try:
-        own = answer(bundle, images, batch_size=shop.recipe.evaluation.batch_size, progress=watch)
+        with eagerly(shop.recipe.training.compile):
+            own = answer(bundle, images, batch_size=shop.recipe.evaluation.batch_size, progress=watch)
     except StopEvaluation:
         own = None
     parts = world.gathered(own)

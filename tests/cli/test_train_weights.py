@@ -168,3 +168,21 @@ def test_describe_says_which_head_and_what_was_assumed(vitrail_cli, tmp_path: Pa
     assert larger["resampled"] == ["positions resampled from 6x6 to 8x8 (bilinear-corners)"]
     refused = vitrail_cli("describe", GOLDEN / "vit_token.npz", "--image-size", "50")
     assert (refused.code, "not divisible by the patch size 8" in refused.err) == (2, True)
+
+
+def test_a_teacher(vitrail_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    photos = draw_photos(tmp_path / "photos", 4)
+    assert vitrail_cli("train", photos, "--steps", "1", "--model", "mu/8", "--out", "large").code == 0
+    taught = ("train", photos, "--teacher", "large", "--steps", "1", "--model", "mu/8", "--image-size", "16")
+    soft = vitrail_cli(*taught, "--set", "objective.distillation=soft", "--set", "objective.teacher_share=0.9",
+                       "--out", "run")
+    assert soft.code == 0, soft.err
+    assert "all of its answers count, at temperature 3, for 0.9 of the loss" in " ".join(soft.err.split())
+    assert vitrail.load("run").provenance["recipe"]["objective"]["teacher"]["path"] == "large"
+    missing = vitrail_cli("train", photos, "--teacher", "nowhere", "--out", "other")
+    assert (missing.code, "There is no Bundle at nowhere" in missing.err) == (1, True)
+    other = vitrail_cli("train", "digits", "--teacher", "large", "--out", "other")
+    assert other.code == 1
+    assert "only in the teacher: blue, red; only in the images: 0, 1" in " ".join(other.err.split())
+    again = vitrail_cli("train", "--resume", "--teacher", "large", "--out", "run")
+    assert (again.code, "keeps its model, weights, teacher" in " ".join(again.err.split())) == (2, True)

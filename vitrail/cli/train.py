@@ -37,6 +37,7 @@ def train(
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: Annotated[str | None, Parameter(alias="-m")] = None,
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
+    teacher: str | None = None,
     image_size: str | None = None,
     recipe: Annotated[str, Parameter(alias="-r")] = "default",
     seed: Whole | None = None,
@@ -76,6 +77,9 @@ def train(
     weights
         Trained weights to start from, in any format that vitrail reads: a run folder, a Bundle, .npz, .safetensors,
         a Hugging Face folder. Their head makes room for one of your classes.
+    teacher
+        A trained model that knows your classes, such as a larger one: a run folder, a Bundle, or any other format
+        with names of classes. Its answers are learned beside the labels; see objective.distillation.
     image_size
         Pixels, as 224 or 160x224 (height x width); chosen by the data, or by the weights, without.
     recipe
@@ -122,12 +126,13 @@ def train(
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.rate_search import begin, under_way
         from vitrail.recipe import read_recipe
+        from vitrail.recipes.finetune import taught_by
         from vitrail.run import RECIPE, claim
 
         changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr) | (
-            {"training.shard": True} if shard else {})
+            {"training.shard": True} if shard else {}) | (taught_by(teacher) if teacher else {})
         if resume:
-            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr)
+            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr, teacher)
             if under_way(folder):
                 refuse_beside_search(changes, dry_run, allow_data_change, world.size)
                 return search_and_show(folder, None, interrupts, quiet=quiet)
@@ -197,8 +202,8 @@ def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
     if out is None:
         raise UsageError("Which run is to go on? Give its folder: vitrail train --resume --out RUN")
     if any(value is not None and value != "default" for value in others):
-        raise UsageError("A resumed run keeps its model, weights, image size, recipe, seed and rate. Leave them out, "
-                         "or start a new run with another --out.")
+        raise UsageError("A resumed run keeps its model, weights, teacher, image size, recipe, seed and rate. Leave "
+                         "them out, or start a new run with another --out.")
     return out
 
 

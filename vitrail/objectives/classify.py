@@ -34,22 +34,31 @@ class Classify(Objective):
         self.label_smoothing, self.multilabel = label_smoothing, multilabel
 
     def losses(self, batch: Batch) -> Losses:
+        return self.judged(self.logits(batch), batch.targets)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "batch classes"]:
         dtype = next(self.model.parameters()).dtype
-        logits = self.model(self.normalize(batch.views["image"]).to(dtype)).float()
-        total = self.cross_entropy(logits, batch.targets)
+        answers: Tensor = self.model(self.normalize(batch.views["image"]).to(dtype)).float()
+        return answers
+
+    def judged(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Losses:
+        total = cross_entropy(logits, targets, self.loss, self.label_smoothing)
         parts = {"loss": total.detach()}
         if not self.multilabel:
-            answers = batch.targets if batch.targets.dim() == 1 else batch.targets.argmax(-1)
-            parts["top1"] = (logits.detach().argmax(-1) == answers).float().mean()
+            labels = targets if targets.dim() == 1 else targets.argmax(-1)
+            parts["top1"] = (logits.detach().argmax(-1) == labels).float().mean()
         return Losses(total, parts)
 
-    def cross_entropy(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, ""]:
-        if self.loss == "softmax" and targets.dim() == 1:
-            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        labels = targets if targets.dim() == 2 else F.one_hot(targets, logits.shape[-1])
-        labels = labels.to(logits.dtype)
-        if self.loss == "softmax":
-            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        if self.label_smoothing:
-            labels = labels * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[0]
+
+def cross_entropy(logits: Float[Tensor, "batch classes"], targets: Tensor, loss: Loss,
+                  label_smoothing: float = 0.0) -> Float[Tensor, ""]:
+    """Of indices, or of rows of a number for each class."""
+    if loss == "softmax" and targets.dim() == 1:
+        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    labels = targets if targets.dim() == 2 else F.one_hot(targets, logits.shape[-1])
+    labels = labels.to(logits.dtype)
+    if loss == "softmax":
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if label_smoothing:
+        labels = labels * (1 - label_smoothing) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[0]

@@ -10,6 +10,8 @@ Model, numbers and preprocessing are those of the weights; the head is new.
 
 from __future__ import annotations
 
+from typing import Any
+
 from vitrail import weights as published
 from vitrail.bundle import BundleConfig
 from vitrail.data.source import Source
@@ -68,11 +70,17 @@ def weights_settings(path: str, image_size: Size | None) -> WeightsSettings:
     return started(published.read(path, published.Told(image_size)), path)
 
 
+def taught_by(path: str) -> dict[str, Any]:
+    """A teacher as a setting of a recipe. Raises BundleError where it cannot be read."""
+    return {"objective.teacher": weights_settings(path, None).model_dump(mode="json")}
+
+
 def started(reading: published.Reading, path: str) -> WeightsSettings:
-    model = reading.config.model
+    model, pictures = reading.config.model, reading.config.preprocess
     return WeightsSettings(path=path, sha256=reading.sha256(), image_size=model.image_size,
                            format=reading.config.provenance.get("format", "vitrail"),
-                           patch=getattr(model, "patch", None), head_hidden=getattr(model, "head_hidden", None))
+                           patch=getattr(model, "patch", None), head_hidden=getattr(model, "head_hidden", None),
+                           mean=pictures.mean, std=pictures.std)
 
 
 def choose_model(given: BundleConfig, asked: str | None, size: Size, start: WeightsSettings) -> ModelSettings:

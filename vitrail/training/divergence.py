@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vitrail.errors import DivergedError
+from vitrail.training.compiled import eagerly
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import Weights
 from vitrail.vocabulary import Batch
@@ -48,8 +49,9 @@ def bad_by_themselves(objective: nn.Module, batch: Batch) -> list[int]:
         here = slice(place, place + 1)
         one = Batch({name: view[here] for name, view in batch.views.items()}, batch.targets[here], batch.indices[here],
                     batch.positions[here])
-        if not bool(objective(one).total.isfinite()):
-            bad.append(index)
+        with eagerly(True):  # another size of batch is not worth a compilation
+            if not bool(objective(one).total.isfinite()):
+                bad.append(index)
     return bad if len(bad) < len(batch.indices) else []
 
 

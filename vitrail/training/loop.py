@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vitrail.training.average import Average
+from vitrail.training.compiled import compiler_in_words
 from vitrail.training.divergence import refuse_non_finite
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import unshared
@@ -80,7 +81,7 @@ def backward(objective: nn.Module, batch: Batch, weights: Weights, micro_batches
     for number, micro in enumerate(cut(batch, micro_batches)):
         torch.manual_seed(hash_seed(*key, rank * micro_batches + number))
         share = len(micro.targets) / len(batch.targets)
-        with unshared(objective, last=number == micro_batches - 1):
+        with compiler_in_words(), unshared(objective, last=number == micro_batches - 1):
             losses = objective(micro)
             (losses.total * share).backward()
         weights.collect_gradients()

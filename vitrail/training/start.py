@@ -53,10 +53,10 @@ def kept_head(bundle: Bundle, classes: Sequence[str], activation: str) -> Model:
     return with_classes_in_order(bundle.model, [order[name] for name in classes])
 
 
-def describe_classes(held: Sequence[str], wanted: Sequence[str], most: int = 5) -> str:
+def describe_classes(held: Sequence[str], wanted: Sequence[str], holder: str = "weights", most: int = 5) -> str:
     """In which names two lists of classes differ; empty where in none."""
     words = []
-    for where, names in (("weights", set(held) - set(wanted)), ("images", set(wanted) - set(held))):
+    for where, names in ((holder, set(held) - set(wanted)), ("images", set(wanted) - set(held))):
         if names:
             more = f" and {len(names) - most} more" if len(names) > most else ""
             words.append(f"only in the {where}: {', '.join(sorted(names)[:most])}{more}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from vitrail.workshop.mistakes import known_mistakes
 from vitrail.workshop.set_up import set_up
 from vitrail.workshop.shop import Watch, Workshop, circumstances, prepared, start_words, trained_bundle
+from vitrail.workshop.teaching import teacher_words
 from vitrail.workshop.trials import find_learning_rate
 
-__all__ = ["Watch", "Workshop", "circumstances", "find_learning_rate", "prepared", "set_up", "start_words",
-           "trained_bundle"]
+__all__ = ["Watch", "Workshop", "circumstances", "find_learning_rate", "known_mistakes", "prepared", "set_up",
+           "start_words", "teacher_words", "trained_bundle"]

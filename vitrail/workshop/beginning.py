@@ -14,6 +14,7 @@ from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, Mo
 from vitrail.objectives import OBJECTIVES, Classify, Loss
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
+from vitrail.training.compiled import compile_blocks
 from vitrail.training.freeze import freeze
 from vitrail.training.loop import hash_seed
 from vitrail.training.precision import (
@@ -24,6 +25,7 @@ from vitrail.training.precision import (
 )
 from vitrail.training.start import start
 from vitrail.vocabulary import Size
+from vitrail.workshop.teaching import taught
 
 
 def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on: bool) -> Model:
@@ -33,23 +35,25 @@ def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on
     everything_learns = not (recipe.training.freeze or recipe.training.adapters.rank)
     if recipe.model.weights is None or (going_on and everything_learns):
         return build(config)
-    return start(trained_weights(recipe.model.weights, recipe, config), config, source.classes,
-                 loss_of(recipe, source), recipe.model.head)
+    bundle = trained_weights(recipe.model.weights, "model.weights", recipe.preprocess.size,
+                             getattr(config, "patch", None))
+    return start(bundle, config, source.classes, loss_of(recipe, source), recipe.model.head)
 
 
-def trained_weights(given: WeightsSettings, recipe: Recipe, config: ModelConfig) -> Bundle:
-    """What the recipe starts from, at the run's sizes. Raises RunError where it is not the same file any more."""
-    size, patch = recipe.preprocess.size, getattr(config, "patch", None)
+def trained_weights(given: WeightsSettings, setting: str, size: Size | None = None,
+                    patch: Size | None = None) -> Bundle:
+    """What the recipe names in a `setting`, at another size where one is given. Raises RunError where it is not the
+    same file any more."""
     if weights.read(given.path, weights.Told(size)).sha256() != given.sha256:
-        raise RunError(f"{given.path} is not the file that this recipe starts from: its SHA-256 is another. Start from "
-                       "it by --weights, or say where the right one is: --set model.weights.path=FILE.")
+        raise RunError(f"{given.path} is not the file that this recipe names: its SHA-256 is another. Say where the "
+                       f"right one is: --set {setting}.path=FILE; or begin a new run with this one.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty head is no loss here
         return weights.load(given.path, size, patch=patch)
 
 
 def choose_what_learns(model: Model, recipe: Recipe) -> None:
-    """Freeze parts or put corrections beside them, and recompute blocks, as the recipe says."""
+    """Freeze parts or put corrections beside them, recompute and compile blocks, as the recipe says."""
     training = recipe.training
     if training.freeze:
         freeze(model, training.freeze)
@@ -62,6 +66,8 @@ def choose_what_learns(model: Model, recipe: Recipe) -> None:
     for parameter in model.parameters():
         if not parameter.numel():  # the registers of a model that has none
             parameter.requires_grad_(False)
+    if training.compile:
+        compile_blocks(model)
 
 
 def loss_of(recipe: Recipe, source: Source) -> Loss:
@@ -74,10 +80,17 @@ def loss_of(recipe: Recipe, source: Source) -> Loss:
     return loss
 
 
-def build_objective(recipe: Recipe, model: Model, source: Source) -> Classify:
-    return OBJECTIVES[recipe.objective.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),
-                                             label_smoothing=recipe.objective.label_smoothing,
-                                             multilabel=source.multilabel)
+def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backend,
+                    device: torch.device) -> Classify:
+    """What the recipe has the model learn, on the device, with the teacher where there is one."""
+    settings = recipe.objective
+    objective = OBJECTIVES[settings.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),
+                                          label_smoothing=settings.label_smoothing,
+                                          multilabel=source.multilabel).to(device)
+    if settings.teacher is None:
+        return objective
+    bundle = trained_weights(settings.teacher, "objective.teacher")
+    return taught(objective, bundle, settings, source, backend, device)
 
 
 def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:

@@ -40,7 +40,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
-    objective = build_objective(recipe, model, source).to(world.device)
+    objective = build_objective(recipe, model, source, backend, world.device)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
     sharded = recipe.training.shard and world.size > 1

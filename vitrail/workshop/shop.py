@@ -28,6 +28,7 @@ from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import DTYPES, Backend, Weights
 from vitrail.vocabulary import Batch, Progress
+from vitrail.workshop.teaching import teacher_words
 
 Watch = Callable[[str, Progress], None]
 """Called in the middle of a pass over a split: its name, and how far the pass is."""
@@ -115,10 +116,11 @@ def prepared(shop: Workshop, batch: Batch) -> Batch:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
+    """From memory that the system does not move, so that a GPU copies while the processor goes on."""
     if device.type == "cpu":
         return batch
-    views = {name: view.to(device, non_blocking=True) for name, view in batch.views.items()}
-    return Batch(views, batch.targets.to(device, non_blocking=True), batch.indices, batch.positions)
+    views = {name: view.pin_memory().to(device, non_blocking=True) for name, view in batch.views.items()}
+    return Batch(views, batch.targets.pin_memory().to(device, non_blocking=True), batch.indices, batch.positions)
 
 
 def start_words(shop: Workshop) -> str | None:
@@ -164,6 +166,7 @@ def trained_bundle(shop: Workshop) -> Bundle:
         "source": {"spec": shop.source.spec, "kind": shop.source.kind, "fingerprint": shop.source.fingerprint},
         "recipe": shop.recipe.model_dump(mode="json"),
         **({"started": start_words(shop)} if shop.recipe.model.weights else {}),
+        **({"teacher": teacher_words(shop.recipe, shop.objective)} if shop.recipe.objective.teacher else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
     return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,

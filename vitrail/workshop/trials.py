@@ -14,6 +14,7 @@ from vitrail.training.forecast import (
     moment_bytes,
     parts_that_fit,
     peak_bytes,
+    snapshot_bytes,
     synchronize,
     update_seconds,
 )
@@ -52,14 +53,16 @@ def parts_for_memory(shop: Workshop, least: int) -> int:
 
 
 def forecast_fits(shop: Workshop, parts: int) -> bool:
-    """True where activations, gradients and moments stay within what may still be taken, or where that is unknown."""
+    """True where activations, gradients, moments and a checkpoint stay within what may still be taken, or where that is
+    unknown."""
     free = free_bytes(shop.device)
     images = -(-shop.share // parts)
     wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
     activations = wider * describe(shop.config).activation_bytes * images
     gradients = sum(4 * local(master).numel() for master in shop.weights.masters)
     moments = moment_bytes(shop.recipe.optimizer, shop.weights)
-    return free is None or activations + gradients + moments < ROOM * free / shop.world.local_size
+    needed = activations + gradients + moments + written_beside(shop)
+    return free is None or needed < ROOM * free / shop.world.local_size
 
 
 def one_part_runs(shop: Workshop, parts: int) -> bool:
@@ -124,11 +127,18 @@ def time_steps(shop: Workshop, repeats: int = 2) -> float:
 
 
 def peak_so_far(shop: Workshop) -> int | None:
-    """What a step will hold: the most until now, and the optimizer's moments where they are still to come."""
+    """What training will hold: the most until now, the optimizer's moments where they are still to come, and where the
+    device's memory is the processor's, a checkpoint that is being written."""
     peak = peak_bytes(shop.device)
-    if peak is None or shop.optimizer.state:
-        return peak
-    return peak + moment_bytes(shop.recipe.optimizer, shop.weights)
+    if peak is None:
+        return None
+    moments = 0 if shop.optimizer.state else moment_bytes(shop.recipe.optimizer, shop.weights)
+    return peak + moments + written_beside(shop)
+
+
+def written_beside(shop: Workshop) -> int:
+    return snapshot_bytes(shop.recipe.optimizer, shop.weights, shop.recipe.training.average is not None) if (
+        shop.device.type == "cpu") else 0
 
 
 def find_learning_rate(shop: Workshop) -> None:

@@ -27,6 +27,9 @@ KEYS = {"": [("images", "labels"), ("x", "y")],
         **{split: [(f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}")] for split in SPLITS}}
 """The names of images and labels, by split; "" where there are no splits."""
 
+DARK = 31
+"""A picture without anything brighter is hardly one of 0 to 255; the digits of scikit-learn, for one, end at 16."""
+
 LAYOUTS = "images are uint8 [N, height, width] or [N, height, width, 3], labels are [N] or 0/1 [N, classes]"
 
 
@@ -76,6 +79,7 @@ def arrays_source(request: Request, splits: list[str], images: list[np.ndarray],
         splits=None if splits == [""] else np.repeat(splits, [len(part) for part in labels]).tolist(),
         sizes=np.full(len(pixels), math.prod(pixels.shape[1:]), np.int64), reader=ArrayReader(pixels),
         multilabel=multilabel, class_order=tuple(names) if names else None, numeric_order=True,
+        warnings=dark_warnings(images, request.spec),
         content=hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest())
     own = "" if splits == [""] else ", with splits of its own"
     return assemble(listing, request, f"arrays of {' x '.join(map(str, pixels.shape[1:]))} pixels{own}")
@@ -114,8 +118,8 @@ def check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, spec: str) -> 
 def check_images(images: np.ndarray, what: str) -> np.ndarray:
     """The images as uint8 [N, height, width] or [N, height, width, 3]; one channel at the end is dropped."""
     if images.dtype != np.uint8:
-        advice = ("If they are 0 to 1, save (images * 255).round().astype('uint8')."
-                  if images.dtype.kind == "f" else "Convert them with .astype('uint8') if they are 0 to 255.")
+        advice = to_bytes(images) if images.dtype.kind in "fb" else (
+            "Convert them with .astype('uint8') if they are 0 to 255.")
         raise DataError(f"{what} is {images.dtype}; only uint8 is allowed, so that no scale is guessed. {advice}")
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
@@ -125,6 +129,26 @@ def check_images(images: np.ndarray, what: str) -> np.ndarray:
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3) or 0 in images.shape:
         raise DataError(f"{what} has the shape {list(images.shape)}; {LAYOUTS}.")
     return images
+
+
+def to_bytes(images: np.ndarray) -> str:
+    """How numbers of this range become uint8, in words."""
+    least, most = (float(end(images)) for end in (np.nanmin, np.nanmax)) if images.size else (0.0, 0.0)
+    ways = ((0, 1, "images * 255"), (-1, 1, "(images + 1) * 127.5"), (0, 255, "images"))
+    way = next((how for low, high, how in ways if low <= least and most <= high), None)
+    given = f"They go from {least:.3g} to {most:.3g}"
+    if way is None:
+        return f"{given}, as after subtracting a mean: save the pictures as they were before that, 0 to 255."
+    return f"{given}: save ({way}).round().astype('uint8')."
+
+
+def dark_warnings(images: list[np.ndarray], spec: str) -> list[str]:
+    """A warning for pictures that are nearly black, as numbers from 0 to 1 are that were saved as bytes."""
+    brightest = max(int(part.max()) for part in images)
+    if brightest > DARK:
+        return []
+    return [f"{spec}: no number in any picture is above {brightest} of 255, so all look black"
+            + (f". If {brightest} means white, save images * {255 // brightest}." if brightest else ".")]
 
 
 def check_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
