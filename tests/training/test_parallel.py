@@ -161,7 +161,7 @@ def test_what_is_not_finite_in_one_stops_all(attempts: Attempts, tmp_path: Path)
     running = attempts.together(arguments(tmp_path), tmp_path, faults={1: NOT_A_NUMBER})
     assert ended(running) == [1, 1]
     for one in running:
-        assert "the gradient is not finite; the weights were not changed" in one.words()
+        assert "is not finite; the weights were not changed" in one.words()
     assert running[0].words() == running[1].words()
 
 

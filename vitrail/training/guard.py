@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -92,6 +93,6 @@ def sole_owner(folder: Path) -> Iterator[None]:
             raise RunError(f"{folder} is in use by another run (process {lock.read().strip() or 'unknown'}). "
                            "Wait for it, or choose another --out.") from None
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         lock.flush()
         yield
