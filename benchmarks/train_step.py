@@ -56,11 +56,13 @@ def ours(case: Case) -> Callable[[], None]:
     return trainer(case, itertools.repeat(batch))
 
 
-def trainer(case: Case, batches: Iterable[Any]) -> Callable[[], None]:
+def trainer(case: Case, batches: Iterable[Any], clip: float | None = None,
+            average: float | None = None) -> Callable[[], None]:
     """The product's own path: objective, master weights, backend by measurement, fused AdamW."""
     from vitrail.data.preprocess import Preprocess
     from vitrail.objectives import Classify
     from vitrail.training.allocator import keep_freed_memory
+    from vitrail.training.average import Average
     from vitrail.training.loop import steps
     from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
     from vitrail.training.precision import Weights, choose_backend, set_attention_kernel
@@ -74,8 +76,9 @@ def trainer(case: Case, batches: Iterable[Any]) -> Callable[[], None]:
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
     weights = Weights(objective, backend.precision)
-    optimizer = build_optimizer(OptimizerSettings(clip=None), weights.named_masters(), kernels)
-    stream = steps(objective, batches, weights, optimizer, lambda step: 1e-4)
+    optimizer = build_optimizer(OptimizerSettings(clip=clip), weights.named_masters(), kernels)
+    stream = steps(objective, batches, weights, optimizer, lambda step: 1e-4, clip=clip,
+                   average=None if average is None else Average(weights, average))
     return lambda: next(stream)
 
 

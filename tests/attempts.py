@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +29,11 @@ class Running(NamedTuple):
     process: int
     said: Path
 
-    def code(self) -> int:
+    def code(self, seconds: float = 120.0) -> int:
         """Wait for the end: the exit code, or minus the number of the signal that ended it."""
-        return int(self.attempts.ask({"wait": self.process}))
+        codes: list[int] = []
+        self.until(lambda: codes.extend(json.loads(self.attempts.ask({"ask": self.process}))) or bool(codes), seconds)
+        return codes[0]
 
     def words(self) -> str:
         return self.said.read_text()
@@ -39,6 +43,7 @@ class Running(NamedTuple):
         end = time.monotonic() + seconds
         while not happened():
             if time.monotonic() > end:
+                os.kill(self.process, 9)
                 raise AssertionError(f"nothing happened within {seconds} s; it said: {self.words()}")
             time.sleep(0.001)
 
@@ -55,12 +60,23 @@ class Attempts:
     def __exit__(self, *error: object) -> None:
         self.driver.communicate(timeout=30)
 
-    def start(self, arguments: list[str], folder: Path, said: Path | None = None) -> Running:
-        """`vitrail ARGUMENTS` in `folder`, with its output in `said`."""
+    def start(self, arguments: list[str], folder: Path, said: Path | None = None, *,
+              environment: Mapping[str, str] | None = None, before: str = "") -> Running:
+        """`vitrail ARGUMENTS` in `folder`, with its output in `said`; `before` it, Python that puts a fault in."""
         self.number += 1
         said = said or folder / f"said-{self.number}"
-        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said)}))
+        process = int(self.ask({"start": arguments, "folder": str(folder), "said": str(said),
+                                "environment": dict(environment or {}), "before": before}))
         return Running(self, process, said)
+
+    def together(self, arguments: list[str], folder: Path, *, size: int = 2,
+                 faults: Mapping[int, str] | None = None) -> list[Running]:
+        """`size` processes of one run, as torchrun starts them; `faults`: what to put into some of them."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        return [self.start(arguments, folder, before=(faults or {}).get(rank, ""), environment=meeting | {
+            "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
+            "GLOO_SOCKET_IFNAME": "lo"}) for rank in range(size)]
 
     def ask(self, request: dict[str, object]) -> str:
         assert self.driver.stdin is not None
@@ -75,7 +91,9 @@ def serve() -> None:
     import signal
 
     import tensorboard.summary.writer.record_writer  # noqa: F401
-    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it)
+    import torch._dynamo  # (the first optimizer of a process imports it)
+    import torch.distributed.checkpoint.hf_storage
+    import torch.distributed.fsdp  # noqa: F401
 
     import vitrail.cli.app
     import vitrail.cli.console
@@ -88,34 +106,41 @@ def serve() -> None:
     started = set()
     for line in sys.stdin:
         request = json.loads(line)
-        if "wait" in request:
-            started.discard(request["wait"])
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        if "ask" in request:
+            process, status = os.waitpid(request["ask"], os.WNOHANG)
+            started.discard(process)
+            answer = [os.waitstatus_to_exitcode(status)] if process else []
         else:
             answer = os.fork()
             if answer == 0:
-                become(request["start"], request["folder"], request["said"])
+                become(**request)
             started.add(answer)
         print(answer, flush=True)
     for process in started:
         os.kill(process, signal.SIGKILL)
 
 
-def become(arguments: list[str], folder: str, said: str) -> None:
+def become(start: list[str], folder: str, said: str, environment: dict[str, str], before: str) -> None:
     """Be that command, in this forked process, to its end."""
     from vitrail.cli import main
+    from vitrail.training import precision
 
+    precision.time_attention = lambda kernel, *_: float(kernel == "fused")  # two runs to compare must choose alike
     os.chdir(folder)
+    os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     words = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(words, 1)
     os.dup2(words, 2)
-    sys.argv = ["vitrail", *arguments]
+    sys.argv = ["vitrail", *start]
     code = 70
     try:
+        exec(before, {})
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(code)

@@ -67,8 +67,8 @@ def shards(place: Path, count: int) -> str:
     return f"shards:{place / 'packed'}"
 
 
-@pytest.mark.fault("D10", "Data that changed since a run began are an error, for every kind of source, unless "
-                   "--allow-data-change.")
+@pytest.mark.fault("D10", "Data to which pictures were added since a run began are an error, for every kind of source, "
+                   "unless --allow-data-change.")
 @pytest.mark.parametrize("write", [folder, archive, manifest, arrays, idx, shards])
 def test_other_data_are_an_error_unless_they_are_allowed(write, tmp_path):
     recipe = tiny_recipe(data__source=write(tmp_path, 40), **STEPS)
@@ -85,6 +85,16 @@ def test_other_data_are_an_error_unless_they_are_allowed(write, tmp_path):
     understood = next(event for event in events if isinstance(event, Understood))
     assert any("changed since this run began" in warning for warning in understood.warnings)
     assert not any(isinstance(event, Noted) and "replaced" in event.text for event in events)
+
+
+@pytest.mark.fault("D10", "A file that was exchanged is noticed by its size, or by its bytes in arrays, IDX and "
+                   "shards.")
+def test_an_exchanged_file_of_another_size_is_noticed(tmp_path):
+    recipe = tiny_recipe(data__source=folder(tmp_path, 40), **STEPS)
+    train(recipe, tmp_path / "run", stop_after=2)
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(tmp_path / "photos" / "cat" / "4.png", compress_level=0)
+    with pytest.raises(DataError, match="is not what it was"):
+        train(recipe, tmp_path / "run", resume=True)
 
 
 @pytest.mark.fault("D10", "The same data written again are no change.")

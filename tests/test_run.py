@@ -18,9 +18,10 @@ from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, RunError, SaveError, UsageError
+from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
+from vitrail.training import saving
 from vitrail.training.journal import read_journal
 from vitrail.training.saving import Saver
 
@@ -184,6 +185,26 @@ def test_time_decides_where_it_is_asked_to(tmp_path: Path) -> None:
     assert steps[-1].step.learning_rate < 0.1 * max(step.step.learning_rate for step in steps)
 
 
+@pytest.mark.fault("R14", "A clock that jumps by days changes neither how long a run takes nor when it saves.")
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import itertools
+    import time
+
+    jumps = itertools.cycle((1e6, -1e6, 3e5, 0.0))
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + next(jumps))
+    saved = []
+    write = saving.write_checkpoint
+    monkeypatch.setattr(saving, "write_checkpoint", lambda *given: saved.append(time.monotonic()) or write(*given))
+    events = train(tiny_recipe(schedule__seconds=1.0, training__checkpoint_seconds=0.3), tmp_path)
+    assert 1.0 <= last(events).seconds < 3.0
+    pauses = np.diff(saved)
+    assert 2 <= len(pauses) <= 4
+    assert min(pauses[:-1]) >= 0.3  # the last one comes at the end, whenever that is
+    rows = [row for row in read_journal(tmp_path / "metrics.jsonl") if "train/loss" in row]
+    assert all(0 < row["train/seconds_per_step"] < 1 for row in rows)
+
+
 def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(tmp_path: Path) -> None:
     events = train(tiny_recipe(), tmp_path / "run", dry_run=True)
     assert len(events) == 1
@@ -311,6 +332,25 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path,
     assert len(calls) >= 10
     assert last(events).steps == 10
     assert any(isinstance(event, Noted) and "tries again" in event.text for event in events)
+
+
+@pytest.mark.fault("R7", "Weights that are not finite are never saved: the checkpoint before them stays the newest.")
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vitrail import run as module
+
+    steps = module.steps
+
+    def spoiling(objective: Any, batches: Any, weights: Any, *given: Any, **settings: Any) -> Any:
+        for step in steps(objective, batches, weights, *given, **settings):
+            if step.step == 5:
+                weights.masters[0].data[0] = float("inf")
+            yield step
+
+    train(tiny_recipe(), tmp_path / "run", stop_after=4)
+    monkeypatch.setattr(module, "steps", spoiling)
+    with pytest.raises(DivergedError, match=r"After step 5 the weights are not finite, so they are not saved"):
+        train(tiny_recipe(training__checkpoint_seconds=1e-9), tmp_path / "run", resume=True)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
 
 
 def test_the_journal_is_json_lines(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from vitrail.data.augment import Augmentation
 from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
@@ -15,13 +17,14 @@ FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
     seconds = whole_run_seconds(shop)
-    timed = f"{shop.batch_size / shop.step_seconds:,.0f} training images a second, timed on a few steps" if (
-        shop.step_seconds) else "not timed: asked to stop"
+    rate = shop.batch_size / shop.step_seconds if shop.step_seconds else 0.0
+    timed = f"{rate:,.0f} training images a second, timed on a few steps" if rate else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
     memory = [("memory", memory_words(shop))] if shop.peak_bytes is not None else []
     warnings = (*shop.source.warnings, *shop.notes, *known_mistakes(
         shop.recipe, shop.config, len(shop.source.splits["train"]), shop.total_steps, shop.activation))
-    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds)
+    return Understood((*rows_of(shop), *memory, whole), warnings, shop.total_steps, seconds, rate,
+                      shop.peak_bytes)
 
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
@@ -152,7 +155,18 @@ def memory_words(shop: Workshop) -> str:
 def computing_words(shop: Workshop) -> str:
     precision, attention, reason = shop.backend
     compiled = ", blocks compiled" if shop.recipe.training.compile else ""
-    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: {reason}"
+    several = ""
+    if shop.world.size > 1:
+        how = "each with a part of every parameter" if shop.weights.sharded else "whose gradients are averaged"
+        several = f"{shop.world.size} processes with {shop.share} images of a batch each, {how}; "
+    return (f"{several}{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: "
+            f"{reason}{idle_words(shop)}")
+
+
+def idle_words(shop: Workshop) -> str:
+    """Other GPUs that could be used."""
+    count = torch.cuda.device_count()
+    return f"; this machine has {count} GPUs: --devices {count}" if count > shop.world.local_size == 1 else ""
 
 
 def scaled(amount: float) -> str:

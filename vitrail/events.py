@@ -14,12 +14,15 @@ from vitrail.vocabulary import Progress
 @dataclass(frozen=True)
 class Understood:
     """Before anything is trained: what the run took its orders to mean, as (subject, words) rows, and how long it will
-    take, measured on a few steps."""
+    take, measured on a few steps. `images_per_second` is 0 where a signal came first; `peak_bytes`: what this process
+    will hold at most in training, None where the system does not say."""
 
     rows: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     total_steps: int | None
     seconds: float
+    images_per_second: float
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True)

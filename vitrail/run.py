@@ -22,7 +22,7 @@ from vitrail.briefing import bad_words, rows_of, understood
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source
 from vitrail.data.split import write_manifest_csv
-from vitrail.errors import BundleError, RunError, SaveError, UsageError
+from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.evaluation import Evaluation, answer, counted, joined
 from vitrail.events import Evaluated, Event, Finished, Noted, Stepped
 from vitrail.files import write_json
@@ -36,6 +36,7 @@ from vitrail.training.guard import Interrupts, sole_owner
 from vitrail.training.journal import Journal, Unwritten
 from vitrail.training.loop import Step, steps
 from vitrail.training.parallel import SOLO, World
+from vitrail.training.parallel.parts import local
 from vitrail.training.saving import Saver
 from vitrail.vocabulary import Progress
 from vitrail.workshop import Watch, Workshop, circumstances, find_learning_rate, prepared, set_up, trained_bundle
@@ -111,7 +112,8 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
         shop.learner, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=shop.micro_batches,
-        clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average, world=shop.world)
+        clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average, world=shop.world,
+        names=shop.loader.split.names)
     recent = Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
     every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
@@ -276,7 +278,12 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
 
 
 def taken(shop: Workshop) -> Snapshot:
-    """Copies of all that a resumed run needs."""
+    """Copies of all that a resumed run needs (collective). Raises DivergedError where a weight is not finite: such a
+    checkpoint would take the place of a good one."""
+    finite = all(bool(local(master).isfinite().all()) for master in shop.weights.masters)
+    if shop.world.largest(not finite)[0]:
+        raise DivergedError(f"After step {shop.step} the weights are not finite, so they are not saved. Use a lower "
+                            "learning rate, and go on from the last checkpoint with --resume.")
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
                   backend=shop.backend, threads=torch.get_num_threads(),
                   micro_batches=shop.micro_batches * shop.world.size,

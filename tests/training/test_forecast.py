@@ -10,11 +10,14 @@ from tiny import last, tiny_recipe, train
 from vitrail.errors import RunError
 from vitrail.events import Understood
 from vitrail.objectives import Classify
+from vitrail.recipe import Recipe
+from vitrail.run import run
 from vitrail.training import forecast
 from vitrail.training.forecast import group_bytes, is_out_of_memory, kilobytes, parts_that_fit, update_seconds
+from vitrail.training.guard import Interrupts
 from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.precision import Precision, Weights
-from vitrail.workshop import trials
+from vitrail.workshop import Workshop, set_up, trials
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -29,6 +32,37 @@ def test_timing_an_update_moves_nothing(precision: Precision, name: Any) -> None
     assert all(map(torch.equal, before, (*weights.masters, *weights.copies)))
     assert all(torch.equal(master.grad, torch.ones_like(master)) for master in weights.masters)
     assert forecast.moment_bytes(OptimizerSettings(name=name), weights) == 18 * 4 * (2 if name == "adamw" else 1)
+
+
+def test_a_checkpoint_under_way_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its real size on the disk, and in what a dry run says."""
+    for name, average in (("plain", None), ("averaged", 0.9)):
+        recipe = tiny_recipe(training__average=average)
+        [said] = run(recipe, tmp_path / "none", dry_run=True)
+        assert isinstance(said, Understood)
+        assert said.peak_bytes is not None
+        assert said.images_per_second > 0
+        events = train(recipe, tmp_path / name)
+        shop = said_shop(recipe, tmp_path / "none")
+        held = sum(file.stat().st_size for file in last(events).folder.glob("checkpoints/step-*/*.safetensors"))
+        foreseen = forecast.snapshot_bytes(recipe.optimizer, shop.weights, average is not None)
+        assert held == pytest.approx(foreseen, rel=0.1)  # headers are a part of so small a file
+        with monkeypatch.context() as patched:
+            patched.setattr(trials, "peak_bytes", lambda device: 1000)
+            moments = forecast.moment_bytes(recipe.optimizer, shop.weights)
+            assert trials.peak_so_far(shop) == 1000 + moments + foreseen
+
+
+@pytest.mark.parametrize(("steps", "seconds", "processes", "enough"), [
+    (1, 99.0, 1, False), (2, 0.1, 1, False), (9, 0.1, 1, False), (10, 0.1, 1, True), (2, 2.5, 1, True),
+    (2, 0.1, 4, True), (1, 99.0, 4, False),
+])
+def test_how_long_is_timed(steps: int, seconds: float, processes: int, enough: bool) -> None:
+    assert trials.timed_enough(steps, seconds, processes) == enough
+
+
+def said_shop(recipe: Recipe, folder: Path) -> Workshop:
+    return set_up(recipe, recipe.data.open(), folder, Interrupts(), lambda split, progress: None, resume=False)
 
 
 @pytest.mark.parametrize(("most_that_fits", "least", "parts"), [(100, 1, 1), (40, 1, 4), (40, 3, 3), (0, 1, 100)])
@@ -93,6 +127,7 @@ def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_
         return losses(self, batch)
 
     monkeypatch.setattr(Classify, "losses", refuse)
+    monkeypatch.setattr(trials, "MOST", trials.FEWEST)
     with pytest.raises(RunError, match=r"out of memory with batches of 64 in parts of 64.*training\.micro_batches=2"):
         train(recipe, tmp_path / "run", resume=True)
     monkeypatch.undo()

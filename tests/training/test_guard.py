@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ def test_handlers_are_put_back() -> None:
 
 @pytest.mark.fault("R10", "A second run in a folder is refused, with the process that holds it.")
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
-    with sole_owner(tmp_path), pytest.raises(RunError, match=f"in use by another run \\(process {os.getpid()}\\)"), \
-            sole_owner(tmp_path):
+    held_by = rf"in use by another run \(process {os.getpid()} on {socket.gethostname()}, since 20\d\d-.*\)\. Wait"
+    with sole_owner(tmp_path), pytest.raises(RunError, match=held_by), sole_owner(tmp_path):
         pass
     with sole_owner(tmp_path):
         assert (tmp_path / ".lock").exists()

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 import pytest
 import torch
 
 from vitrail.data.preprocess import Preprocess
-from vitrail.errors import RunError
+from vitrail.errors import DivergedError
 from vitrail.models import create
-from vitrail.objectives import Classify
+from vitrail.objectives import Classify, Losses
 from vitrail.training.average import Average
 from vitrail.training.loop import Step, backward, cut, hash_seed, steps
 from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
@@ -93,17 +94,73 @@ def test_clipping_bounds_the_step_and_reports_the_norm_before() -> None:
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
-@pytest.mark.fault("R7", "A loss that is not finite stops before the update and names the images.")
-def test_a_loss_that_is_not_finite_stops_before_the_weights_change() -> None:
+def test_weights_that_are_not_finite_stop_and_name_the_whole_batch() -> None:
     weights, stream = start()
     next(stream)
     with torch.no_grad():
         weights.masters[0].fill_(float("nan"))
     before = [master.clone() for master in weights.masters]
-    with pytest.raises(RunError, match=r"Step 2: loss and the gradient is not finite.*number 100, 101"):
+    with pytest.raises(DivergedError, match=r"Step 2: loss and the gradient of .* held number 100, .* and 7 more"):
         next(stream)
     for old, new in zip(before, weights.masters, strict=True):
         assert torch.equal(old.nan_to_num(), new.nan_to_num())
+
+
+class Spoiled(torch.nn.Module):
+    """An objective that answers NaN for pictures whose first pixel is 255."""
+
+    def __init__(self, objective: Classify) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Losses:
+        losses = self.objective(batch)
+        spoiled = (batch.views["image"][:, 0, 0, 0] == 255).any()
+        total = losses.total * (math.nan if spoiled else 1.0)
+        return Losses(total, {**losses.parts, "loss": total.detach()})
+
+
+@pytest.mark.fault("R7", "One picture whose loss is not finite stops the run before the weights, moments and average "
+                   "have changed, and is named.")
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_one_picture_without_a_finite_loss_is_named(precision: Precision, micro_batches: int) -> None:
+    objective = make_objective()
+    weights = Weights(objective, precision)
+    optimizer = build_optimizer(OptimizerSettings(), weights.named_masters(), kernel_names(objective))
+    average = Average(weights, 0.9)
+    batches = [make_batch(0), make_batch(1)]
+    for batch in batches:
+        batch.views["image"][:, 0, 0, 0] = 0
+    batches[1].views["image"][7, 0, 0, 0] = 255
+    names = [f"cat/{number}.png" for number in range(200)]
+    stream = steps(Spoiled(objective), iter(batches), weights, optimizer, lambda step: 1e-2, average=average,
+                   micro_batches=micro_batches, names=names)
+    next(stream)
+    before = [value.clone() for value in held(weights, optimizer, average)]
+    with pytest.raises(DivergedError, match=r"Step 2: loss and the gradient .* weights were not changed\. It is not "
+                       r"finite for cat/107\.png alone, whatever else is in the batch"):
+        next(stream)
+    assert all(map(torch.equal, before, held(weights, optimizer, average)))
+
+
+def held(weights: Weights, optimizer: torch.optim.Optimizer, average: Average) -> list[torch.Tensor]:
+    moments = [value for state in optimizer.state.values() for value in state.values()]
+    return [*weights.masters, *weights.copies, *average.values, *moments]
+
+
+@pytest.mark.fault("R7", "A finite loss with one gradient that is not is refused in the same way, with the parameter's "
+                   "name.")
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_gradient_that_is_not_finite_is_named(bad: float) -> None:
+    weights, stream = start()
+    next(stream)
+    name, kernel = next((name, master) for name, master in weights.named_masters() if "patch" in name)
+    kernel.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor(0), bad))
+    before = [master.clone() for master in weights.masters]
+    with pytest.raises(DivergedError, match=rf"Step 2: the gradient of {name} is not finite.*batch held number 100"):
+        next(stream)
+    assert all(map(torch.equal, before, weights.masters))
 
 
 def test_bf16_keeps_masters_in_fp32_and_gradients_are_added_up_in_fp32() -> None:

@@ -62,6 +62,14 @@ def exit_code() -> int:
     except KeyboardInterrupt as interrupt:
         print("stopped.", file=sys.stderr)
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError):
+            from vitrail.training.forecast import is_out_of_memory  # imports torch, whose error it may be
+
+            if not is_out_of_memory(error):
+                raise
+        print("error: There is not enough memory for this.", file=sys.stderr)
+        return 1
     except OSError as error:
         if error.errno not in (errno.EPIPE, *NO_ROOM):
             raise

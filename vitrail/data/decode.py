@@ -17,7 +17,7 @@ several frames or pages               the first
 EXIF orientation 1 to 8               applied; other values and damaged EXIF count as 1
 embedded color profiles               ignored: the numbers are taken as sRGB
 
-The only exception that comes out is ImageError, whatever the bytes are.
+The only exception that comes out is ImageError, whatever the bytes are; and MemoryError where memory is short.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def decode(
     More than `max_pixels` are refused from the header, before anything is decoded.
     `min_size` lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, as long as height and width stay at least so
     large: faster, and slightly different pixels, so only training asks for it.
-    Raises ImageError.
+    Raises ImageError, and MemoryError where there is too little memory for a picture of this size.
     """
     try:
         if isinstance(encoded, np.ndarray):
@@ -89,8 +89,26 @@ def decode(
         found = re.search(r"\d+", str(error))  # Pillow's own limit, hit before the size can be asked for
         count = f"{int(found[0]) / 1e6:.4g} million" if found else "far more"
         raise ImageError(name, f"{count} pixels, more than the limit of {max_pixels / 1e6:.4g} million") from error
+    except MemoryError as error:
+        if not has_room(encoded, max_pixels):
+            raise
+        raise ImageError(name, "the file is damaged: it asks for more memory than its picture needs") from error
     except Exception as error:  # decoders of damaged files raise almost anything; none of it may stop a run
         raise ImageError(name, f"the file is damaged or cut short ({short(error)})") from error
+
+
+SOME_ROOM = 2**28
+"""Bytes that decoders take beside the pixels, generously."""
+
+
+def has_room(encoded: bytes | np.ndarray, max_pixels: int) -> bool:
+    """Is there memory for a picture of this size? Pillow and the conversions hold up to ten bytes a pixel."""
+    height, width = picture_size(encoded) or (0, 0)
+    try:
+        np.empty(10 * min(height * width, max_pixels) + SOME_ROOM, np.uint8)  # never written, so it costs nothing
+    except MemoryError:
+        return False
+    return True
 
 
 def picture_size(encoded: bytes | np.ndarray) -> Size | None:

@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitrail.errors import BundleError
+from vitrail.errors import BundleError, SaveError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.training.average import Average
 from vitrail.training.misfit import misfit
@@ -107,9 +107,15 @@ def write_checkpoint(folder: Path, taken: Snapshot, world: World = SOLO) -> Path
     return target
 
 
-def prune_checkpoints(folder: Path, keep: int = 2) -> None:
-    """Delete all but the newest `keep` steps. Called once a newer one is complete; failing to delete is no harm."""
-    for old in step_folders(folder)[keep:]:
+def prune_checkpoints(written: Path, keep: int = 2) -> None:
+    """Delete what is older than `written`, a complete checkpoint, and the `keep` - 1 before it. Failing to delete is no
+    harm. Raises SaveError where `written`, read again, is not what was written; all the others are then kept."""
+    try:
+        verify_checkpoint(written)
+    except BundleError as error:
+        raise SaveError(f"{error} The checkpoints before it are kept.") from None
+    found = step_folders(written.parent)
+    for old in found[found.index(written) + keep:]:
         shutil.rmtree(old, ignore_errors=True)
 
 

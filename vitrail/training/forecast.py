@@ -57,6 +57,13 @@ def moment_bytes(settings: OptimizerSettings, weights: Weights) -> int:
     return count * sum(local(master).nbytes for master in weights.masters)
 
 
+def snapshot_bytes(settings: OptimizerSettings, weights: Weights, averaged: bool) -> int:
+    """What a checkpoint keeps in the processor's memory while it is written and training goes on: weights, moments and
+    their average."""
+    masters = sum(local(master).nbytes for master in weights.masters)
+    return masters * (2 if averaged else 1) + moment_bytes(settings, weights)
+
+
 def peak_bytes(device: torch.device) -> int | None:
     """The most that this process has held so far: on its GPU, or in memory; None where the system does not say."""
     if device.type == "cuda":

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from vitrail.errors import DivergedError
 from vitrail.training.average import Average
 from vitrail.training.compiled import compiler_in_words
+from vitrail.training.divergence import refuse_non_finite
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import unshared
 from vitrail.training.precision import Weights
@@ -45,6 +45,7 @@ def steps(
     seed: int = 0,
     average: Average | None = None,
     world: World = SOLO,
+    names: Sequence[str] | None = None,
 ) -> Generator[Step, None, None]:
     """Forward, backward, clip, step, average - once for each batch, endlessly.
 
@@ -52,7 +53,7 @@ def steps(
     every batch. `learning_rate(step)` is asked before each step (from 0). Each part is cut into `micro_batches` whose
     gradients add up to the whole. Random numbers are seeded by (seed, step, micro-batch of the world), so nothing about
     them needs saving. Raises DivergedError before an update that a non-finite loss or gradient would spoil, in all
-    processes alike, and names the images.
+    processes alike, and says which images the batch held, by their `names` in the split.
     """
     for step, batch in enumerate(batches, start=start):
         began = time.perf_counter()
@@ -61,7 +62,7 @@ def steps(
             group["lr"] = rate * group.get("scale", 1.0)
         parts = world.mean(backward(objective, batch, weights, micro_batches, (seed, step), world.rank))
         norm = gradient_norm(weights, world)
-        refuse_non_finite(step, batch, parts, norm, world)
+        refuse_non_finite(step, objective, batch, weights, parts, norm, names, world)
         if clip is not None and norm > clip:
             torch._foreach_mul_(weights.gradients(), clip / norm)
         optimizer.step()
@@ -104,20 +105,6 @@ def cut(batch: Batch, parts: int) -> Iterator[Batch]:
 def gradient_norm(weights: Weights, world: World = SOLO) -> float:
     norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights.gradients()))))
     return math.sqrt(world.total(norm * norm)) if weights.sharded else norm
-
-
-def refuse_non_finite(step: int, batch: Batch, parts: dict[str, float], norm: float, world: World = SOLO) -> None:
-    wrong = [name for name, value in parts.items() if not math.isfinite(value)]
-    if not math.isfinite(norm):
-        wrong.append("the gradient")
-    if wrong:
-        indices = [index for part in world.gathered(batch.indices.tolist()) for index in part]
-        shown = ", ".join(map(str, indices[:8]))
-        raise DivergedError(
-            f"Step {step + 1}: {' and '.join(wrong)} is not finite; the weights were not changed. The batch held the "
-            f"training images number {shown}{', ...' if len(indices) > 8 else ''}. Use a lower learning rate, a "
-            "longer warmup or --set training.precision=fp32, and go on from the last checkpoint with --resume."
-        )
 
 
 def hash_seed(*numbers: int) -> int:

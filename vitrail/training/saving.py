@@ -41,9 +41,9 @@ class Saver:
 
     def write(self, taken: Snapshot) -> None:
         try:
-            write_checkpoint(self.folder, taken, self.world)
+            written = write_checkpoint(self.folder, taken, self.world)
             if self.world.first:
-                prune_checkpoints(self.folder)
+                prune_checkpoints(written)
         except Exception as error:  # told by `troubles` in the thread that trains
             self.trouble = error
 

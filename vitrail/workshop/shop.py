@@ -116,10 +116,11 @@ def prepared(shop: Workshop, batch: Batch) -> Batch:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
+    """From memory that the system does not move, so that a GPU copies while the processor goes on."""
     if device.type == "cpu":
         return batch
-    views = {name: view.to(device, non_blocking=True) for name, view in batch.views.items()}
-    return Batch(views, batch.targets.to(device, non_blocking=True), batch.indices, batch.positions)
+    views = {name: view.pin_memory().to(device, non_blocking=True) for name, view in batch.views.items()}
+    return Batch(views, batch.targets.pin_memory().to(device, non_blocking=True), batch.indices, batch.positions)
 
 
 def start_words(shop: Workshop) -> str | None:

@@ -33,7 +33,7 @@ class FileReader:
             if not 0 < status.st_size <= MAX_BYTES:
                 raise ImageError(path, f"has {status.st_size:,} bytes; 1 to {MAX_BYTES:,} are allowed")
             with open(path, "rb") as file:
-                return file.read(MAX_BYTES + 1)
+                return file.read(status.st_size + 1)  # as many bytes of memory are asked for first
         except (OSError, ValueError) as error:
             raise ImageError(path, getattr(error, "strerror", None) or str(error)) from error
 

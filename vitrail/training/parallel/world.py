@@ -89,10 +89,10 @@ SOLO = World()
 class Group(World):
     """Several processes. Numbers and words travel by gloo between processors, gradients by NCCL between GPUs."""
 
-    def __init__(self, group: Any, heartbeat: Heartbeat | None) -> None:
+    def __init__(self, group: Any, heartbeat: Heartbeat, patience: timedelta) -> None:
         import torch.distributed as dist
 
-        self.dist, self.group, self.heartbeat = dist, group, heartbeat
+        self.dist, self.group, self.heartbeat, self.patience = dist, group, heartbeat, patience
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -123,10 +123,10 @@ class Group(World):
         return things[0]  # type: ignore[return-value]
 
     def apart(self) -> World:
-        return Group(self.dist.new_group(backend="gloo"), self.heartbeat)
+        return Group(self.dist.new_group(backend="gloo", timeout=self.patience), self.heartbeat, self.patience)
 
     def silent(self) -> list[int]:
-        return self.heartbeat.silent() if self.heartbeat else []
+        return self.heartbeat.silent()
 
 
 @contextlib.contextmanager
@@ -143,6 +143,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
 
     from vitrail.training.parallel.heartbeat import Heartbeat
 
+    patience = timedelta(seconds=timeout)
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if gpus and local >= gpus:
         raise UsageError(f"Process {local} of this machine has no GPU of its own: there are {gpus}. Start at most "
@@ -152,15 +153,15 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
         if gpus:
             torch.cuda.set_device(local)
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", store=dist.PrefixStore("vitrail", store),
-                                rank=rank, world_size=size, timeout=timedelta(seconds=timeout))
+                                rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError, OSError) as error:
         raise RunError(f"The {os.environ['WORLD_SIZE']} processes did not find each other at "
                        f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
                        "docs/cluster.md says how they are started.") from None
-    interrupts.alone = False
+    interrupts.alone, interrupts.speaks = False, rank == 0
     heartbeat = Heartbeat(rank, size, interrupts)
     try:
-        yield Group(dist.new_group(backend="gloo") if gpus else None, heartbeat)
+        yield Group(dist.new_group(backend="gloo", timeout=patience) if gpus else None, heartbeat, patience)
     finally:
         heartbeat.stop()
         with contextlib.suppress(RuntimeError):

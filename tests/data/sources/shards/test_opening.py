@@ -89,9 +89,21 @@ def test_a_dead_store_ends_training_with_its_name(packed, web):
 # Damage.
 
 
-@pytest.mark.fault("D7", "A shard cut at any block is listed; the run refuses it, or leaves it out where that is "
-                   "asked for.")
-def test_a_shard_cut_at_any_block_is_listed_and_refused_or_left_out(tmp_path):
+@pytest.mark.fault("D7", "A shard cut at any of its blocks of 512 bytes, or emptied, is listed and refused.")
+def test_a_shard_cut_at_any_block_is_listed(packed):
+    shards = sorted(packed.glob("*.tar"))
+    for victim in shards:
+        content = victim.read_bytes()
+        for length in range(0, len(content), 512):
+            victim.write_bytes(content[:length])
+            with pytest.raises(DataError, match=rf"1 of {len(shards)} shards cannot be used: {victim.name} has "):
+                open_source(f"shards:{packed}")
+        victim.write_bytes(content)
+    open_source(f"shards:{packed}")
+
+
+@pytest.mark.fault("D7", "With data.skip_bad_shards they are left out, and every process finds the same epoch.")
+def test_a_shard_that_was_cut_is_refused_or_left_out(tmp_path):
     pack(open_source("digits"), tmp_path / "packed", shard_bytes=500_000)
     victim = sorted((tmp_path / "packed").glob("train-*.tar"))[1]
     content = victim.read_bytes()
@@ -143,7 +155,7 @@ def test_a_changed_byte_is_found_when_the_picture_is_read(packed):
         split.read(4)
 
 
-@pytest.mark.fault("D9", "In shards it is found by hashes, without reading.")
+@pytest.mark.fault("D9", "In shards it is found by the hashes of their index, however large they are.")
 def test_the_same_picture_on_both_sides_is_found_without_reading(tmp_path, monkeypatch):
     for split, numbers in (("train", range(8)), ("test", range(6, 10))):
         for number in numbers:
@@ -189,6 +201,8 @@ def test_names_of_shards_tell_the_splits(tmp_path):
     assert np.array_equal(source.splits["val"].labels, np.array([[1, 0], [1, 1]] * 2, np.float32))
 
 
+@pytest.mark.fault("D7", "A shard of others, without an index, is refused, too, where it was cut at any block or lacks "
+                   "its end mark.")
 def test_a_damaged_shard_of_others_is_listed_too(tmp_path):
     members = [member for number in range(6) for member in ((f"{number}.jpg", b"x" * 700), (f"{number}.cls", b"%d" % (
         number % 2)))]
