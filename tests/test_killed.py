@@ -203,6 +203,26 @@ def test_a_signal_in_the_middle_of_anything_is_heeded(
     assert (last(events).steps == 0) == (place == "vitrail.workshop.trials.backward")
 
 
+@pytest.mark.fault("R4", "A signal during the range test of --lr auto ends it after its step; nothing has begun then.")
+def test_a_signal_in_a_range_test_leaves_nothing_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vitrail.training import loop
+
+    backward, calls = loop.backward, []
+
+    def struck(*given: Any, **settings: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return backward(*given, **settings)
+
+    monkeypatch.setattr(loop, "backward", struck)
+    with Interrupts().listen() as interrupts, pytest.raises(KeyboardInterrupt) as stopped:
+        list(run(busy_recipe(), tmp_path, interrupts=interrupts, find_rate=True))
+    assert stopped.value.args == (signal.SIGTERM,)
+    assert len(calls) == 3
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 @pytest.mark.fault("R10", "A second process in the folder of a run ends with exit code 1 and says which one holds it; "
                    "after kill -9 of that one the folder is free.")
 def test_a_second_run_waits_its_turn(attempts: Attempts, folder: Path) -> None:
