@@ -71,15 +71,17 @@ def test_only_what_differs_is_listed_by_its_dotted_key(tmp_path):
         "torch": ["2.13", "2.14"]}  # threads are not recorded in one of them: nothing says that they differed
 
 
-def test_weights_are_the_same_wherever_they_lie(tmp_path):
+@pytest.mark.parametrize("key", ["model.weights", "objective.teacher"])
+def test_weights_are_the_same_wherever_they_lie(tmp_path, key):
     weights = {"path": "here/B.npz", "sha256": "a" * 64, "format": "official", "image_size": [8, 8]}
-    runs = [made(tmp_path / name, 800, model__weights=weights | more) for name, more in (
-        ("a", {}), ("b", {"path": "there/B.npz"}), ("c", {"sha256": "b" * 64}))]
+    runs = [made(tmp_path / name, 800, **{key.replace(".", "__"): weights | more}) for name, more in (
+        ("a", {}), ("b", {"path": "there/B.npz"}), ("c", {"path": "there/C.npz", "sha256": "b" * 64}))]
+    assert key not in vitrail.compare(runs[0], shutil.copytree(runs[0], tmp_path / "copy")).differences
+    assert vitrail.compare(*runs).differences == {key: [
+        "B.npz (aaaaaaaaaaaa)", "B.npz (aaaaaaaaaaaa)", "C.npz (bbbbbbbbbbbb)"]}
     assert vitrail.compare(*runs[:2]).differences == {}
-    assert vitrail.compare(*runs).differences == {"model.weights": [
-        "B.npz (aaaaaaaaaaaa)", "B.npz (aaaaaaaaaaaa)", "B.npz (bbbbbbbbbbbb)"]}
-    scratch = made(tmp_path / "d", 700)
-    assert vitrail.compare(runs[0], scratch).differences["starting weights"] == ["trained", "from scratch"]
+    scratch = vitrail.compare(runs[0], made(tmp_path / "d", 700)).differences
+    assert scratch == {key: ["B.npz (aaaaaaaaaaaa)", "from scratch" if key == "model.weights" else None]}
 
 
 def test_scores_on_other_images_are_said_to_be(tmp_path):

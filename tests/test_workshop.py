@@ -9,7 +9,9 @@ from tiny import tiny_recipe, train
 
 from vitrail.events import Understood
 from vitrail.training.checkpoint import read_state
+from vitrail.vocabulary import Batch
 from vitrail.workshop import trials
+from vitrail.workshop.shop import to_device
 
 
 @pytest.fixture
@@ -46,3 +48,14 @@ def test_a_run_that_goes_on_keeps_its_number_of_threads(tmp_path: Path, monkeypa
     train(tiny_recipe(), tmp_path / "run", resume=True,
           watch=lambda split, progress: used.append(torch.get_num_threads()))
     assert set(used) == {1}
+
+
+def test_a_gpu_copies_from_memory_that_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, pinned = torch.arange(2), []
+    batch = Batch({"image": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, places, places, places)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    there = to_device(batch, torch.device("meta"))
+    assert len(pinned) == 2
+    assert (there.views["image"].device.type, there.targets.device.type) == ("meta", "meta")
+    assert to_device(batch, torch.device("cpu")) is batch
+    assert len(pinned) == 2

@@ -99,7 +99,7 @@ def run_facts(folder: Path) -> RunFacts:
     done, words = how_far(recipe, step, seconds, images, config is not None, settled(history, step, splits))
     return RunFacts(
         path=str(folder), finished=done, state=words, settings=dotted(recipe), scores=scores,
-        circumstances=circumstances(recipe, history | begun, begun.get("data") or (state.data if state else None)),
+        circumstances=circumstances(history | begun, begun.get("data") or (state.data if state else None)),
         train_loss=next((row["train/loss"] for row in reversed(rows) if "train/loss" in row), None),
         step=step, samples=step * recipe.training.batch_size, seconds=seconds,
         epochs=step * recipe.training.batch_size / images if images else None,
@@ -122,36 +122,34 @@ def bundle_facts(path: Path) -> RunFacts:
         path=str(path), finished=True, state="a Bundle", scores=scores, step=step, samples=samples, seconds=seconds,
         settings=dotted(recipe) if recipe else {"model.name": config.model.name,
                                                 "preprocess.size": list(config.preprocess.size)},
-        circumstances=circumstances(recipe, history, None),
+        circumstances=circumstances(history, None),
         images_per_second=samples / seconds if seconds else None)
 
 
 def dotted(recipe: Recipe) -> dict[str, Any]:
-    """Every setting by its dotted key; weights by their checksum, wherever they lie."""
-    value = recipe.model_dump(mode="json", exclude={"reasons"})
-    weights = value["model"].pop("weights")
-    flat = flattened(value)
-    if weights:
-        flat["model.weights"] = f"{Path(weights['path']).name} ({weights['sha256'][:12]})"
-    return flat
+    """Every setting by its dotted key; weights and a teacher by their checksum, wherever they lie."""
+    flat = flattened(recipe.model_dump(mode="json", exclude={"reasons"}))
+    return flat | {"model.weights": flat["model.weights"] or "from scratch"}
 
 
 def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, inner in value.items():
-        flat |= flattened(inner, f"{prefix}{name}.") if isinstance(inner, dict) else {prefix + name: inner}
+        if isinstance(inner, dict) and "sha256" in inner:
+            flat[prefix + name] = f"{Path(inner['path']).name} ({inner['sha256'][:12]})"
+        elif isinstance(inner, dict):
+            flat |= flattened(inner, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = inner
     return flat
 
 
-def circumstances(recipe: Recipe | None, recorded: Row, data: str | None) -> dict[str, Any]:
+def circumstances(recorded: Row, data: str | None) -> dict[str, Any]:
     """In what a run ran; None where that was not recorded."""
     backend, source = recorded.get("backend") or {}, recorded.get("source") or {}
-    return {
-        "data fingerprint": (source.get("fingerprint") or data or "")[:12] or None,
-        "vitrail": recorded.get("vitrail"), "torch": recorded.get("torch"), "precision": backend.get("precision"),
-        "attention": backend.get("attention"), "threads": recorded.get("threads"),
-        "processes": recorded.get("processes"), "machine": recorded.get("machine"),
-        "starting weights": None if recipe is None else "trained" if recipe.model.weights else "from scratch"}
+    told = {name: recorded.get(name) for name in ("vitrail", "torch", "threads", "processes", "machine")}
+    return {"data fingerprint": (source.get("fingerprint") or data or "")[:12] or None, **told,
+            "precision": backend.get("precision"), "attention": backend.get("attention")}
 
 
 def journal_rows(folder: Path) -> list[Row]:
