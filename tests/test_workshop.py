@@ -24,7 +24,7 @@ def two_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(("seconds", "chosen"), [
-    ({2: 0.10, 1: 0.05}, 1), ({2: 0.10, 1: 0.08}, 2), ({2: 5.0, 1: 0.1}, 2)])
+    ({2: 0.10, 1: 0.05}, 1), ({2: 0.10, 1: 0.08}, 2), ({2: 6.0, 1: 0.1}, 2)])
 def test_half_of_the_threads_compute_where_they_are_clearly_faster(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int) -> None:
     monkeypatch.setattr(trials, "time_steps", lambda shop: seconds[torch.get_num_threads()])

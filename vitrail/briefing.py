@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from vitrail.data.augment import Augmentation
 from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
@@ -153,7 +155,18 @@ def memory_words(shop: Workshop) -> str:
 def computing_words(shop: Workshop) -> str:
     precision, attention, reason = shop.backend
     compiled = ", blocks compiled" if shop.recipe.training.compile else ""
-    return f"{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: {reason}"
+    several = ""
+    if shop.world.size > 1:
+        how = "each with a part of every parameter" if shop.weights.sharded else "whose gradients are averaged"
+        several = f"{shop.world.size} processes with {shop.share} images of a batch each, {how}; "
+    return (f"{several}{shop.device.type}, {precision}{f', attention by {attention}' if attention else ''}{compiled}: "
+            f"{reason}{idle_words(shop)}")
+
+
+def idle_words(shop: Workshop) -> str:
+    """Other GPUs that could be used."""
+    count = torch.cuda.device_count()
+    return f"; this machine has {count} GPUs: --devices {count}" if count > shop.world.local_size == 1 else ""
 
 
 def scaled(amount: float) -> str:

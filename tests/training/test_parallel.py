@@ -8,12 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attempts import Attempts, Running
+from PIL import Image
 from tiny import tiny_recipe
 
 import vitrail
+from vitrail.data.pack import pack
+from vitrail.data.source import open_source
 from vitrail.files import write_text
 from vitrail.training.journal import read_journal
 
@@ -239,3 +243,38 @@ def test_a_batch_that_does_not_divide_is_refused(attempts: Attempts, tmp_path: P
     running = attempts.together(arguments(tmp_path, training__batch_size=63), tmp_path)
     assert ended(running) == [2, 2]
     assert "A global batch of 63 cannot be cut into 2 equal parts. Take a world size of 1, 3, 7" in running[0].words()
+
+
+def test_a_command_that_may_be_started_again_begins_and_then_goes_on(attempts: Attempts, alone: Path,
+                                                                     tmp_path: Path) -> None:
+    command = [*arguments(tmp_path, **USUAL), "--resume-or-start"]
+    stopped = attempts.together(command, tmp_path, faults={0: STOP_AFTER.format(steps=4)})
+    assert ended(stopped) == [143, 143]
+    assert ended(attempts.together(command, tmp_path)) == [0, 0]
+    assert losses(tmp_path / "run") == pytest.approx(losses(alone), rel=1e-6)
+
+
+@pytest.mark.fault("D7", "With data.skip_bad_shards two processes leave out the same shard and end together.")
+def test_a_cut_shard_is_left_out_by_both(attempts: Attempts, tmp_path: Path) -> None:
+    pack(open_source("digits"), tmp_path / "packed", shard_bytes=500_000)
+    victim = sorted((tmp_path / "packed").glob("train-*.tar"))[1]
+    victim.write_bytes(victim.read_bytes()[:5000])
+    changes = {"data__source": f"shards:{tmp_path}/packed", "data__skip_bad_shards": True, "schedule__steps": 4}
+    one, two = (trained(attempts, tmp_path / str(size), size, **changes) for size in (1, 2))
+    assert losses(two) == pytest.approx(losses(one), rel=1e-6)
+
+
+def test_pictures_that_cannot_be_read_are_counted_over_all_processes(attempts: Attempts, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    digits = open_source("digits").splits["train"]
+    for index in range(128):
+        place = tmp_path / "pictures" / str(digits.labels[index]) / f"{index}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.asarray(digits.read(index))).save(place)
+        if index < 6:
+            place.write_bytes(place.read_bytes()[:40])
+    changes = {"data__source": str(tmp_path / "pictures"), "data__max_bad": 0.02, "training__batch_size": 32}
+    running = attempts.together(arguments(tmp_path, **changes), tmp_path)
+    codes = ended(running)
+    assert set(codes) <= {1, 3}  # both count them, or one has met enough by itself and the other misses it
+    assert "pictures cannot be read; 2 may be bad" in running[codes.index(3)].words()

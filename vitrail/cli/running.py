@@ -38,22 +38,24 @@ def train_and_show(recipe: Recipe, folder: Path, source: Source | None, interrup
     view = RunView(quiet=quiet or not world.first)
     return to_the_end(view, run(recipe, folder, source=source, resume=resume, interrupts=interrupts, watch=view.watch,
                                 dry_run=dry_run, allow_data_change=allow_data_change, strict=strict,
-                                find_rate=find_rate, world=world), interrupts, folder, world.first)
+                                find_rate=find_rate, world=world), interrupts, folder, world)
 
 
 def search_and_show(folder: Path, source: Source | None, interrupts: Interrupts, *, quiet: bool = False) -> int:
     """Look for the learning rate, or go on looking, and then run with it; returns the exit code."""
     from vitrail.cli.console import RunView
     from vitrail.rate_search import search
+    from vitrail.training.parallel import SOLO
 
     view = RunView(quiet=quiet)
-    return to_the_end(view, search(folder, source, interrupts, view.watch), interrupts, folder)
+    return to_the_end(view, search(folder, source, interrupts, view.watch), interrupts, folder, SOLO)
 
 
-def to_the_end(view: RunView, events: Iterable[Event], interrupts: Interrupts, folder: Path, first: bool = True) -> int:
+def to_the_end(view: RunView, events: Iterable[Event], interrupts: Interrupts, folder: Path, world: World) -> int:
     from vitrail.cli.console import conclude
 
     finished = view.show(events)
-    if finished is None or not first:
+    if finished is None or not world.first:
         return interrupts.exit_code
-    return conclude(finished, again=f"vitrail train --resume --out {shlex.quote(str(folder))}")
+    again = f"vitrail train --resume --out {shlex.quote(str(folder))}"
+    return conclude(finished, again + (f" --devices {world.size}" if world.size == world.local_size > 1 else ""))

@@ -50,6 +50,7 @@ def train(
     dist_timeout: Annotated[str, Many] = "2m",
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     resume: Annotated[bool, Parameter(negative=())] = False,
+    resume_or_start: Annotated[bool, Parameter(negative=())] = False,
     allow_data_change: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
@@ -107,6 +108,8 @@ def train(
         Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
     resume
         Go on with the run in --out from its newest checkpoint.
+    resume_or_start
+        The same where --out holds a run of SOURCE, else start it: one command for a job that may be started again.
     allow_data_change
         Resume although the data are not what they were when the run began.
     strict
@@ -116,12 +119,9 @@ def train(
     quiet
         Say nothing but the result.
     """
-    if devices is not None and not is_launched():
-        if devices > 1:
-            return launch(devices, sys.argv[1:])
-    elif devices is not None and devices != int(os.environ["WORLD_SIZE"]):
-        raise UsageError(f"--devices {devices}, but {os.environ['WORLD_SIZE']} processes were started. Leave out "
-                         "--devices under torchrun.")
+    if devices is not None and not is_launched() and devices > 1:
+        return launch(devices, sys.argv[1:])
+    refuse_other_number(devices)
     waits = parse_time(dist_timeout, "--dist-timeout")
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.rate_search import begin, under_way
@@ -131,8 +131,10 @@ def train(
 
         changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr) | (
             {"training.shard": True} if shard else {}) | (taught_by(teacher) if teacher else {})
-        if resume:
-            folder = resumed_folder(out, source, model, weights, image_size, recipe, seed, lr, teacher)
+        begun = resume_or_start and world.told(holds_run(out, source))
+        if resume or begun:
+            folder = out if begun and out else resumed_folder(out, source, model, weights, image_size, recipe, seed, lr,
+                                                              teacher)
             if under_way(folder):
                 refuse_beside_search(changes, dry_run, allow_data_change, world.size)
                 return search_and_show(folder, None, interrupts, quiet=quiet)
@@ -192,6 +194,27 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
                          skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default))
     chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights)
     return chosen.replaced(changes), opened
+
+
+def refuse_other_number(devices: int | None) -> None:
+    if devices is not None and is_launched() and devices != int(os.environ["WORLD_SIZE"]):
+        raise UsageError(f"--devices {devices}, but {os.environ['WORLD_SIZE']} processes were started. Leave out "
+                         "--devices under torchrun.")
+
+
+def holds_run(out: Path | None, source: str | None) -> bool:
+    """Whether --resume-or-start is to go on. Raises UsageError where the folder holds a run of other images."""
+    from vitrail.recipe import read_recipe
+    from vitrail.run import RECIPE
+
+    if out is None:
+        raise UsageError("--resume-or-start needs a folder to find its run in: --out RUN")
+    if not (out / RECIPE).exists():
+        return False
+    held = read_recipe(out / RECIPE).data.source
+    if source is not None and source != held:
+        raise UsageError(f"{out} holds a run of {held}, not of {source}. Choose another --out.")
+    return True
 
 
 def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:

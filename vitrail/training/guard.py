@@ -25,11 +25,12 @@ class Interrupts:
     written.
 
     A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one. One of several
-    processes that train together only notes what it `received`; all take it to heart when they `agree`.
+    processes that train together (not `alone`) only notes what it `received`; they stop when all know of it. One of
+    them `speaks`.
     """
 
-    def __init__(self, *, alone: bool = True) -> None:
-        self.alone = alone
+    def __init__(self) -> None:
+        self.alone = self.speaks = True
         self.received: int | None = None
         self.signal: int | None = None
         self.since = 0.0
@@ -45,11 +46,16 @@ class Interrupts:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and time.monotonic() - self.since > MOMENT:
             raise KeyboardInterrupt(number)
+        self.hear(number)
+
+    def hear(self, number: int) -> None:
+        """A signal came to this process, or to another of the same run."""
         if self.received is None:
             self.received, self.since = number, time.monotonic()
             if self.alone:
                 self.signal = number
-            say_at_once("stopping: the model is being saved (once more to give up)")
+            if self.speaks:
+                say_at_once("stopping: the model is being saved (once more to give up)")
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Interrupts]:

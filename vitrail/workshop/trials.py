@@ -28,7 +28,7 @@ from vitrail.training.range_test import in_words, range_test
 from vitrail.vocabulary import Batch
 from vitrail.workshop.shop import Workshop, prepared
 
-LONG_STEP = 1.0
+LONG_STEP = 5.0
 """Seconds of a step so large that more threads always pay, and a second measurement does not."""
 
 BUSY = 1.3

@@ -53,7 +53,7 @@ class Heartbeat(threading.Thread):
         if self.interrupts.received is not None:
             self.store.set("signal", str(self.interrupts.received))
         elif self.store.check(["signal"]):
-            self.interrupts.received = int(self.store.get("signal"))
+            self.interrupts.hear(int(self.store.get("signal")))
 
     def silent(self) -> list[int]:
         """Ranks that do not beat now. Takes some seconds."""

@@ -158,7 +158,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
         raise RunError(f"The {os.environ['WORLD_SIZE']} processes did not find each other at "
                        f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
                        "docs/cluster.md says how they are started.") from None
-    interrupts.alone = False
+    interrupts.alone, interrupts.speaks = False, rank == 0
     heartbeat = Heartbeat(rank, size, interrupts)
     try:
         yield Group(dist.new_group(backend="gloo", timeout=patience) if gpus else None, heartbeat, patience)
