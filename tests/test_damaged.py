@@ -229,6 +229,16 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(
         train(recipe_with(**changes), other, resume=True)
 
 
+def test_a_refused_run_tells_what_was_set_aside(run: Path, command: Any) -> None:
+    flip(run / "checkpoints" / NEWER / "weights.safetensors")
+    code, _, err = command("train", "--resume", "--out", run, "--set", "optimizer.learning_rate=0.5")
+    assert code == 1
+    assert "note: " in err
+    assert "weights.safetensors has changed since it was written" in err
+    assert "error: " in err
+    assert "optimizer.learning_rate is 0.5, was 0.003" in err
+
+
 def rewritten(checkpoint: Path, change: Callable[[Path], None]) -> None:
     """The same checkpoint with something else in it and true checksums."""
     shutil.move(checkpoint, checkpoint.with_name("was"))

@@ -57,6 +57,8 @@ def exit_code() -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # while an error can still be told
     except VitrailError as error:
+        for note in getattr(error, "__notes__", ()):
+            print(f"note: {note}", file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from vitrail import __version__
@@ -9,7 +11,7 @@ from vitrail.data.loader import Loader
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
 from vitrail.data.views import TrainView
-from vitrail.errors import DataError, RunError
+from vitrail.errors import DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
 from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
@@ -32,10 +34,11 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     checkpoint, troubles = world.told(
         newest_checkpoint(folder / "checkpoints", strict) if resume and world.first else (None, []))
     state = read_state(checkpoint) if checkpoint else None
-    if state is not None and checkpoint is not None and state.recipe != recipe.identity():
-        raise other_run(checkpoint, state, recipe, source)
-    if state is not None:
-        troubles += changed_data(state, source, allow_data_change)
+    if state is not None and checkpoint is not None:
+        with told_with_errors(troubles):
+            if state.recipe != recipe.identity():
+                raise other_run(checkpoint, state, recipe, source)
+            troubles += changed_data(state, source, allow_data_change)
     config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
     backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
     model = first_model(recipe, config, source, going_on=state is not None)
@@ -67,6 +70,17 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     shop.micro_batches = parts_for_memory(shop, min(-(-parts // world.size), shop.share))
     settle_threads(shop, state.threads if state else None)
     return shop
+
+
+@contextlib.contextmanager
+def told_with_errors(troubles: list[str]) -> Iterator[None]:
+    """A checkpoint that was set aside is told even where nothing comes of the run: it is not found a second time."""
+    try:
+        yield
+    except VitrailError as error:
+        for trouble in troubles:
+            error.add_note(trouble)
+        raise
 
 
 def same_everywhere(recipe: Recipe, source: Source, world: World) -> None:
