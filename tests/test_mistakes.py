@@ -136,7 +136,7 @@ def test_the_box_says_them(tmp_path: Path) -> None:
     opening = train(tiny_recipe(model__name="mu/8", schedule__warmup=50, training__batch_size=32), tmp_path,
                     dry_run=True)[0]
     assert isinstance(opening, Understood)
-    assert any("into 1 patches" in words for words in opening.warnings)
+    assert any("into 1 patch, too few" in words for words in opening.warnings)
     assert any("a warmup of 50 steps in a run of 10" in words for words in opening.warnings)
     assert "the learning rate stays that of batches of 64" in dict(opening.rows)["optimizer"]
 

@@ -198,7 +198,7 @@ BAD = [
     (("train", "https://example.org/x.zip"), 2, "nothing is fetched"),
     (("train", "digits", "--model", "B/16k"), 2, "Did you mean"),
     (("train", "digits", "--model", "b/16"), 2, "Did you mean 'B/16'"),
-    (("train", "digits", "--model", "Ti/3"), 2, "not divisible by the patch size 3"),
+    (("train", "digits", "--model", "Ti/3", "--image-size", "8"), 2, "not divisible by the patch size 3"),
     (("train", "digits", "--image-size", "9"), 2, "not divisible by the patch size"),
     (("train", "digits", "--image-size", "big"), 2, "--image-size big is not a size"),
     (("train", "digits", "--recipe", "defualt"), 2, "Did you mean 'default'"),

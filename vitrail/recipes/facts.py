@@ -13,6 +13,7 @@ from vitrail.data.source import Source
 from vitrail.errors import DataError, ImageError
 
 SMALL_PICTURE = 48  # pixels: up to here pictures are taken as they are
+LONG = 2  # from so many times as long as wide a picture keeps its shape
 UNFLIPPED = ("digits",)  # left and right differ
 LOOKED_AT = 64  # pictures whose size is read; they are spread evenly over the split
 
@@ -48,10 +49,16 @@ def is_small(facts: Facts) -> bool:
     return max(facts.height, facts.width) <= SMALL_PICTURE
 
 
-def choose_augmentation(source: Source, facts: Facts) -> Augmentation:
+def is_long(facts: Facts) -> bool:
+    """A square in the middle would show half of such a picture, or less."""
+    return max(facts.height, facts.width) >= LONG * min(facts.height, facts.width)
+
+
+def choose_augmentation(source: Source, facts: Facts, shape: float = 1.0) -> Augmentation:
     """Parts of at least half of a picture: smaller ones cost more than they teach where a subject fills its picture.
-    Colors stay as they are: changing them by a fifth cost 4 points on 800 images (docs/notebook.md)."""
+    Colors stay as they are: changing them by a fifth cost 4 points on 800 images (docs/notebook.md). `shape`: width for
+    height of what the model sees."""
     flip = 0.0 if source.spec in UNFLIPPED else 0.5
     if is_small(facts):
         return Augmentation(crop="pad", flip=flip)
-    return Augmentation(crop="random-resized", area=(0.5, 1.0), ratio=(0.8, 1.25), flip=flip)
+    return Augmentation(crop="random-resized", area=(0.5, 1.0), ratio=(0.8 * shape, 1.25 * shape), flip=flip)

@@ -35,6 +35,7 @@ from vitrail.vocabulary import Size
 
 GENTLE, WIDTH = 4e-5, 384  # learning rate of a model as wide as S
 RATES = (2e-5, 1e-3)
+MANY_IMAGES = 100_000
 
 
 def choose(source: Source, *, weights: str | None = None, model: str | None = None,
@@ -54,7 +55,7 @@ def choose(source: Source, *, weights: str | None = None, model: str | None = No
         "objective": ObjectiveSettings(label_smoothing=0.0 if source.multilabel else 0.1),
         "optimizer": OptimizerSettings(learning_rate=choose_rate(given.model), weight_decay=0.05),
         "schedule": Schedule(epochs=choose_epochs(facts.images), warmup=0.1),
-        "training": TrainingSettings(batch_size=min(32 if facts.images < 1_000 else 64, max(2, facts.images))),
+        "training": TrainingSettings(batch_size=choose_batch(facts.images)),
         "reasons": {
             "images": f"{'asked for' if image_size else 'the size of the weights'}; yours are about "
                       f"{facts.height}x{facts.width}",
@@ -102,6 +103,11 @@ def choose_rate(config: ModelConfig) -> float:
     width = config.width if isinstance(config, ViTConfig) else WIDTH
     lowest, highest = RATES
     return float(f"{min(max(GENTLE * (WIDTH / width) ** 2, lowest), highest):.1g}")
+
+
+def choose_batch(images: int) -> int:
+    """With a million images and 5 epochs about 20,000 steps, as many as the paper's on ImageNet (Table 4)."""
+    return max(2, min(images, 32 if images < 1_000 else 64 if images < MANY_IMAGES else 256))
 
 
 def choose_epochs(images: int) -> float:

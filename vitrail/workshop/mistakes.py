@@ -21,9 +21,9 @@ TOKEN_RATE, MEAN_RATE, BASE = 8e-4, 3e-4, 768
 """Appendix D.3, figure 9: with mean pooling a ViT-B (so wide) learned badly at the class token's learning rate, and as
 well as with a class token at the lower one."""
 
-HUNGRY = 5_000
-"""Parameters for each training image: far more than of the paper's ViT-L/16 on ImageNet alone (240), which is already
-behind its ViT-B/16 (67)."""
+LARGE, HUNGRY = 5_000_000, 5_000
+"""Parameters, and parameters for each training image: far more than of the paper's ViT-L/16 on ImageNet alone (240),
+which is already behind its ViT-B/16 (67)."""
 
 MANY_CLASSES = 100
 """From here on a sigmoid that starts at one half for each spends its first epochs on saying no."""
@@ -41,13 +41,14 @@ def few_patches(config: ModelConfig) -> str | None:
     if isinstance(config, BiTConfig) or math.prod(config.grid) >= FEW_PATCHES:
         return None
     (height, width), patch = config.image_size, config.patch
+    count = math.prod(config.grid)
     smaller = [side for side in range(1, min(patch)) if height % side == width % side == 0
                and height * width // side**2 >= FEW_PATCHES]
     size, slash, _ = config.name.rpartition("/")
     name = f"smaller patches, --model {size}/{smaller[-1]}, or " if (
         smaller and slash and not isinstance(config, HybridConfig)) else ""
-    return (f"{config.name} cuts pictures of {height}x{width} pixels into {math.prod(config.grid)} patches, too few to "
-            f"attend to. Use {name}larger pictures, --image-size {4 * patch[0]}x{4 * patch[1]}.")
+    return (f"{config.name} cuts pictures of {height}x{width} pixels into {count} patch{'es' if count > 1 else ''}, "
+            f"too few to attend to. Use {name}larger pictures, --image-size {4 * patch[0]}x{4 * patch[1]}.")
 
 
 def eager_mean(recipe: Recipe, config: ModelConfig) -> str | None:
@@ -67,7 +68,7 @@ def eager_mean(recipe: Recipe, config: ModelConfig) -> str | None:
 
 def large_from_scratch(recipe: Recipe, config: ModelConfig, images: int) -> str | None:
     parameters = describe(config).parameters
-    if recipe.model.weights or isinstance(config, BiTConfig) or parameters <= HUNGRY * images:
+    if recipe.model.weights or isinstance(config, BiTConfig) or parameters <= max(LARGE, HUNGRY * images):
         return None
     return (f"{config.name} has {parameters / 1e6:,.0f} M parameters for {images:,} training images: from scratch a "
             "transformer of this size needs many more (paper, section 4.3). Start from trained weights, --weights "
