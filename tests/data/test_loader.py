@@ -221,7 +221,8 @@ def test_other_errors_come_out(workers):
         assert not threads()
 
 
-@pytest.mark.fault("R12", "Training and evaluation both end in that message, and no thread is left.")
+@pytest.mark.fault("R12", "Too little memory for a picture ends training and evaluation in words that name it; no "
+                   "thread is left.")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_too_little_memory_for_a_picture_names_it(workers):
     class Large(Listed):

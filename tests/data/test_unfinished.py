@@ -48,10 +48,15 @@ def killed(prepare: Callable[[], None], out: Path, resume: bool) -> bool:
     """Pack in a child that `prepare` gives a moment to die at; True where it died."""
     child = os.fork()
     if child == 0:
-        prepare()
-        pack(pictures(), out, shard_bytes=SHARD_BYTES, resume=resume)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        try:
+            prepare()
+            pack(pictures(), out, shard_bytes=SHARD_BYTES, resume=resume)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
 
 
 def dies_at(owner: object, name: str, count: int) -> Callable[[], None]:
@@ -72,7 +77,7 @@ def dies_at(owner: object, name: str, count: int) -> Callable[[], None]:
 @pytest.mark.fault("D7", "A pack that is killed leaves nothing that looks complete, and goes on to the same bytes.")
 @pytest.mark.parametrize(("owner", "name", "counts"), [
     (TarWriter, "write", (1, 17, 40, 101, 180)), (TarWriter, "close", (1, 5)),
-    (under_way.Unfinished, "_append", (1, 6)), (under_way, "write_manifest", (1,)), (under_way, "replace_folder", (1,)),
+    (under_way, "append_line", (1, 6)), (under_way, "write_manifest", (1,)), (under_way, "replace_folder", (1,)),
 ])
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(tmp_path, undisturbed, owner, name, counts):
     for count in counts:
@@ -91,6 +96,15 @@ def test_killed_again_and_again(tmp_path, undisturbed):
         deaths += 1
         assert deaths < 20
     assert deaths > 3
+    assert content(out) == undisturbed
+
+
+def test_killed_while_it_takes_up_its_work(tmp_path, undisturbed):
+    out = tmp_path / "out"
+    assert killed(dies_at(TarWriter, "write", 180), out, resume=False)
+    for name in ("replace", "fsync"):  # while what is finished is written down again
+        assert killed(dies_at(os, name, 1), out, resume=True)
+    pack(pictures(), out, shard_bytes=SHARD_BYTES, resume=True)
     assert content(out) == undisturbed
 
 

@@ -160,7 +160,8 @@ Classify.losses = losses
 """
 
 
-@pytest.mark.fault("R7", "A loss that is no number in one process stops all before the update; its images are named.")
+@pytest.mark.fault("R7", "What is not finite in one of several processes stops all before the update, in the same "
+                   "words.")
 def test_what_is_not_finite_in_one_stops_all(attempts: Attempts, tmp_path: Path) -> None:
     running = attempts.together(arguments(tmp_path), tmp_path, faults={1: NOT_A_NUMBER})
     assert ended(running) == [1, 1]

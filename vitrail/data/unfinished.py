@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vitrail.data.sources.shards.index import Shard
 from vitrail.errors import DataError, SaveError, UsageError
-from vitrail.files import replace_folder, sha256, sync_file, sync_folder, write_manifest
+from vitrail.files import append_line, replace_folder, sha256, sync_folder, write_manifest, write_text
 
 PROGRESS, SHARDS = "progress.jsonl", "shards"
 
@@ -66,13 +66,13 @@ class Unfinished:
         one = Finished(shard=shard, rows=rows, left_out=left_out)
         self.finished.setdefault(shard.split, []).append(one)
         sync_folder(self.folder)
-        self._append(one.model_dump_json())
+        append_line(self.place / PROGRESS, one.model_dump_json())
 
     def begin(self, orders: Orders) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.place / PROGRESS).unlink(missing_ok=True)
         self.folder.mkdir()
-        self._append(orders.model_dump_json())
+        append_line(self.place / PROGRESS, orders.model_dump_json())
         sync_folder(self.place)
 
     def go_on(self, orders: Orders) -> None:
@@ -96,7 +96,7 @@ class Unfinished:
             if path.name not in kept:
                 path.unlink()
         lines = [orders.model_dump_json(), *(one.model_dump_json() for one in whole)]
-        (self.place / PROGRESS).write_text("".join(line + "\n" for line in lines))
+        write_text(self.place / PROGRESS, "".join(line + "\n" for line in lines))
 
     def complete(self, out: Path, checksums: dict[str, str]) -> None:
         write_manifest(self.folder, checksums)
@@ -105,11 +105,6 @@ class Unfinished:
 
     def remove(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
-
-    def _append(self, line: str) -> None:
-        with open(self.place / PROGRESS, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        sync_file(self.place / PROGRESS)
 
 
 def place_of(out: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import torch
@@ -24,6 +25,7 @@ from vitrail.training.optimizer import kernel_names
 from vitrail.training.parallel.parts import local
 from vitrail.training.parallel.replicas import unshared
 from vitrail.training.range_test import in_words, range_test
+from vitrail.vocabulary import Batch
 from vitrail.workshop.shop import Workshop, prepared
 
 LONG_STEP = 5.0
@@ -153,10 +155,19 @@ def written_beside(shop: Workshop) -> int:
 
 
 def find_learning_rate(shop: Workshop) -> None:
-    """Run a range test, and put what it found into the recipe with what it saw."""
+    """Run a range test, and put what it found into the recipe with what it saw. Raises KeyboardInterrupt where a signal
+    comes meanwhile: nothing has begun that could be gone on with."""
     settings = shop.recipe.optimizer
     with closing(shop.loader.batches()) as batches:
-        seen = range_test(shop.learner.train(), (prepared(shop, batch) for batch in batches), shop.weights, settings,
-                          micro_batches=shop.micro_batches, seed=shop.recipe.seed, world=shop.world)
+        seen = range_test(shop.learner.train(), (prepared(shop, batch) for batch in until_asked_to_stop(shop, batches)),
+                          shop.weights, settings, micro_batches=shop.micro_batches, seed=shop.recipe.seed,
+                          world=shop.world)
     recipe = shop.recipe.replaced({"optimizer.learning_rate": seen.rate})
     shop.recipe = recipe.model_copy(update={"reasons": recipe.reasons | {"optimizer": in_words(seen, settings)}})
+
+
+def until_asked_to_stop(shop: Workshop, batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        if shop.interrupts:
+            raise KeyboardInterrupt(shop.interrupts.signal)
+        yield batch
