@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": ("mu/4", {"depth": 3}),
     "recomputed": ("mu/4", {"depth": 3, "dropout": 0.1}),
     "biased": ("mu/4", {"positions": "relative-bias", "pooling": "mean", "depth": 2}),
+    "bf16": ("mu/4", {"depth": 2, "pooling": "mean"}),
     "axial": ("axial-mu/4", {"depth": 2}),
     "bit": ("R26x0.25", {"depths": (2,)}),
     "hybrid": ("R26+mu/4", {"stem_width": 0.25}),
@@ -45,12 +46,14 @@ def prepare(kind: str, model: Any) -> None:
         freeze(model, ["encoder.blocks.0"])
     if kind == "recomputed":
         model.encoder.recompute = True
+    if kind == "bf16":
+        model.bfloat16()
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     model.zero_grad()
-    images = torch.linspace(-1, 1, 4 * 3 * 32 * 32).reshape(4, 3, 32, 32)
+    images = torch.linspace(-1, 1, 4 * 3 * 32 * 32).reshape(4, 3, 32, 32).to(next(model.parameters()).dtype)
     model.embed(images).square().sum().backward()
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
@@ -69,7 +72,7 @@ def captured(kind: str) -> dict[str, Any]:
     found = gradients(model)
     graphs = counted["stats"]["unique_graphs"]
     with eagerly(True):
-        model.eval()(torch.zeros(7, 3, 32, 32))
+        model.eval()(torch.zeros(7, 3, 32, 32, dtype=next(model.parameters()).dtype))
     return {
         "same names": list(model.state_dict()) == names and found.keys() == expected.keys(),
         "apart": max(float((found[name] - value).abs().max()) / (1e-6 + float(value.abs().max()))
@@ -80,7 +83,8 @@ def captured(kind: str) -> dict[str, Any]:
 
 
 def runs(folder: Path) -> dict[str, Any]:
-    """A short run with its blocks compiled and one without, each with validations on the way."""
+    """A short run with its blocks compiled and one without, each with validations on the way; and one with dropout
+    that is compiled, and does it again with an interruption."""
     recipe = tiny_recipe(training__micro_batches=2, schedule__steps=6, evaluation__every_epochs=0.15,
                          model__settings={"depth": 2, "pooling": "mean", "positions": "none"})
     losses, weights = {}, []
@@ -90,7 +94,14 @@ def runs(folder: Path) -> dict[str, Any]:
         weights.append(load_file(folder / name / "bundle" / "model.safetensors"))
     same = weights[0].keys() == weights[1].keys() and all(
         torch.allclose(weights[0][name], weights[1][name], atol=1e-4) for name in weights[0])
-    return losses | {"graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"], "same weights": same}
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    dropped = recipe.replaced({"training.compile": True, "model.settings.dropout": 0.2})
+    train(dropped, folder / "whole")
+    train(dropped, folder / "cut", stop_after=3)
+    train(dropped, folder / "cut", resume=True)
+    whole, cut = (load_file(folder / name / "bundle" / "model.safetensors") for name in ("whole", "cut"))
+    return losses | {"graphs": graphs, "same weights": same,
+                     "same to the bit": all(torch.equal(whole[name], cut[name]) for name in whole)}
 
 
 if __name__ == "__main__":
