@@ -21,7 +21,8 @@ from machine import machine
 from vitrail.data.source import open_source
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
-from vitrail.run import ignore, taken
+from vitrail.run.looks import ignore
+from vitrail.run.training import taken
 from vitrail.training.guard import Interrupts
 from vitrail.training.loop import steps
 from vitrail.training.saving import Saver

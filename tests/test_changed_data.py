@@ -125,7 +125,7 @@ def test_other_classes_are_never_allowed(tmp_path):
 def test_a_checkpoint_that_does_not_know_its_data_goes_on(tmp_path, monkeypatch):
     """Runs of earlier versions."""
     recipe = tiny_recipe(data__source=folder(tmp_path, 40), **STEPS)
-    monkeypatch.setattr("vitrail.run.State", lambda **fields: State(**{**fields, "data": "", "classes": ()}))
+    monkeypatch.setattr("vitrail.run.training.State", lambda **fields: State(**{**fields, "data": "", "classes": ()}))
     train(recipe, tmp_path / "run", stop_after=2)
     draw(tmp_path, 41)
     assert last(train(recipe, tmp_path / "run", resume=True)).steps == 4

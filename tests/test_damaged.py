@@ -145,7 +145,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.fault("R2", "With --strict a damaged newest checkpoint ends in one message, and is left as it is; without "
                    "it the exit code is 0.")
 def test_strict_refuses_to_go_back(run: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitrail.run.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("vitrail.run.ending.write_report", lambda *_, **__: None)
     flip(run / "checkpoints" / NEWER / "weights.safetensors")
     code, _, err = command("train", "--resume", "--out", run, "--strict")
     assert code == 1

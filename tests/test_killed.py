@@ -31,7 +31,7 @@ from vitrail.training.journal import read_journal
 KILLS = int(os.environ.get("VITRAIL_KILLS", "8"))
 STEPS = 60 + 30 * KILLS  # more than any machine takes between kills
 GOING_ON = ["train", "--resume", "--out", "run"]
-NO_REPORT = "import vitrail.run; vitrail.run.write_report = lambda *_, **__: None\n"
+NO_REPORT = "import vitrail.run.ending; vitrail.run.ending.write_report = lambda *_, **__: None\n"
 AT_ONCE = NO_REPORT + "import vitrail.training.guard; vitrail.training.guard.MOMENT = 0.0\n"
 
 
@@ -187,7 +187,7 @@ def test_a_signal_in_the_middle_of_anything_is_heeded(
         return original(*given, **settings)
 
     monkeypatch.setattr(module, name, struck)
-    monkeypatch.setattr("vitrail.run.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("vitrail.run.ending.write_report", lambda *_, **__: None)
     with Interrupts().listen() as interrupts:
         events = []
         steps_after = 0

@@ -28,7 +28,7 @@ def searched(folder: Path, *, stop_after: int | None = None, recipe: Recipe | No
              steps: int | None = None) -> list[Event]:
     """All events of a search, begun where it was not; after `stop_after` steps of all runs it is asked to stop."""
     source, interrupts, events, taken = open_source("digits"), Interrupts(), [], 0
-    with patch("vitrail.run.write_report"), patch.object(rate_search, "grid", return_value=GRID):
+    with patch("vitrail.run.ending.write_report"), patch.object(rate_search, "grid", return_value=GRID):
         if not under_way(folder):
             begin(recipe or tiny_recipe(), source, folder, steps)
         for event in search(folder, source, interrupts):

@@ -334,7 +334,7 @@ def test_a_checkpoint_that_cannot_be_saved_does_not_stop_the_run(tmp_path: Path,
 
 @pytest.mark.fault("R7", "Weights that are not finite are never saved: the checkpoint before them stays the newest.")
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vitrail import run as module
+    from vitrail.run import training as module
 
     steps = module.steps
 

@@ -113,7 +113,7 @@ def test_a_run_goes_on_with_other_processes(sizes: Any, attempts: Attempts, alon
 
 STOP_AFTER = """
 import os, signal
-from vitrail import run
+from vitrail.run import training as run
 inner = run.agree
 def agree(shop, due):
     if shop.step == {steps}:
@@ -222,7 +222,7 @@ def test_a_killed_process_is_named(attempts: Attempts, alone: Path, tmp_path: Pa
 
 DIE_AT_STEP_5 = """
 import os, signal
-from vitrail import run
+from vitrail.run import training as run
 inner = run.agree
 def agree(shop, due):
     if shop.step == 5:

@@ -1,0 +1,63 @@
+"""The end of a run: the Bundle first, then what it scores, then the report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from vitrail.briefing import bad_words, rows_of
+from vitrail.bundle import Bundle
+from vitrail.errors import BundleError, SaveError
+from vitrail.evaluation import Evaluation
+from vitrail.events import Evaluated, Event, Finished, Noted
+from vitrail.report import Run, write_report
+from vitrail.run.folder import REPORT
+from vitrail.run.looks import record, watched_evaluation
+from vitrail.training.journal import Journal
+from vitrail.workshop import Workshop, trained_bundle
+
+
+def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
+    """Save the Bundle first, then measure it, then write the report: each is complete when a signal comes."""
+    bundle = trained_bundle(shop)
+    if shop.recipe.evaluation.keep == "best" and shop.best is not None:
+        try:
+            bundle = Bundle.load(shop.folder / "checkpoints" / "best")
+            yield Noted(f"keeping the best weights by validation: step {shop.best_step:,}")
+        except BundleError as error:
+            yield Noted(f"{error} Keeping the last weights instead.")
+    if shop.world.first:
+        bundle.save(shop.folder / "bundle")
+    split = next((name for name in ("test", "val") if name in shop.source.splits), None)
+    evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
+    if evaluation is not None and split is not None:
+        bundle.provenance["evaluation"] = {"split": split, "top1": evaluation.top1, "images": evaluation.images,
+                                           "interval": evaluation.interval,
+                                           "mean_average_precision": evaluation.mean_average_precision}
+        if shop.world.first:
+            bundle.save(shop.folder / "bundle")
+        record(shop, journal, split, evaluation)
+        yield Evaluated(shop.step, split, evaluation)
+    if shop.world.first and not shop.interrupts:
+        yield from write_page(shop, journal, bundle, split, evaluation)
+    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
+
+
+def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None,
+               evaluation: Evaluation | None) -> Iterator[Event]:
+    """The run on one page, `report.html`. A report that cannot be saved costs nothing else."""
+    train_split, folder = shop.source.splits["train"], shlex.quote(str(shop.folder))
+    page = Run(
+        title=f"{shop.config.name} on {shop.source.spec}",
+        trained_on=f"{len(train_split):,} images of {shop.source.spec} ({shop.samples / len(train_split):.3g} epochs)",
+        seconds=shop.seconds, facts={subject.capitalize(): words for subject, words in rows_of(shop)},
+        history=journal.rows(), measured_on=split or "test",
+        notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
+        commands=(f"vitrail predict {folder} YOUR_IMAGE.jpg", f"vitrail evaluate {folder}",
+                  f"tensorboard --logdir {folder}/tb"),
+    )
+    try:
+        write_report(shop.folder / REPORT, page, bundle, evaluation=evaluation,
+                     split=shop.source.splits[split] if split and evaluation else None)
+    except SaveError as error:
+        yield Noted(str(error))
