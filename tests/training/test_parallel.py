@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ import vitrail
 from vitrail.data.pack import pack
 from vitrail.data.source import open_source
 from vitrail.files import write_text
+from vitrail.training.checkpoint import newest_checkpoint
 from vitrail.training.journal import read_journal
 
 SHARDED = {"training__shard": True}
@@ -137,6 +139,34 @@ def test_two_processes_that_are_stopped_end_bit_equal(layout: dict[str, Any], at
     assert losses(tmp_path / "run") == losses(undisturbed)
     ours, theirs = weights(tmp_path / "run"), weights(undisturbed)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.fault("R2", "A sharded checkpoint of which any file is changed, cut or gone gives way to the one before.")
+def test_a_damaged_sharded_checkpoint_gives_way(attempts: Attempts, alone: Path, tmp_path: Path) -> None:
+    for command, steps in ((arguments(tmp_path, **USUAL, **SHARDED), 3), (RESUME, 6)):
+        assert set(ended(attempts.together(command, tmp_path, faults={0: STOP_AFTER.format(steps=steps)}))) == {143}
+    checkpoints, kept = tmp_path / "run" / "checkpoints", tmp_path / "kept"
+    shutil.copytree(checkpoints, kept)
+    for damage in (flipped, cut, Path.unlink):
+        for file in sorted(path.name for path in (kept / "step-00000006").iterdir()):
+            shutil.rmtree(checkpoints)
+            shutil.copytree(kept, checkpoints)
+            damage(checkpoints / "step-00000006" / file)
+            found, troubles = newest_checkpoint(checkpoints)
+            assert found == checkpoints / "step-00000003"
+            assert file in troubles[0]
+    assert ended(attempts.together(RESUME, tmp_path)) == [0, 0]
+    assert distance(tmp_path / "run", alone) < 1e-4
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 @pytest.mark.fault("R4", "A signal for one of several processes stops all of them after the same step.")
