@@ -25,8 +25,8 @@ def test_accuracies_of_the_reference(shots):
     for strength, accuracy in zip(held["l2_regularisation"], held["accuracy"], strict=True):
         readout = ridge(held["features_train"], held["labels_train"], classes, float(strength))
         right = int((readout.predict(held["features_test"]) == held["labels_test"]).sum())
-        # Far below the strength in use, the reference's float32 eigenvalues are off by as much as the penalty, and
-        # its answer to one of the 400 images with them.
+        # Below the strength in use, the reference's float32 eigenvalues are off by as much as the penalty, and with
+        # them its answer to one of the 400 images: another version of JAX gives 246 for the stored 245 (2026-11).
         assert abs(right - round(400 * float(accuracy))) <= (0 if strength > 1 else 1)
 
 
