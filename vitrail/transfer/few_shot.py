@@ -18,7 +18,7 @@ STRENGTH = 2.0**10
 BIAS_FEATURE = 100.0
 
 
-def ridge(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, images], classes: int,
+def ridge(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
           strength: float = STRENGTH) -> Readout:
     """The least-squares layer for `labels` from 0 to `classes` - 1, solved in float64 from float32 features."""
     whiten = whitening(features)
@@ -42,7 +42,7 @@ def solve(inputs: Float[np.ndarray, "images width"], targets: Float[np.ndarray, 
     return inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(images), targets)
 
 
-def few_shot_readout(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, images], classes: int,
+def few_shot_readout(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
                      shots: int, seed: int) -> Readout:
     """Learned from `shots` images of each class; a class with fewer gives what it has. Raises DataError for labels of
     one class: there is nothing to tell it from."""

@@ -15,8 +15,8 @@ TINY = 1e-5
 class Whitening:
     """Each feature by its own mean and population standard deviation (no rotation, so no ZCA)."""
 
-    mean: Float[np.ndarray, width]
-    scale: Float[np.ndarray, width]
+    mean: Float[np.ndarray, " width"]
+    scale: Float[np.ndarray, " width"]
 
     def __call__(self, features: Float[np.ndarray, "images width"]) -> Float[np.ndarray, "images width"]:
         return (np.asarray(features, np.float32) - self.mean) / self.scale
@@ -33,10 +33,10 @@ class Readout:
 
     whiten: Whitening
     weights: Float[np.ndarray, "width classes"]
-    bias: Float[np.ndarray, classes]
+    bias: Float[np.ndarray, " classes"]
 
     def scores(self, features: Float[np.ndarray, "images width"]) -> Float[np.ndarray, "images classes"]:
         return self.whiten(features) @ self.weights + self.bias
 
-    def predict(self, features: Float[np.ndarray, "images width"]) -> Int[np.ndarray, images]:
+    def predict(self, features: Float[np.ndarray, "images width"]) -> Int[np.ndarray, " images"]:
         return self.scores(features).argmax(1)
