@@ -150,6 +150,8 @@ def test_bad_pictures_are_named_and_never_replaced(bundle, tmp_path, monkeypatch
     for _ in range(2):  # computed, then recalled
         found = features(bundle, source, "test", cache=tmp_path / "cache")
         assert found.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+        assert [source.splits["test"].names[row] for row in found.rows] == [
+            name for name in source.splits["test"].names if not name.endswith("a/2.png")]
         assert [Path(one.path).name for one in found.unread] == ["2.png"]
         assert len(found) == 7
         monkeypatch.setattr(bundle.model, "embed", never)

@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitrail.bundle import Bundle, checksum
@@ -41,10 +41,12 @@ LAYERS: dict[str, Callable[[Model, Images], Float[Tensor, "batch width"]]] = {
 
 @dataclass(frozen=True)
 class Features:
-    """`values`: float32 [images, width], read-only and mapped from disk. `labels`: those of the same images, as
-    `Split` has them. `unread`: the pictures that have no features, which no other picture stands in for."""
+    """`values`: float32 [images, width], read-only and mapped from disk. `rows` and `labels`: which images of the split
+    these are, and their labels as `Split` has them. `unread`: the pictures that have no features, which no other
+    picture stands in for."""
 
     values: Float[np.ndarray, "images width"]
+    rows: Int[np.ndarray, " images"]
     labels: np.ndarray
     unread: tuple[Unread, ...] = ()
 
@@ -75,7 +77,8 @@ def features(bundle: Bundle, source: Source, name: str, *, rows: np.ndarray | No
             found = recall(folder, identity, len(split)) or found
     values, entry = found
     read = np.delete(np.arange(len(split)), entry.missing)
-    return Features(values, split.labels[read], entry.unread)
+    asked = np.arange(len(split)) if rows is None else rows
+    return Features(values, asked[read], split.labels[read], entry.unread)
 
 
 def identity_of(bundle: Bundle, source: Source, name: str, split: Split, layer: str) -> dict[str, Any]:
