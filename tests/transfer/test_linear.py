@@ -58,7 +58,7 @@ def test_fewer_images_than_a_batch_and_a_class_of_one():
 
 def test_the_rate_that_does_best_on_held_out_images_is_chosen(monkeypatch):
     monkeypatch.setattr(station, "STEPS", 50)
-    monkeypatch.setattr(station, "RATES", (1e-20, 1e-1))  # the first stays at zeros, which answer class 0
+    monkeypatch.setattr(station, "RATES", (0.0, 1e-1))  # the first stays at zeros, which answer class 0
     assert choose_rate(*drawn(200), 3, 0) == 1e-1
 
 
