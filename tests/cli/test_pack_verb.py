@@ -60,7 +60,8 @@ def test_damage_is_a_data_problem(vitrail_cli, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(("arguments", "code", "message"), [
     (("pack", "digits", "{tmp}"), 2, "is not empty"),
     (("pack", "digits", "{tmp}/x", "--quality", "101"), 2, "1 to 100"),
-    (("pack", "nowhere/x", "{tmp}/x"), 3, "There is no file or folder"), (("verify", "{tmp}"), 1, "no manifest.json"),
+    (("pack", "nowhere/x", "{tmp}/x"), 3, "There is no file or folder"),
+    (("verify", "{tmp}"), 1, "is not a Bundle: it has no config.json"),
     (("pack", "digits", "{tmp}/x", "--resume"), 2, "Leave out --resume"),
     (("train", "digits", "--allow-data-change"), 2, "belongs to --resume"),
 ])

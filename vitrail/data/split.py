@@ -112,8 +112,13 @@ def few_shot(split: Split, shots: int, seed: int) -> Split:
         raise UsageError(f"{shots} shots were asked for; at least 1 picture of each class is needed.")
     if split.labels.ndim != 1:
         raise UsageError("Few-shot subsets need one label a picture; this source has several.")
+    return split.subset(few_shot_rows(split.labels, shots, seed))
+
+
+def few_shot_rows(labels: np.ndarray, shots: int, seed: int) -> np.ndarray:
+    """The places of the pictures that `few_shot` takes, for labels [pictures]."""
     generator = np.random.default_rng(seed)
-    return split.subset(np.concatenate([m[:shots] for m in permuted_classes(split.labels, generator)]))
+    return np.concatenate([m[:shots] for m in permuted_classes(labels, generator)])
 
 
 @dataclass(frozen=True)
