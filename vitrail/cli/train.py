@@ -119,10 +119,10 @@ def train(
     quiet
         Say nothing but the result.
     """
-    if devices is not None and not is_launched() and devices > 1:
+    waits = parse_time(dist_timeout, "--dist-timeout")
+    if devices is not None and not is_launched() and devices != 1:
         return launch(devices, sys.argv[1:])
     refuse_other_number(devices)
-    waits = parse_time(dist_timeout, "--dist-timeout")
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.rate_search import begin, under_way
         from vitrail.recipe import read_recipe
