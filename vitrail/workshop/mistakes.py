@@ -33,7 +33,8 @@ def known_mistakes(recipe: Recipe, config: ModelConfig, images: int, total_steps
                    loss: Activation) -> list[str]:
     """`images`: for training; `loss`: which the labels made of "auto"."""
     words = [large_batch(recipe, images), few_patches(config), eager_mean(recipe, config),
-             large_from_scratch(recipe, config, images), other_values(recipe), long_warmup(recipe, total_steps), undecided(recipe, config, loss)]
+             large_from_scratch(recipe, config, images), other_values(recipe), long_warmup(recipe, total_steps),
+             undecided(recipe, config, loss)]
     return [one for one in words if one] + out_of_sight(recipe.augmentation, recipe.preprocess.size)
 
 
