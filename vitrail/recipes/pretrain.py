@@ -4,8 +4,8 @@
     vitrail train labeled/ --weights runs/photos-1
 
 Cost: a step costs about what one with labels does, and the length is that of `default`; `--dry-run` says how long,
-`--epochs` shortens it. Expect on `fashion` a loss well below that of one answer for all patches, which the journal has
-beside it (train/constant_loss). Of what it is worth to the labels that come later, docs/results.md.
+`--epochs` shortens it. Expect a loss below that of one answer for all patches, which the journal has beside it
+(train/constant_loss): on `fashion:embedded` after 6 epochs 1.07 on the test images where that is 1.69 (one seed).
 Where labels are few but images are many; with labels for all, `vitrail train` learns more from them (paper: 4 points
 behind supervised pre-training, 2 before none).
 """

@@ -102,7 +102,7 @@ def model_facts(bundle: Bundle) -> dict[str, str]:
     return facts | {
         "Encoder": f"{words.counted(config.depth, 'layer')} of width {config.width} with "
                    f"{words.counted(config.heads, 'head')}; {config.positions} positions, {config.pooling} pooling",
-        "Classes": f"{config.classes:,}"}
+        **({"Classes": f"{config.classes:,}"} if config.classes else {})}
 
 
 def tiles(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str, str]]:

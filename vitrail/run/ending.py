@@ -61,11 +61,18 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
         shown = guesses(shop)
         if shown and not shop.validation:  # else the last look had them
             journal.picture("guesses", pasted(shown), shop.samples)
-        headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images." if found else
-                    "No images were set aside, so nothing is measured here.")
+        headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
+                    if found else "No images were set aside, so nothing is measured here.")
         if shop.world.first:
             yield from write_page(shop, journal, bundle, split, None, headline, shown)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found)
+
+
+def beside(shop: Workshop) -> str:
+    """What to compare a loss without labels with."""
+    if not len(shop.collapse.counted):
+        return ""
+    return f"; the same answer everywhere would have {shop.objective.constant_loss(shop.collapse.counted):.4g}"
 
 
 def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None, evaluation: Evaluation | None,
