@@ -29,7 +29,8 @@ def understood(shop: Workshop) -> Understood:
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
     """(subject, words): everything but how long it will take."""
-    rows = [("data", data_words(shop)), ("classes", class_words(shop.source.classes)), ("model", model_words(shop)),
+    rows = [("data", data_words(shop)), ("classes", class_words(shop.classes or ())), ("model", model_words(shop)),
+            ("learning", shop.objective.words()),
             ("weights", start_words(shop)), ("teacher", teacher_words(shop.recipe, shop.objective)),
             ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
             ("length", length_words(shop)), ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
@@ -74,6 +75,8 @@ def data_words(shop: Workshop) -> str:
 
 def class_words(classes: tuple[str, ...], most: int = 6) -> str:
     shown = ", ".join(classes[:most])
+    if not classes:
+        return ""
     return f"{len(classes)}: {shown}" + (", ..." if len(classes) > most else "")
 
 

@@ -45,6 +45,16 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The same without labels: the objective's own loss, averaged over the `images` that could be read."""
+
+    step: int
+    split: str
+    loss: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Noted:
     """Something that a person should know and that did not stop the run."""
 
@@ -53,7 +63,8 @@ class Noted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end. `signal`: the one that ended the run early, or None. `evaluation`: on `split`, where there is one."""
+    """The end. `signal`: the one that ended the run early, or None. `evaluation`: on `split`, where there is one;
+    `measured` in its place without labels."""
 
     bundle: Bundle
     folder: Path
@@ -62,6 +73,7 @@ class Finished:
     split: str | None
     evaluation: Evaluation | None
     signal: int | None
+    measured: Measured | None = None
 
 
-Event = Understood | Stepped | Evaluated | Noted | Finished
+Event = Understood | Stepped | Evaluated | Measured | Noted | Finished

@@ -16,7 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
-from vitrail.objectives import Distillation
+from vitrail.objectives import Distillation, MaskedPatchSettings
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -37,10 +37,11 @@ class DataSettings(Settings):
     workers: int | None = Field(None, ge=0, description="decoding threads; chosen by the machine's cores without")
     max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
     skip_bad_shards: bool = Field(False, description="go on without shards that are missing or cut short")
+    labeled: bool = Field(True, description="false: pictures need no labels, for an objective that reads none")
 
     def open(self) -> Source:
         return open_source(self.source, seed=self.split_seed, validation=self.validation,
-                           skip_bad_shards=self.skip_bad_shards)
+                           skip_bad_shards=self.skip_bad_shards, labeled=self.labeled)
 
 
 class WeightsSettings(Settings):
@@ -73,18 +74,33 @@ class ModelSettings(Settings):
         return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
+OWNERS = {"masked_patch": "masked-patch"}
+"""Settings of an objective that are those of one name alone; the others belong to classify."""
+
+
 class ObjectiveSettings(Settings):
     """`loss` "auto": softmax for one label an image, sigmoid for several. With a `teacher`, a trained model that knows
     the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
-    them ("soft", at a `temperature`)."""
+    them ("soft", at a `temperature`). What has no labels has settings of its own, such as `masked_patch`."""
 
-    name: Literal["classify"] = "classify"
+    name: Literal["classify", "masked-patch"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     teacher: WeightsSettings | None = None
     distillation: Distillation = "hard"
     teacher_share: float = Field(0.5, gt=0, le=1)
     temperature: PositiveFloat = 3.0
+    masked_patch: MaskedPatchSettings = MaskedPatchSettings()
+
+    @property
+    def labeled(self) -> bool:
+        """Whether labels are learned; if not, the model has no head."""
+        return self.name == "classify"
+
+    def unused(self) -> list[str]:
+        """Settings that were changed and belong to another objective than this one."""
+        given = self.model_dump(exclude_defaults=True, exclude={"name"})
+        return [name for name in given if OWNERS.get(name, "classify") != self.name]
 
 
 class TrainingSettings(Settings):
@@ -137,6 +153,16 @@ class Recipe(Settings):
             raise ValueError(f"the model takes images of {channels} channels; pictures have {CHANNELS}")
         if self.model.head == "keep" and self.model.weights is None:
             raise ValueError("model.head=keep needs weights whose head is to be kept: --weights FILE")
+        if strange := self.objective.unused():
+            raise ValueError(f"objective.{strange[0]} does not belong to objective.name={self.objective.name}; leave "
+                             "it as it is by default")
+        if self.objective.labeled and not self.data.labeled:
+            raise ValueError("objective.name=classify learns labels: leave out data.labeled=false, or pretrain")
+        if not self.objective.labeled and self.model.head == "keep":
+            raise ValueError(f"objective.name={self.objective.name} trains no head: leave out model.head=keep")
+        if not self.objective.labeled and (self.augmentation.mixup or self.augmentation.cutmix):
+            raise ValueError(f"objective.name={self.objective.name} has no labels to mix: set augmentation.mixup=0 and "
+                             "augmentation.cutmix=0")
         if self.objective.teacher is None and (unused := self.objective.model_dump(
                 include={"distillation", "teacher_share", "temperature"}, exclude_defaults=True)):
             raise ValueError(f"objective.{next(iter(unused))} needs a teacher: --teacher BUNDLE")

@@ -58,6 +58,14 @@ class Batch:
     positions: Tensor
 
 
+class Shown(NamedTuple):
+    """A guess about a picture, uint8 [3, height, width] each: what the model saw, its guess, and what is there."""
+
+    seen: UInt8[Tensor, "3 height width_px"]
+    guess: UInt8[Tensor, "3 height width_px"]
+    truth: UInt8[Tensor, "3 height width_px"]
+
+
 class Progress(NamedTuple):
     """How far a long piece of work is: `done` of `total` units, and the samples a second at present."""
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from vitrail.briefing import duration
 from vitrail.evaluation import Evaluation
-from vitrail.events import Evaluated, Event, Finished, Noted, Stepped, Understood
+from vitrail.events import Evaluated, Event, Finished, Measured, Noted, Stepped, Understood
 from vitrail.vocabulary import Progress as Pass
 
 QUIET_SECONDS = 5.0  # between results of validation, which tiny data have after every step
@@ -49,6 +49,9 @@ class RunView:
             case Evaluated() if event.split == "test" or time.monotonic() - self.evaluated > QUIET_SECONDS:
                 self.evaluated = time.monotonic()
                 self.say(f"{event.split} after step {event.step:,}: {score_words(event.evaluation)}")
+            case Measured() if event.split == "test" or time.monotonic() - self.evaluated > QUIET_SECONDS:
+                self.evaluated = time.monotonic()
+                self.say(f"{event.split} after step {event.step:,}: {loss_words(event)}")
             case Noted():
                 self.say(event.text)
             case Finished():
@@ -125,20 +128,30 @@ def score_words(evaluation: Evaluation) -> str:
             f"{evaluation.images:,} images{bad}")
 
 
+def loss_words(measured: Measured) -> str:
+    return f"loss {measured.loss:.4g} on {measured.images:,} images"
+
+
 def conclude(finished: Finished, again: str) -> int:
     """The result on stdout, and what to type next; returns the exit code. `again`: the command that goes on."""
     folder = finished.folder
     if finished.signal is not None:
         if finished.evaluation is not None:
             print(f"{finished.split}: {score_words(finished.evaluation)}")
+        if finished.measured is not None:
+            print(f"{finished.split}: {loss_words(finished.measured)}")
         print(f"stopped after {finished.steps:,} steps; the model so far is in {folder / 'bundle'} and can be used.")
         print(f"next: {again}")
         return 128 + finished.signal
     if finished.evaluation is not None:
         print(f"{finished.split} accuracy: {score_words(finished.evaluation)}"
               if finished.evaluation.top1 is not None else f"{finished.split}: {score_words(finished.evaluation)}")
+    if finished.measured is not None:
+        print(f"{finished.split}: {loss_words(finished.measured)}")
     print(f"model:  {folder / 'bundle'}")
     print(f"report: {folder / 'report.html'}")
-    print(f"next:   vitrail predict {shlex.quote(str(folder))} YOUR_IMAGE.jpg")
+    quoted = shlex.quote(str(folder))
+    print(f"next:   vitrail predict {quoted} YOUR_IMAGE.jpg" if finished.bundle.classes else
+          f"next:   vitrail train LABELED_IMAGES --weights {quoted}")
     sys.stdout.flush()
     return 0

@@ -60,6 +60,7 @@ class Split:
 @dataclass(frozen=True)
 class Source:
     """An opened source. `kind` says in plain words what was recognised ("image folder with train/ and val/").
+    Without labels `classes` is empty, and all labels of its splits are 0.
 
     `notes` are for the box that opens a run; `warnings` are printed in full. `fingerprint` is a SHA-256 over what
     identifies the data (names, sizes, labels, splits), so that a run can tell when its data changed.
@@ -76,14 +77,16 @@ class Source:
 
 
 def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: float = 0.1,
-                classes: Sequence[str] | None = None, divide: bool = True, skip_bad_shards: bool = False) -> Source:
+                classes: Sequence[str] | None = None, divide: bool = True, skip_bad_shards: bool = False,
+                labeled: bool = True) -> Source:
     """Recognize what `spec` names and open it; nothing is decoded or copied.
 
     Pictures without splits are divided 80/10/10 by `seed` (with `validation` instead of the first 10). Where there is
     train and test but no val, the share `validation` of train becomes val; 0 makes none. `classes`: map labels onto
     these by name, as for a trained model, instead of taking the classes of train. `divide=False`, for evaluation
     alone: no split is made, pictures without splits are all "test". `skip_bad_shards`: go on without shards that are
-    missing or cut short.
+    missing or cut short. `labeled=False`, to learn without labels: a folder or archive may have no class folders, or a
+    single one; labels that are there still decide the splits, so that what is held out now is held out for them too.
 
     Raises UsageError for a kind of source that does not exist, DataError where the images or labels are wrong.
     """
@@ -94,7 +97,7 @@ def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: floa
     spec = os.fspath(spec)
     refuse_remote(spec)
     request = Request(spec, seed, validation, None if classes is None else tuple(classes), divide,
-                      skip_bad_shards)
+                      skip_bad_shards, labeled)
     for kind in SOURCE_KINDS.values():
         try:
             recognized = kind.recognizes(request)

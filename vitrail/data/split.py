@@ -157,7 +157,7 @@ def manifest_rows(source: Source) -> list[tuple[str, str, str]]:
         for name, label in zip(part.names, part.labels, strict=True):
             path = os.path.abspath(name) if getattr(part.reader, "names_are_files", False) else name
             given = [int(label)] if part.labels.ndim == 1 else np.flatnonzero(label)
-            rows.append((path, "|".join(source.classes[index] for index in given), split))
+            rows.append((path, "|".join(source.classes[index] for index in given if source.classes), split))
     return rows
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vitrail.objectives.classify import Classify, Loss
-from vitrail.objectives.contract import Losses, Objective
+from vitrail.objectives.contract import Activation, Losses, Objective
 from vitrail.objectives.distill import Distill, Distillation, Teacher
+from vitrail.objectives.masked_patch import MaskedPatch, MaskedPatchSettings
 
-OBJECTIVES: dict[str, type[Classify]] = {"classify": Classify}
-
-__all__ = ["OBJECTIVES", "Classify", "Distill", "Distillation", "Loss", "Losses", "Objective", "Teacher"]
+__all__ = ["Activation", "Classify", "Distill", "Distillation", "Loss", "Losses", "MaskedPatch",
+           "MaskedPatchSettings", "Objective", "Teacher"]

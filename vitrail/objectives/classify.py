@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -24,6 +24,8 @@ class Classify(Objective):
     softmax and towards 1/2 with sigmoid, whether they are mixed or not.
     """
 
+    labeled: ClassVar[bool] = True
+
     def __init__(
         self, model: nn.Module, normalize: Callable[[Tensor], Tensor], *, loss: Loss = "softmax",
         label_smoothing: float = 0.0, multilabel: bool = False,
@@ -32,6 +34,10 @@ class Classify(Objective):
         self.model, self.normalize = model, normalize
         self.loss: Loss = loss
         self.label_smoothing, self.multilabel = label_smoothing, multilabel
+
+    @property
+    def activation(self) -> Loss:
+        return self.loss
 
     def losses(self, batch: Batch) -> Losses:
         return self.judged(self.logits(batch), batch.targets)

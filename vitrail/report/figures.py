@@ -32,7 +32,8 @@ class Line(NamedTuple):
 
 
 PANELS = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/top1", "val/top1"),
-          "mean average precision": ("val/mean_average_precision",), "learning rate": ("lr", "train/learning_rate")}
+          "mean average precision": ("val/mean_average_precision",),
+          "learned beyond a constant": ("train/beyond_constant",), "learning rate": ("lr", "train/learning_rate")}
 """Title of each panel and the columns of the journal in it."""
 
 
@@ -63,7 +64,7 @@ def draw_panel(axes: Axes, title: str, lines: Mapping[str, Line]) -> None:
         draw_line(axes, Line(line.samples / scale, line.values), name, color)
     axes.set_xlabel(f"images seen{unit}", color=INK)
     axes.set_ylabel(title, color=INK)
-    if title in ("accuracy", "mean average precision"):
+    if title in ("accuracy", "mean average precision", "learned beyond a constant"):
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0%}".replace("%", " %"))
     if title == "learning rate":
         axes.ticklabel_format(axis="y", scilimits=(-2, 3))

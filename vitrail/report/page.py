@@ -19,8 +19,10 @@ from vitrail.models import BiTConfig, Family, HybridConfig, ViTConfig, describe
 from vitrail.report import words
 from vitrail.report.figures import History, learning_curves
 from vitrail.report.gallery import Gallery
+from vitrail.report.guesses import guess_sheet
 from vitrail.report.pictures import filter_sheet, grid_of_grids
 from vitrail.report.results import class_rows, matrix
+from vitrail.vocabulary import Shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,7 +33,8 @@ class Run:
 
     `trained_on`: "6,000 images of fashion". `seconds`: how long training took. `facts`: rows of "what was trained on
     what", by label. `history`: rows of `metrics.jsonl`. `measured_on`: the split of the evaluation. `notes`: what a
-    reader must know, such as an early stop. `commands`: what to type next.
+    reader must know, such as an early stop. `commands`: what to type next. Without labels, `headline` says in the place
+    of an evaluation how well it went, and `guesses` show it.
     """
 
     title: str
@@ -42,6 +45,8 @@ class Run:
     measured_on: str = "test"
     notes: Sequence[str] = ()
     commands: Sequence[str] = ()
+    headline: str = ""
+    guesses: Sequence[Shown] = ()
 
 
 def write_report(path: str | Path, run: Run, bundle: Bundle, *, evaluation: Evaluation | None = None,
@@ -63,10 +68,11 @@ def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split
     gallery = Gallery(bundle, split, evaluation)
     return environment.get_template("report.html").render(
         run=run, facts=dict(run.facts) | model_facts(bundle),
-        headline=words.headline(evaluation, run.measured_on), certainty=words.certainty(evaluation),
+        headline=run.headline or words.headline(evaluation, run.measured_on), certainty=words.certainty(evaluation),
         trained=trained(run), tiles=tiles(run, evaluation), evaluation=evaluation,
         compared=any(key.startswith("val/") for row in run.history for key in row),
         curves=[Markup(curve) for curve in learning_curves(run.history)],
+        guesses=guess_sheet(run.guesses) if run.guesses else None,
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
         attention=gallery.attention(), **model_pictures(bundle))

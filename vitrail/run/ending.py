@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vitrail.briefing import bad_words, rows_of
 from vitrail.bundle import Bundle
@@ -11,9 +11,12 @@ from vitrail.errors import BundleError, SaveError
 from vitrail.evaluation import Evaluation
 from vitrail.events import Evaluated, Event, Finished, Noted
 from vitrail.report import Run, write_report
+from vitrail.report.guesses import pasted
 from vitrail.run.folder import REPORT
-from vitrail.run.looks import record, watched_evaluation
+from vitrail.run.looks import measured, record, watched_evaluation
+from vitrail.run.without_labels import guesses
 from vitrail.training.journal import Journal
+from vitrail.vocabulary import Shown
 from vitrail.workshop import Workshop, trained_bundle
 
 
@@ -29,6 +32,9 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
     if shop.world.first:
         bundle.save(shop.folder / "bundle")
     split = next((name for name in ("test", "val") if name in shop.source.splits), None)
+    if not shop.objective.labeled:
+        yield from conclude_without_labels(shop, journal, bundle, split)
+        return
     evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
     if evaluation is not None and split is not None:
         bundle.provenance["evaluation"] = {"split": split, "top1": evaluation.top1, "images": evaluation.images,
@@ -43,8 +49,27 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
 
 
-def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None,
-               evaluation: Evaluation | None) -> Iterator[Event]:
+def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None) -> Iterator[Event]:
+    """The loss on held-out images, that of the last weights, and what they guess."""
+    found = measured(shop, journal, split) if split and not shop.interrupts else None
+    if found is not None:
+        bundle.provenance["loss"] = {"split": found.split, "loss": found.loss, "images": found.images}
+        if shop.world.first:
+            bundle.save(shop.folder / "bundle")
+        yield found
+    if not shop.interrupts:
+        shown = guesses(shop)
+        if shown:
+            journal.picture("guesses", pasted(shown), shop.samples)
+        headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images." if found else
+                    "No images were set aside, so nothing is measured here.")
+        if shop.world.first:
+            yield from write_page(shop, journal, bundle, split, None, headline, shown)
+    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found)
+
+
+def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None, evaluation: Evaluation | None,
+               headline: str = "", shown: Sequence[Shown] = ()) -> Iterator[Event]:
     """The run on one page, `report.html`. A report that cannot be saved costs nothing else."""
     train_split, folder = shop.source.splits["train"], shlex.quote(str(shop.folder))
     page = Run(
@@ -53,11 +78,18 @@ def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | No
         seconds=shop.seconds, facts={subject.capitalize(): words for subject, words in rows_of(shop)},
         history=journal.rows(), measured_on=split or "test",
         notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
-        commands=(f"vitrail predict {folder} YOUR_IMAGE.jpg", f"vitrail evaluate {folder}",
-                  f"tensorboard --logdir {folder}/tb"),
+        commands=(*next_commands(shop, folder), f"tensorboard --logdir {folder}/tb"),
+        headline=headline, guesses=shown,
     )
     try:
         write_report(shop.folder / REPORT, page, bundle, evaluation=evaluation,
-                     split=shop.source.splits[split] if split and evaluation else None)
+                     split=shop.source.splits[split] if split and (evaluation or shown) else None)
     except SaveError as error:
         yield Noted(str(error))
+
+
+def next_commands(shop: Workshop, folder: str) -> tuple[str, ...]:
+    """What the trained model is good for."""
+    if shop.objective.labeled:
+        return f"vitrail predict {folder} YOUR_IMAGE.jpg", f"vitrail evaluate {folder}"
+    return (f"vitrail train LABELED_IMAGES --weights {folder}",)

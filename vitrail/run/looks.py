@@ -9,7 +9,9 @@ import numpy as np
 from vitrail.bundle import Bundle
 from vitrail.errors import SaveError
 from vitrail.evaluation import Evaluation, answer, counted, joined
-from vitrail.events import Evaluated, Event, Noted
+from vitrail.events import Evaluated, Event, Measured, Noted
+from vitrail.report.guesses import pasted
+from vitrail.run.without_labels import guesses, own_loss
 from vitrail.training.compiled import eagerly
 from vitrail.training.journal import Journal
 from vitrail.vocabulary import Progress
@@ -20,11 +22,38 @@ def validate(shop: Workshop, journal: Journal) -> Iterator[Event]:
     """Evaluate on the validation split; where it is the best so far and the recipe keeps the best, keep it."""
     split = shop.validation
     assert split is not None
+    if not shop.objective.labeled:
+        yield from validate_without_labels(shop, journal, split)
+        return
     evaluation = watched_evaluation(shop, shop.view(), split)
     if evaluation is None:
         return
     score = record(shop, journal, split, evaluation)
     yield Evaluated(shop.step, split, evaluation)
+    yield from kept_if_best(shop, score)
+
+
+def validate_without_labels(shop: Workshop, journal: Journal, split: str) -> Iterator[Event]:
+    """The objective's own loss, and what it guesses as pictures for TensorBoard; the lowest loss is the best."""
+    found = measured(shop, journal, split)
+    if found is None:
+        return
+    yield found
+    if shown := guesses(shop):
+        journal.picture("guesses", pasted(shown), shop.samples)
+    yield from kept_if_best(shop, -found.loss)
+
+
+def measured(shop: Workshop, journal: Journal, split: str) -> Measured | None:
+    """The loss on a split without labels, with a row in the journal; None where a signal comes meanwhile."""
+    found = own_loss(shop, split)
+    if found is None:
+        return None
+    journal.write({"step": shop.step, "samples": shop.samples, f"{split}/loss": found[0]})
+    return Measured(shop.step, split, *found)
+
+
+def kept_if_best(shop: Workshop, score: float | None) -> Iterator[Event]:
     if shop.recipe.evaluation.keep == "best" and score is not None and (shop.best is None or score > shop.best):
         if trouble := keep_best(shop):
             yield Noted(f"{trouble} The run goes on; the best model so far is the one before.")

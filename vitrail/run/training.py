@@ -28,6 +28,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     """Steps until the end, a signal, or the time is up; with rows in the journal, validation and checkpoints."""
     recipe = shop.recipe
     shop.objective.train()
+    shop.objective.counted()  # in trials, which do not count
     batches = shop.loader.batches(shop.samples)
     stream = steps(
         shop.learner, (prepared(shop, batch) for batch in batches), shop.weights, shop.optimizer,
@@ -51,7 +52,12 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
             yield stepped(shop, step, recent)
             at_end = shop.progress >= 1
             if step.step % recipe.training.log_every == 0 or at_end:
-                journal.write(recent.row(step))
+                row = recent.row(step)
+                shop.collapse.gather(shop.objective, shop.world)
+                beyond = shop.collapse.row(shop.objective, row["train/loss"])
+                journal.write(row | beyond)
+                if words := shop.collapse.words(beyond, shop.progress):
+                    yield Noted(f"After step {step.step:,}: {words}")
             if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
                 yield from validate(shop, journal)
             yield from (Noted(f"{words} The run goes on and tries again.") for words in saver.troubles())
@@ -137,8 +143,10 @@ def taken(shop: Workshop) -> Snapshot:
     if shop.world.largest(not finite)[0]:
         raise DivergedError(f"After step {shop.step} the weights are not finite, so they are not saved. Use a lower "
                             "learning rate, and go on from the last checkpoint with --resume.")
+    shop.collapse.gather(shop.objective, shop.world)
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
                   backend=shop.backend, threads=torch.get_num_threads(),
                   micro_batches=shop.micro_batches * shop.world.size,
-                  best=shop.best, best_step=shop.best_step, data=shop.source.fingerprint, classes=shop.source.classes)
+                  best=shop.best, best_step=shop.best_step, data=shop.source.fingerprint, classes=shop.source.classes,
+                  counted=shop.collapse.counted.tolist())
     return snapshot(shop.weights, shop.optimizer, state, shop.average)

@@ -31,6 +31,17 @@ def scalars(row: dict[str, Any]) -> bytes:
     return records([Event(wall_time=time.time(), step=row["samples"], summary=Summary(value=values))] if values else [])
 
 
+def image(tag: str, png: bytes, samples: int) -> bytes:
+    """A picture at the samples seen."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    height, width = (int.from_bytes(png[at : at + 4], "big") for at in (20, 16))
+    value = Summary.Value(tag=tag, image=Summary.Image(height=height, width=width, colorspace=3,
+                                                       encoded_image_string=png))
+    return records([Event(wall_time=time.time(), step=samples, summary=Summary(value=[value]))])
+
+
 def records(events: list[Any]) -> bytes:
     from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -44,7 +44,8 @@ AVERAGE = "average.safetensors"
 
 class State(BaseModel):
     """The small part of a checkpoint. `seconds`: spent in steps so far; `recipe`: hash of what must not change;
-    `data`: fingerprint of the source ("" where a checkpoint is older than this field), and its `classes`."""
+    `data`: fingerprint of the source ("" where a checkpoint is older than this field), and its `classes`;
+    `counted`: what the objective counted of its targets, for the comparison in collapse.py."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +61,7 @@ class State(BaseModel):
     best_step: int | None = None
     data: str = ""
     classes: tuple[str, ...] = ()
+    counted: list[float] = []
 
 
 @dataclass(frozen=True)

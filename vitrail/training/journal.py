@@ -13,7 +13,7 @@ from typing import Any
 
 from vitrail.errors import SaveError
 from vitrail.files import write_text
-from vitrail.training.board import opening, scalars
+from vitrail.training.board import image, opening, scalars
 
 JOURNAL = "metrics.jsonl"
 
@@ -49,6 +49,13 @@ class Journal:
         except OSError as error:
             self.trouble = f"The journal cannot be written ({error.strerror or error}); training goes on without it."
 
+    def picture(self, tag: str, png: bytes, samples: int) -> None:
+        """For TensorBoard alone; a run's first row comes before it."""
+        try:
+            append(self.board, image(tag, png, samples))
+        except OSError as error:
+            self.trouble = f"TensorBoard's file cannot be written ({error.strerror or error}); training goes on."
+
     def rows(self) -> list[dict[str, Any]]:
         """All rows so far, none where they cannot be read."""
         with contextlib.suppress(OSError):
@@ -72,6 +79,9 @@ class Unwritten(Journal):
         self.trouble = None
 
     def write(self, row: dict[str, Any]) -> None:
+        pass
+
+    def picture(self, tag: str, png: bytes, samples: int) -> None:
         pass
 
 

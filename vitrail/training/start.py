@@ -26,12 +26,13 @@ FREE = ("name", "dropout", "drop_path", "head_bias")
 def start(bundle: Bundle, config: ModelConfig, classes: Sequence[str], activation: str, head: HeadChoice) -> Model:
     """The model of `config` with the Bundle's weights (their memory is taken over), ready to be trained.
 
-    `classes`: of the images, in their order. Raises BundleError where the weights, or a head to be kept, do not fit.
+    `classes`: of the images, in their order; without any the model has no head. Raises BundleError where the weights,
+    or a head to be kept, do not fit.
     """
     model = with_head(bundle.model, len(classes)) if head == "new" else kept_head(bundle, classes, activation)
     refuse_differences(model.config, config)
     weights = model.state_dict()
-    if head == "new":
+    if head == "new" and classes:
         weights["head.bias"] = torch.full((len(classes),), config.head_bias)
     return build_with(config, weights).train().requires_grad_(True)
 

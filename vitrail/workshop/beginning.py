@@ -9,9 +9,9 @@ import torch
 from vitrail import weights
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source
-from vitrail.errors import RunError, UsageError
+from vitrail.errors import DataError, RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
-from vitrail.objectives import OBJECTIVES, Classify, Loss
+from vitrail.objectives import Classify, Loss, MaskedPatch, Objective
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
 from vitrail.training.compiled import compile_blocks
@@ -32,12 +32,18 @@ def first_model(recipe: Recipe, config: ModelConfig, source: Source, *, going_on
     """Drawn afresh, or made of trained weights. A run that goes on finds its own in its checkpoint, but for those that
     do not learn."""
     torch.manual_seed(hash_seed(recipe.seed))
-    everything_learns = not (recipe.training.freeze or recipe.training.adapters.rank)
+    everything_learns = recipe.objective.labeled and not (recipe.training.freeze or recipe.training.adapters.rank)
     if recipe.model.weights is None or (going_on and everything_learns):
         return build(config)
     bundle = trained_weights(recipe.model.weights, "model.weights", recipe.preprocess.size,
                              getattr(config, "patch", None))
-    return start(bundle, config, source.classes, loss_of(recipe, source), recipe.model.head)
+    activation = loss_of(recipe, source) if recipe.objective.labeled else "none"
+    return start(bundle, config, answers(recipe, source), activation, recipe.model.head)
+
+
+def answers(recipe: Recipe, source: Source) -> tuple[str, ...]:
+    """The classes that the model has an answer for: none where no label is learned."""
+    return source.classes if recipe.objective.labeled else ()
 
 
 def trained_weights(given: WeightsSettings, setting: str, size: Size | None = None,
@@ -81,12 +87,16 @@ def loss_of(recipe: Recipe, source: Source) -> Loss:
 
 
 def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backend,
-                    device: torch.device) -> Classify:
+                    device: torch.device) -> Objective:
     """What the recipe has the model learn, on the device, with the teacher where there is one."""
-    settings = recipe.objective
-    objective = OBJECTIVES[settings.name](model, recipe.preprocess.normalize, loss=loss_of(recipe, source),
-                                          label_smoothing=settings.label_smoothing,
-                                          multilabel=source.multilabel).to(device)
+    settings, normalize = recipe.objective, recipe.preprocess.normalize
+    if settings.name == "masked-patch":
+        return MaskedPatch(model, normalize, settings.masked_patch, recipe.seed).to(device)
+    if not source.classes:
+        raise DataError(f"{source.spec} has no labels, which objective.name=classify learns. Learn without labels: "
+                        f"vitrail pretrain {source.spec}")
+    objective = Classify(model, normalize, loss=loss_of(recipe, source), label_smoothing=settings.label_smoothing,
+                         multilabel=source.multilabel).to(device)
     if settings.teacher is None:
         return objective
     bundle = trained_weights(settings.teacher, "objective.teacher")

@@ -10,7 +10,7 @@ import math
 from vitrail.data.augment import Augmentation
 from vitrail.data.augment.policies import RANDAUGMENT_PIXELS, TRIVIAL_PIXELS
 from vitrail.models import BiTConfig, HybridConfig, ModelConfig, describe
-from vitrail.objectives import Loss
+from vitrail.objectives import Activation
 from vitrail.recipe import Recipe
 from vitrail.vocabulary import Size
 
@@ -29,7 +29,8 @@ MANY_CLASSES = 100
 """From here on a sigmoid that starts at one half for each spends its first epochs on saying no."""
 
 
-def known_mistakes(recipe: Recipe, config: ModelConfig, images: int, total_steps: int | None, loss: Loss) -> list[str]:
+def known_mistakes(recipe: Recipe, config: ModelConfig, images: int, total_steps: int | None,
+                   loss: Activation) -> list[str]:
     """`images`: for training; `loss`: which the labels made of "auto"."""
     words = [few_patches(config), eager_mean(recipe, config), large_from_scratch(recipe, config, images),
              other_values(recipe), long_warmup(recipe, total_steps), undecided(recipe, config, loss)]
@@ -54,6 +55,8 @@ def few_patches(config: ModelConfig) -> str | None:
 def eager_mean(recipe: Recipe, config: ModelConfig) -> str | None:
     """Mean pooling at the learning rate of a class token."""
     rate = recipe.optimizer.learning_rate
+    if not recipe.objective.labeled:  # nothing is pooled
+        return None
     if getattr(config, "pooling", None) != "mean" or recipe.optimizer.name == "sgd" or recipe.model.weights:
         return None
     of_the_paper = recipe.name == "paper_pretrain" and "optimizer" in recipe.reasons  # the rate was not set since
@@ -102,7 +105,7 @@ def long_warmup(recipe: Recipe, total_steps: int | None) -> str | None:
             "train for longer.")
 
 
-def undecided(recipe: Recipe, config: ModelConfig, loss: Loss) -> str | None:
+def undecided(recipe: Recipe, config: ModelConfig, loss: Activation) -> str | None:
     """A sigmoid for many classes whose head starts without a bias."""
     if loss != "sigmoid" or config.classes < MANY_CLASSES or config.head_bias <= -1 or recipe.model.head == "keep":
         return None

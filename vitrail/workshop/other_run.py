@@ -43,7 +43,9 @@ def other_classes(state: State, source: Source) -> list[str]:
 
 
 def other_tensors(checkpoint: Path, recipe: Recipe, classes: int) -> list[str]:
-    """Nothing of a sharded one, whose tensors lie in pieces."""
+    """Nothing of a sharded one, whose tensors lie in pieces, and where the model is not all that learns."""
+    if not recipe.objective.labeled:
+        return []
     with torch.device("meta"):
         model = build(recipe.model.configure(classes, recipe.preprocess.size))
     here = {f"model.{name}": parameter.shape for name, parameter in model.named_parameters() if parameter.numel()}

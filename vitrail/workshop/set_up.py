@@ -15,13 +15,14 @@ from vitrail.errors import DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
 from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.collapse import Collapse
 from vitrail.training.guard import Interrupts
 from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
 from vitrail.training.precision import Weights, set_attention_kernel
-from vitrail.workshop.beginning import backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.beginning import answers, backend_for, build_objective, choose_what_learns, first_model
 from vitrail.workshop.other_run import other_run
 from vitrail.workshop.shop import Watch, Workshop
 from vitrail.workshop.trials import parts_for_memory, settle_threads
@@ -39,7 +40,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
             if state.recipe != recipe.identity():
                 raise other_run(checkpoint, state, recipe, source)
             troubles += changed_data(state, source, allow_data_change)
-    config = recipe.model.configure(len(source.classes), recipe.preprocess.size)
+    config = recipe.model.configure(len(answers(recipe, source)), recipe.preprocess.size)
     backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
@@ -65,6 +66,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         load_checkpoint(checkpoint, masters, optimizer, shop.average)
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
+        shop.collapse = Collapse(state.counted)
         shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
     parts = max(recipe.training.micro_batches, state.micro_batches if state else 1)
     shop.micro_batches = parts_for_memory(shop, min(-(-parts // world.size), shop.share))

@@ -20,10 +20,11 @@ from vitrail.data.source import Source
 from vitrail.models import Model, ModelConfig
 from vitrail.models.families import build_with
 from vitrail.models.vit.another_size import describe_change
-from vitrail.objectives import Classify, Loss
+from vitrail.objectives import Activation, Objective
 from vitrail.recipe import Recipe
 from vitrail.training.adapters import merged
 from vitrail.training.average import Average
+from vitrail.training.collapse import Collapse
 from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import DTYPES, Backend, Weights
@@ -45,7 +46,7 @@ class Workshop:
     recipe: Recipe
     source: Source
     folder: Path
-    objective: Classify
+    objective: Objective
     learner: nn.Module
     model: Model
     config: ModelConfig
@@ -65,6 +66,7 @@ class Workshop:
     best_step: int | None = None
     average: Average | None = None
     world: World = SOLO
+    collapse: Collapse = field(default_factory=Collapse)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -101,11 +103,16 @@ class Workshop:
         if self.average is not None or self.weights.sharded:
             dtype = DTYPES[self.backend.precision]
             model = build_with(self.config, trained_state(self)).to(self.device, dtype)
-        return Bundle(model, self.recipe.preprocess, self.source.classes, self.activation)
+        return Bundle(model, self.recipe.preprocess, self.classes, self.activation)
 
     @property
-    def activation(self) -> Loss:
-        return self.objective.loss
+    def activation(self) -> Activation:
+        return self.objective.activation
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """What the model's answers are; None where it has no head."""
+        return self.source.classes if self.objective.labeled else None
 
 
 def prepared(shop: Workshop, batch: Batch) -> Batch:
@@ -128,8 +135,8 @@ def start_words(shop: Workshop) -> str | None:
     settings = shop.recipe.model
     if settings.weights is None:
         return None
-    head = "its head is kept" if settings.head == "keep" else (
-        f"its whole head goes, zeros for {len(shop.source.classes)} classes come")
+    head = "its head is kept" if settings.head == "keep" else "its whole head goes" + (
+        f", zeros for {len(shop.classes)} classes come" if shop.classes else "")
     sizes = {"image_size": settings.weights.image_size} | (
         {"patch": settings.weights.patch} if settings.weights.patch else {})
     changes = describe_change(shop.config.model_copy(update=sizes), shop.config)
@@ -169,5 +176,4 @@ def trained_bundle(shop: Workshop) -> Bundle:
         **({"teacher": teacher_words(shop.recipe, shop.objective)} if shop.recipe.objective.teacher else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
-    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.source.classes, shop.activation,
-                  provenance)
+    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.classes, shop.activation, provenance)

@@ -12,7 +12,7 @@ from vitrail.data.source import Source
 from vitrail.errors import BundleError, UsageError
 from vitrail.models import Model, describe
 from vitrail.models.another_head import with_classes_in_order
-from vitrail.objectives import Classify, Distill, Loss, Teacher
+from vitrail.objectives import Classify, Distill, Loss, Objective, Teacher
 from vitrail.recipe import ObjectiveSettings, Recipe
 from vitrail.training.precision import DTYPES, Backend, set_attention_kernel
 from vitrail.training.start import describe_classes
@@ -57,7 +57,7 @@ def refuse_other_answers(bundle: Bundle, source: Source, loss: Loss, settings: O
                          "another teacher.")
 
 
-def teacher_words(recipe: Recipe, objective: Classify) -> str | None:
+def teacher_words(recipe: Recipe, objective: Objective) -> str | None:
     """Who teaches, how, and what it sees."""
     settings = recipe.objective
     if settings.teacher is None or not isinstance(objective, Distill):

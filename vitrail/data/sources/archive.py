@@ -70,7 +70,7 @@ def open_archive(request: Request) -> Source:
         raise DataError(f"{request.spec} holds no picture: {found}. Pictures end in {', '.join(sorted(EXTENSIONS))}.")
     inner, wrapper = unwrap(scan.names)
     folders = [folder.removeprefix(wrapper) for folder in scan.folders if folder.startswith(wrapper)]
-    layout = recognize_layout(inner, folders, request.spec)
+    layout = recognize_layout(inner, folders, request.spec, request.labeled)
     chosen = [scan.names[row] for row in layout.rows]
     names = [f"{request.spec}:{name}" for name in chosen]
     table = table[layout.rows]

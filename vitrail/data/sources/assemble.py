@@ -43,12 +43,15 @@ def assemble(listing: Listing, request: Request, kind: str) -> Source:
 
 
 def decide_classes(listing: Listing, request: Request, own: np.ndarray | None) -> tuple[str, ...]:
-    """Class names in their order: the caller's, or those of the training pictures (of all, before a split is made)."""
+    """Class names in their order: the caller's, or those of the training pictures (of all, before a split is made).
+    None where no picture needs a label, and none has one."""
     if request.classes is not None:
         return request.classes
     if own is not None and request.divide and not (own == TRAIN).any():
         raise DataError(f"{request.spec} has {joined(SPLITS[i] for i in np.unique(own))} but no training pictures. "
                         "Classes are taken from train: add a train split, or evaluate a trained model on it.")
+    if not request.labeled and not any(listing.labels):
+        return ()
     if listing.class_order is not None:
         return listing.class_order
     learned: Sequence[str | tuple[str, ...]] = listing.labels
@@ -80,6 +83,8 @@ def refuse_collisions(names: Iterable[str], spec: str) -> None:
 
 def label_array(listing: Listing, request: Request, classes: tuple[str, ...], own: np.ndarray | None) -> np.ndarray:
     """Labels mapped onto `classes` by name: int64 [pictures], or float32 0/1 [pictures, classes]."""
+    if not classes and not request.labeled:
+        return np.zeros(len(listing.labels), np.int64)
     index = {unicodedata.normalize("NFC", name): position for position, name in enumerate(classes)}
     rows = [(label,) if isinstance(label, str) else label for label in listing.labels]
     codes: dict[str, int] = {}
@@ -118,7 +123,7 @@ def decide_splits(listing: Listing, request: Request, labels: np.ndarray,
         if not request.divide:
             return np.full(len(labels), TEST, np.int64), ""
         parts = divide(listing.identities, labels, seed=request.seed, validation=request.validation)
-        way = "at random" if listing.multilabel else "the same shares of each class"
+        way = "at random" if listing.multilabel or not any(listing.labels) else "the same shares of each class"
         return parts, f"split by vitrail, {way} (seed {request.seed}, validation {request.validation})"
     if request.divide and request.validation > 0 and (own == TEST).any() and not (own == VAL).any():
         train = np.flatnonzero(own == TRAIN)

@@ -26,6 +26,7 @@ class Request:
     classes: tuple[str, ...] | None = None
     divide: bool = True
     skip_bad_shards: bool = False
+    labeled: bool = True
 
     @property
     def path(self) -> Path:

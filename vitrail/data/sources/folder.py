@@ -43,13 +43,13 @@ def recognizes(request: Request) -> bool:
 
 
 def open_folder(request: Request) -> Source:
-    """Open a folder of pictures. Raises DataError where no classes can be seen in it."""
+    """Open a folder of pictures. Raises DataError where no classes can be seen in it, and labels are needed."""
     root = os.path.expanduser(request.spec)
     scan = scan_folder(root, measuring=not request.divide)
     if not scan.names:
         found = "; ".join([*ignored_notes(scan.ignored), *unusable_warnings(scan.unusable)]) or "it is empty"
         raise DataError(f"{request.spec} holds no picture: {found}. Pictures end in {', '.join(sorted(EXTENSIONS))}.")
-    layout = recognize_layout(scan.names, scan.folders, request.spec)
+    layout = recognize_layout(scan.names, scan.folders, request.spec, request.labeled)
     identities = [scan.names[row] for row in layout.rows]
     names = [os.path.join(root, name) for name in identities]
     listing = Listing(names, identities, layout.labels, layout.splits, np.array(scan.sizes, np.int64)[layout.rows],
@@ -61,9 +61,10 @@ def open_folder(request: Request) -> Source:
 def describe_layout(what: str, layout: Layout) -> str:
     """image folder with train/ and val/"""
     if layout.splits is None:
-        return f"{what} with one folder for each class"
+        return f"{what} with one folder for each class" if any(layout.labels) else f"{what} without labels"
     *others, last = [f"{split}/" for split in SPLITS if split in layout.declared]
-    return f"{what} with {', '.join(others)} and {last}" if others else f"{what} with {last}"
+    bare = "" if any(layout.labels) else ", without labels"
+    return f"{what} with {', '.join(others)} and {last}{bare}" if others else f"{what} with {last}{bare}"
 
 
 def scan_folder(root: str, *, measuring: bool = False) -> Scan:

@@ -26,13 +26,14 @@ BOTH_LAYOUTS = """Put the pictures of each class into a folder of its own:
     SOURCE/cat/1.jpg  SOURCE/dog/2.jpg                 (splits are then made)
 or, with splits of your own:
     SOURCE/train/cat/1.jpg  SOURCE/val/dog/2.jpg       (and test/ if you have one)
-or list them in a manifest with the columns path,label[,split]."""
+or list them in a manifest with the columns path,label[,split].
+`vitrail pretrain` learns from pictures without labels."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """`rows` of the given names that are used, with `labels` and `splits` (None: not split) for each of them.
-    `declared`: class folders by split, empty ones included."""
+    `declared`: class folders by split, empty ones included. All labels are "" where there are none."""
 
     rows: list[int]
     labels: list[str]
@@ -50,12 +51,16 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def recognize_layout(names: Sequence[str], folders: Iterable[str], spec: str) -> Layout:
-    """Read classes and splits from the relative names of pictures ("train/cat/1.png") and of folders ("train/owl")."""
+def recognize_layout(names: Sequence[str], folders: Iterable[str], spec: str, labeled: bool = True) -> Layout:
+    """Read classes and splits from the relative names of pictures ("train/cat/1.png") and of folders ("train/owl").
+    Unless they have to be `labeled`, pictures without a class count too, and then none of them has one."""
     parts = [name.split("/", 2) for name in names]
     branches = [folder.split("/") for folder in folders]
     if is_split(parts, branches):
-        return split_layout(parts, branches, spec)
+        return split_layout(parts, branches, spec, labeled)
+    tops = {part[0] for part in parts if len(part) > 1}
+    if not labeled and (len(tops) < 2 or any(len(part) == 1 for part in parts)):
+        return Layout(list(range(len(parts))), [""] * len(parts), None, {})
     flat = [row for row, part in enumerate(parts) if len(part) == 1]
     if len(flat) == len(parts):
         raise DataError(f"{spec} has {counted(len(flat), 'picture')} and no class folders, so no picture has a label."
@@ -77,7 +82,7 @@ def is_split(parts: list[list[str]], branches: list[list[str]]) -> bool:
     return bool(known) and (known == tops or (train and inside))
 
 
-def split_layout(parts: list[list[str]], branches: list[list[str]], spec: str) -> Layout:
+def split_layout(parts: list[list[str]], branches: list[list[str]], spec: str, labeled: bool = True) -> Layout:
     tops = sorted({part[0] for part in parts if len(part) > 1} | {branch[0] for branch in branches})
     meaning: dict[str, str] = {}
     for top in tops:
@@ -88,7 +93,14 @@ def split_layout(parts: list[list[str]], branches: list[list[str]], spec: str) -
                             "Merge them or rename one.")
         if split:
             meaning[top] = split
-    rows = [row for row, part in enumerate(parts) if len(part) == 3 and part[0] in meaning]
+    rows = [row for row, part in enumerate(parts) if len(part) > 1 and part[0] in meaning]
+    if not labeled and (any(len(parts[row]) == 2 for row in rows) or len({parts[row][1] for row in rows}) < 2):
+        bare = Layout(rows, [""] * len(rows), [meaning[parts[row][0]] for row in rows],
+                      {split: set() for split in meaning.values()})
+        report_left_out(bare, {top: ["/".join(part) for part in parts if len(part) > 1 and part[0] == top]
+                               for top in tops if top not in meaning})
+        return bare
+    rows = [row for row in rows if len(parts[row]) == 3]
     declared: dict[str, set[str]] = {split: set() for split in meaning.values()}
     for branch in (*branches, *(parts[row] for row in rows)):
         if len(branch) > 1 and branch[0] in meaning:

@@ -1,0 +1,94 @@
+"""How good is a model that learns without labels? Its own loss on a split, and pictures of what it guesses."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+import numpy as np
+import torch
+
+from vitrail.data.loader import in_order
+from vitrail.data.source import Split
+from vitrail.errors import DataError
+from vitrail.models.families import build_with
+from vitrail.objectives import Objective
+from vitrail.training.compiled import eagerly
+from vitrail.training.precision import DTYPES, set_attention_kernel
+from vitrail.vocabulary import Batch, Progress, Shown
+from vitrail.workshop import Workshop, build_objective, trained_state
+
+SHOWN = 6
+"""Pictures of which guesses are shown."""
+
+
+@contextlib.contextmanager
+def as_it_is_now(shop: Workshop) -> Iterator[Objective]:
+    """The objective for a look during training, with the average where there is one (collective). Random numbers that
+    it draws depend on the images alone, so that looks can be compared."""
+    objective = shop.objective
+    if shop.average is not None or shop.weights.sharded:
+        objective = copied(shop)
+    objective.eval()
+    try:
+        with torch.no_grad(), eagerly(shop.recipe.training.compile):
+            yield objective
+    finally:
+        shop.objective.train()
+
+
+def copied(shop: Workshop) -> Objective:
+    """A whole objective of its own with the trained values (collective)."""
+    model = build_with(shop.config, trained_state(shop)).to(shop.device)
+    objective = build_objective(shop.recipe, model, shop.source, shop.backend, shop.device)
+    values = shop.weights.export(shop.objective, None if shop.average is None else shop.average.values)
+    own = {name: value for name, value in values.items() if not name.startswith("model.")}
+    objective.load_state_dict(own, strict=False)
+    set_attention_kernel(objective, shop.backend.attention)
+    return objective.to(DTYPES[shop.backend.precision])
+
+
+def own_loss(shop: Workshop, split: str) -> tuple[float, int] | None:
+    """The mean loss over the images of a split, and how many could be read: every process takes a part of them. None
+    where a signal asks one of them to stop (collective)."""
+    world, images = shop.world, shop.source.splits[split]
+    part = np.array_split(np.arange(len(images)), world.size)[world.rank]
+    total, count, stopped = 0.0, 0, False
+    with as_it_is_now(shop) as objective:
+        began = time.perf_counter()
+        with closing(batches(shop, images, part)) as stream:
+            for batch in stream:
+                total += float(objective(batch).total) * len(batch.indices)
+                count += len(batch.indices)
+                shop.watch(split, Progress(count, len(part), count / max(time.perf_counter() - began, 1e-9)))
+                if shop.interrupts or shop.interrupts.received:
+                    stopped = True
+                    break
+    shop.interrupts.signal = shop.interrupts.signal or int(world.largest(shop.interrupts.received or 0)[0]) or None
+    parts = world.gathered((total, count, stopped))
+    if any(one[2] for one in parts):
+        return None
+    read = sum(one[1] for one in parts)
+    if not read:
+        raise DataError(f"None of the {len(images)} images of {split} can be read.")
+    return sum(one[0] for one in parts) / read, read
+
+
+def batches(shop: Workshop, images: Split, part: np.ndarray) -> Generator[Batch, None, None]:
+    """Images of a split as they are, at positions that are their places in it."""
+    if not len(part):
+        return
+    for raw, indices, _ in in_order(images.subset(part), shop.recipe.preprocess, shop.recipe.evaluation.batch_size):
+        if len(indices):
+            places = torch.from_numpy(part)[indices]
+            yield Batch({"image": raw.to(shop.device)}, torch.zeros(len(indices), dtype=torch.int64), places, places)
+
+
+def guesses(shop: Workshop) -> list[Shown]:
+    """Of the first images that are held out, or trained on where none is (collective)."""
+    name = next(name for name in ("val", "test", "train") if name in shop.source.splits)
+    images = shop.source.splits[name]
+    with as_it_is_now(shop) as objective, closing(batches(shop, images, np.arange(min(SHOWN, len(images))))) as stream:
+        return [one for batch in stream for one in objective.shown(batch)]

@@ -1,0 +1,66 @@
+"""Does a model that learns without labels learn anything? Its loss against that of the best constant answer.
+
+A model that looks at nothing can still say how common each target is; its loss is then the entropy of the targets' own
+distribution, which is counted while the run goes. Where the loss stays there, the run goes on for nothing. The same is
+told where the targets are nearly all alike, so that a loss near 0 means nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+
+from vitrail.objectives import Objective
+from vitrail.training.parallel import SOLO, World
+
+BEFORE = 0.2
+"""Share of a run that has to lie behind: at first every model only learns what is common."""
+
+ROWS = 5
+"""Rows of the journal whose mean is judged."""
+
+LEAST = 0.01
+"""Share of the constant answer's loss that has to be gone."""
+
+ALIKE = 1e-3
+"""Targets with a lower loss of the constant answer hardly differ."""
+
+
+class Collapse:
+    """Counts over all processes and the whole run; `counted` goes into checkpoints."""
+
+    def __init__(self, counted: list[float] | None = None) -> None:
+        self.counted = torch.tensor(counted or [], dtype=torch.float64)
+        self.recent: deque[float] = deque(maxlen=ROWS)
+        self.told = False
+
+    def gather(self, objective: Objective, world: World = SOLO) -> None:
+        """Add what the processes have counted since the last call (collective)."""
+        for own in world.gathered(objective.counted()):
+            if own is not None and len(own):
+                self.counted = self.counted + own if len(self.counted) else own
+
+    def row(self, objective: Objective, loss: float) -> dict[str, float]:
+        """Numbers for the journal: the loss of the best constant answer, and which share of it is gone."""
+        if not len(self.counted):
+            return {}
+        constant = objective.constant_loss(self.counted)
+        gone = 1 - loss / constant if constant > 0 else 0.0
+        self.recent.append(gone)
+        return {"train/constant_loss": constant, "train/beyond_constant": gone}
+
+    def words(self, row: dict[str, float], progress: float) -> str | None:
+        """What to say after a row, once: that nothing is learned."""
+        if self.told or progress < BEFORE or len(self.recent) < ROWS or not row:
+            return None
+        constant, gone = row["train/constant_loss"], sum(self.recent) / len(self.recent)
+        if constant >= ALIKE and gone >= LEAST:
+            return None
+        self.told = True
+        if constant < ALIKE:
+            return (f"what is to be guessed is nearly the same everywhere: one answer for all has a loss of "
+                    f"{constant:.2g}. There is nothing to learn from it. Look at the images, and at --target.")
+        return (f"the model has learned nothing from the images so far: its loss is that of one answer for all "
+                f"({constant:.3f}), or {100 * gone:.1f} % below it. Use another learning rate (--lr auto finds one), a "
+                "longer run, or another --target.")
