@@ -54,8 +54,9 @@ def sentences(probed: Probed) -> list[str]:
     for source in probed.sources:
         if source.unread:
             first = source.unread[0]
-            lines.append(printable(f"{source.source}: {counted(len(source.unread), 'picture')} could not be read; those "
-                                   f"of the test count as wrong. The first: {first.path}: {first.error}."))
+            many = counted(len(source.unread), "picture")
+            lines.append(printable(f"{source.source}: {many} could not be read; those of the test count as wrong. "
+                                   f"The first: {first.path}: {first.error}."))
     return lines
 
 
