@@ -143,3 +143,15 @@ def test_a_run_goes_on_without_the_shard_that_was_lost(tmp_path):
     with pytest.raises(DataError, match="--allow-data-change"):
         train(skipping, tmp_path / "run", resume=True)
     assert last(train(skipping, tmp_path / "run", resume=True, allow_data_change=True)).steps == 4
+
+
+@pytest.mark.fault("D10", "The same before the first checkpoint: a run that begins anew wants the data that it had.")
+def test_data_that_change_before_the_first_checkpoint_are_an_error_too(tmp_path: Path) -> None:
+    recipe = tiny_recipe(**STEPS, data__source=folder(tmp_path, 40))
+    train(recipe, tmp_path / "run")
+    for made in ("checkpoints", "bundle"):
+        shutil.rmtree(tmp_path / "run" / made)
+    folder(tmp_path, 41)
+    with pytest.raises(DataError, match="is not what it was when this run began"):
+        train(recipe, tmp_path / "run", resume=True)
+    assert last(train(recipe, tmp_path / "run", resume=True, allow_data_change=True)).steps == 4

@@ -112,15 +112,29 @@ def test_strangers_in_a_checkpoint_are_refused(run: Path) -> None:
 
 @pytest.mark.fault("R2", "Where every checkpoint is damaged, the run says so and begins anew.")
 def test_without_any_whole_checkpoint_the_run_begins_anew(run: Path) -> None:
+    shutil.rmtree(run / "bundle")
     for name in (OLDER, NEWER):
         (run / "checkpoints" / name / "weights.safetensors").write_bytes(b"")
     events = train(recipe_with(), run, resume=True)
     understood = events[0]
     assert isinstance(understood, Understood)
     assert "Falling back to the checkpoint before it" in understood.warnings[0]
-    assert "No checkpoint before it is left, so the run begins anew" in understood.warnings[1]
+    assert "No checkpoint before it is left" in understood.warnings[1]
+    assert "there is no checkpoint yet, so the run begins anew" in understood.warnings[2]
     assert last(events).steps == 10
     assert {path.name for path in (run / "checkpoints").glob("*.corrupt")} == {f"{OLDER}.corrupt", f"{NEWER}.corrupt"}
+
+
+@pytest.mark.fault("R2", "Where no checkpoint is left but a Bundle, nothing begins anew that would take its place.")
+def test_a_bundle_without_checkpoints_is_not_lost(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    before = {path.name: path.read_bytes() for path in (run / "bundle").iterdir()}
+    with pytest.raises(RunError, match=r"has no checkpoint to go on from, but a model, which stays as it is"):
+        train(recipe_with(), run, resume=True)
+    assert {path.name: path.read_bytes() for path in (run / "bundle").iterdir()} == before
+    shutil.rmtree(run / "bundle")
+    with pytest.raises(RunError, match="Leave out --strict to begin the run anew"):
+        train(recipe_with(), run, resume=True, strict=True)
 
 
 def flip(file: Path) -> None:

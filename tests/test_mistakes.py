@@ -96,6 +96,13 @@ def test_weights_that_learned_from_other_numbers() -> None:
     assert said(recipe.replaced({"model.weights": older.model_dump(mode="json"), "preprocess.std": [1, 1, 1]})) == []
 
 
+def test_a_batch_of_more_images_than_there_are() -> None:
+    recipe = custom("mu/4", training__batch_size=100)
+    assert said(recipe, images=100) == []
+    found, = said(recipe, images=99)
+    assert found.startswith("a batch of 100 is more than the 99 training images")
+
+
 def test_a_warmup_that_outlasts_the_run() -> None:
     recipe = custom("B/16", schedule__warmup=10_000)
     found, = said(recipe, steps=2_500)

@@ -21,6 +21,7 @@ from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
+from vitrail.recipe import read_recipe
 from vitrail.training import saving
 from vitrail.training.journal import read_journal
 from vitrail.training.saving import Saver
@@ -147,9 +148,18 @@ def test_a_step_that_is_damaged_twice_is_set_aside_twice(tmp_path: Path) -> None
     train(recipe, tmp_path, stop_after=4)
     for name in ("step-00000004.corrupt", "step-00000004.corrupt1"):
         (tmp_path / "checkpoints" / "step-00000004" / "weights.safetensors").write_bytes(b"")
+        shutil.rmtree(tmp_path / "bundle")  # which would be lost by beginning anew
         train(recipe, tmp_path, stop_after=4, resume=True)
         assert (tmp_path / "checkpoints" / name).is_dir()
     assert last(train(recipe, tmp_path, resume=True)).steps == 12
+
+
+def test_a_run_that_goes_on_for_longer_keeps_its_length(tmp_path: Path) -> None:
+    train(tiny_recipe(), tmp_path / "run")
+    train(tiny_recipe(schedule__steps=14), tmp_path / "run", resume=True)
+    kept = read_recipe(tmp_path / "run" / "recipe.json")
+    assert kept.schedule.steps == 14
+    assert last(train(kept, tmp_path / "run", resume=True)).steps == 14
 
 
 @pytest.mark.fault("R1", "A run that was killed before it had a recipe is started again in the same folder.")

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tiny import last, tiny_recipe, train
 
+import vitrail
 from vitrail.bundle import Bundle
 from vitrail.errors import DataError, UsageError
 from vitrail.events import Measured, Noted, Understood
@@ -113,6 +114,8 @@ def test_what_was_learned_is_gone_on_from_with_and_without_labels(tmp_path: Path
         before, after = (Bundle.load(tmp_path / run).model.state_dict() for run in ("first", name))
         assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
         assert ("head.weight" in after) == (name == "labels")
+    compared = vitrail.compare(tmp_path / "first", tmp_path / "again")
+    assert [run.finished for run in compared.runs] == [True, True]
 
 
 def test_pooling_that_does_not_learn_is_the_same_after_a_stop(tmp_path: Path) -> None:

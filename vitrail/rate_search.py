@@ -69,9 +69,13 @@ class Search(BaseModel):
 
 
 def begin(recipe: Recipe, source: Source, folder: Path, steps: int | None = None) -> None:
-    """Write down what is to be searched. Raises UsageError where the folder holds something, or no image can be dev."""
+    """Write down what is to be searched. Raises UsageError where the folder holds something, no image can be dev,
+    or no label is learned."""
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise UsageError(f"{folder} is not empty. Choose another --out, or go on with what it holds by --resume.")
+    if not recipe.objective.labeled:
+        raise UsageError("--lr search compares runs by their accuracy, and without labels there is none. Use --lr "
+                         "auto, or a number.")
     dev = dev_source(source, recipe.seed).splits["val"]
     write_json(folder / RATES / SEARCH, Search(
         recipe=recipe, grid=grid(recipe, len(source.splits["train"])), steps=steps, dev=len(dev),

@@ -9,7 +9,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.preprocess import Preprocess
@@ -103,6 +112,11 @@ class ObjectiveSettings(Settings):
         return [name for name in given if OWNERS.get(name, "classify") != self.name]
 
 
+def lone_word(given: Any) -> Any:
+    """One name for a list of one, as `--set training.freeze=encoder` gives it."""
+    return (given,) if isinstance(given, str) else given
+
+
 class TrainingSettings(Settings):
     """`micro_batches`: parts of a batch whose gradients are added up, at least. `precision` "auto": whatever is faster.
     `freeze`: parts that stay as they are, such as encoder.blocks.[0-5]; with ! in front, parts that do not."""
@@ -112,7 +126,7 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     average: float | None = Field(None, gt=0, lt=1, description="how much stays at each step of a moving average of "
                                   "the weights, which the Bundle then holds; none without")
-    freeze: tuple[str, ...] = ()
+    freeze: Annotated[tuple[str, ...], BeforeValidator(lone_word)] = ()
     adapters: AdapterSettings = AdapterSettings()
     shard: bool = Field(False, description="give each of several processes a part of every parameter (FSDP2), where "
                         "the whole model does not fit on one device")
@@ -208,6 +222,9 @@ class Recipe(Settings):
             assign(value, path, setting)
             value["reasons"].pop(REASONED.get(path.split(".")[0]), None)  # it was not a default, then
         batch = self.training.batch_size
+        asked = value["training"]["batch_size"]
+        if "training.micro_batches" not in changes and isinstance(asked, int):
+            value["training"]["micro_batches"] = min(self.training.micro_batches, max(1, asked))
         if changes.get("training.batch_size", batch) != batch and "optimizer.learning_rate" not in changes:
             value["reasons"]["optimizer"] = f"the learning rate stays that of batches of {batch}"
         return validated_recipe(value)

@@ -56,7 +56,7 @@ def test_when_one_dies_none_is_left(tmp_path: Path) -> None:
     _, words = launcher.communicate(timeout=10)
     assert launcher.returncode == 1
     assert "error: process 1 was ended by SIGKILL" in words
-    assert "go on from it with --resume" in words
+    assert "Go on from the last checkpoint: vitrail train --resume --out run --devices 2" in words
     assert "Traceback" not in words
     assert members(launcher.pid) == []
 

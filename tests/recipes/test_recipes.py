@@ -95,3 +95,17 @@ def test_the_plain_vits_settings_are_for_models_with_tokens(tmp_path: Path) -> N
         assert RECIPES["default"](source, model=name).model.settings["positions"] == "sincos-2d"
     with pytest.raises(UsageError, match="R50\\+B/16: image height 36 is not divisible by the patch size 16; use 32"):
         RECIPES["default"](source, model="R50+B/16", image_size=(36, 36))
+
+
+def test_parts_of_a_batch_are_no_more_than_its_images() -> None:
+    recipe = RECIPES["paper_pretrain"](open_source("digits"), model="mu/4", image_size=(8, 8))
+    assert recipe.training.micro_batches > 16
+    assert recipe.replaced({"training.batch_size": 16}).training.micro_batches == 16
+    with pytest.raises(UsageError, match="cannot be made of a batch of 16"):
+        recipe.replaced({"training.batch_size": 16, "training.micro_batches": 17})
+
+
+def test_one_frozen_part_needs_no_list() -> None:
+    recipe = RECIPES["default"](open_source("digits"))
+    assert recipe.replaced({"training.freeze": "encoder"}).training.freeze == ("encoder",)
+    assert recipe.replaced({"training.freeze": ["encoder", "!encoder.norm"]}).training.freeze[1] == "!encoder.norm"

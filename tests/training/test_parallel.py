@@ -83,6 +83,25 @@ def test_two_processes_take_the_steps_of_one(layout: dict[str, Any], attempts: A
     assert distance(run, alone) < 1e-4
 
 
+MASKED = {"objective__name": "masked-patch", "training__average": 0.9}
+
+
+@pytest.mark.parametrize("layout", [{}, SHARDED], ids=["replicas", "shards"])
+def test_without_labels_two_processes_take_the_steps_and_the_looks_of_one(layout: dict[str, Any], attempts: Attempts,
+                                                                          tmp_path: Path) -> None:
+    """One of them is stopped and goes on as one process: what is corrupted hangs on the positions alone."""
+    one = trained(attempts, tmp_path / "one", 1, **MASKED)
+    command, fault = arguments(tmp_path, **MASKED, **layout), {0: STOP_AFTER.format(steps=6)}
+    assert set(ended(attempts.together(command, tmp_path, faults=fault))) == {143}
+    assert ended(attempts.together([*RESUME, "--set", "training.shard=false"], tmp_path, size=1)) == [0]
+    found, expected = (read_journal(run / "metrics.jsonl") for run in (tmp_path / "run", one))
+    for key in ("train/loss", "train/constant_loss", "val/loss", "test/loss"):
+        ours, theirs = ([row[key] for row in rows if key in row] for rows in (found, expected))
+        assert ours == pytest.approx(theirs, rel=1e-5), key
+        assert ours
+    assert distance(tmp_path / "run", one) < 1e-4
+
+
 @pytest.mark.parametrize("layout", [{}, SHARDED], ids=["replicas", "shards"])
 def test_in_bf16_two_processes_take_nearly_the_steps_of_one(layout: dict[str, Any], attempts: Attempts,
                                                             tmp_path: Path) -> None:

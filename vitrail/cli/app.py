@@ -9,6 +9,7 @@ from vitrail import __version__
 VERBS = {
     "demo": "see it work, in about a minute",
     "train": "make a model of your images, from scratch or from trained weights",
+    "pretrain": "learn from images without labels",
     "evaluate": "measure a model on labeled images",
     "predict": "name what is in images",
     "probe": "measure what a model's features are worth on other images",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 from vitrail.errors import UsageError
 
@@ -37,17 +39,26 @@ def launch(devices: int, command: Sequence[str]) -> int:
     Raises UsageError where the machine has fewer cores and no GPU.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if devices < 1:
+        raise UsageError(f"--devices {devices}: a run needs at least one.")
     if devices > cores:
         raise UsageError(f"--devices {devices}: this machine has {cores} cores, and each process needs one. Use at "
                          f"most --devices {cores}, or several machines (docs/cluster.md).")
     with socket.create_server((ADDRESS, 0)) as server:
         children = [started(rank, devices, cores, command, server) for rank in range(devices)]
-    return watch(children)
+    return watch(children, next_command(devices, command))
+
+
+def next_command(devices: int, command: Sequence[str]) -> str:
+    """What to type when the run was cut off, as far as the command tells its folder."""
+    words = [word for part in command for word in part.split("=", 1)]
+    folder = next((after for word, after in pairwise(words) if word in ("--out", "-o")), "RUN")
+    return f"vitrail train --resume --out {shlex.quote(folder)} --devices {devices}"
 
 
 def started(rank: int, devices: int, cores: int, command: Sequence[str], server: socket.socket) -> Child:
     first, linux = rank == 0, sys.platform == "linux"
-    usual = {"OMP_NUM_THREADS": str(max(1, cores // devices))}
+    usual = {"OMP_NUM_THREADS": str(max(1, cores // devices)), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     if linux:
         usual["GLOO_SOCKET_IFNAME"] = "lo"  # the name of this machine may lead nowhere
     own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices,
@@ -66,7 +77,7 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def watch(children: Sequence[Child]) -> int:
+def watch(children: Sequence[Child], again: str) -> int:
     """Wait for all; hand signals on; say which one died, and end the others with it."""
     def forward(number: int, frame: object) -> None:
         for child in children:
@@ -82,7 +93,7 @@ def watch(children: Sequence[Child]) -> int:
             first = next((rank for rank, child in enumerate(children) if has_failed(child)), None)
             if failed is None and first is not None:
                 failed, since = first, time.monotonic()
-                say_killed(first, children[first])
+                say_killed(first, children[first], again)
             if failed is not None and time.monotonic() - since > GRACE:
                 end(children)
     finally:
@@ -101,12 +112,12 @@ def has_failed(child: Child) -> bool:
     return code is not None and code != 0 and code < 128
 
 
-def say_killed(rank: int, child: Child) -> None:
+def say_killed(rank: int, child: Child, again: str) -> None:
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         hint = " (the system does so where memory runs out)" if name == "SIGKILL" else ""
-        print(f"error: process {rank} was ended by {name}{hint}, and the others end with it. What the last checkpoint "
-              "holds is safe: go on from it with --resume.", file=sys.stderr)
+        print(f"error: process {rank} was ended by {name}{hint}, and the others end with it. Go on from the last "
+              f"checkpoint: {again}", file=sys.stderr)
 
 
 def end(children: Sequence[Child]) -> None:

@@ -119,10 +119,10 @@ def train(
     quiet
         Say nothing but the result.
     """
-    if devices is not None and not is_launched() and devices > 1:
+    waits = parse_time(dist_timeout, "--dist-timeout")
+    if devices is not None and not is_launched() and devices != 1:
         return launch(devices, sys.argv[1:])
     refuse_other_number(devices)
-    waits = parse_time(dist_timeout, "--dist-timeout")
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.rate_search import begin, under_way
         from vitrail.recipe import read_recipe
@@ -168,7 +168,7 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
     from vitrail.data.source import open_source
     from vitrail.errors import UnknownNameError
     from vitrail.recipe import DataSettings, read_recipe
-    from vitrail.recipes import RECIPES
+    from vitrail.recipes import RECIPES, WITHOUT_LABELS
     from vitrail.recipes.finetune import weights_settings
 
     size = None if image_size is None else parse_size(image_size)
@@ -191,7 +191,8 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
     wanted = DataSettings.model_fields
     opened = open_source(source, seed=data.get("split_seed", wanted["split_seed"].default),
                          validation=data.get("validation", wanted["validation"].default),
-                         skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default))
+                         skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default),
+                         labeled=name not in WITHOUT_LABELS)
     chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights)
     return chosen.replaced(changes), opened
 

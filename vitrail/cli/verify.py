@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def verify(path: str, /) -> int:
     if damaged:
         raise BundleError("\n".join(damaged) if len(parts) == 1 else (
             f"{len(damaged)} of the {len(parts)} checkpoints and Bundles of {path} are damaged:\n  "
-            + "\n  ".join(damaged) + "\nA run goes on from its newest whole checkpoint: vitrail train --resume"))
+            + "\n  ".join(damaged) + "\nA run goes on from its newest whole checkpoint: vitrail train --resume "
+            f"--out {shlex.quote(path)}"))
     return 0
 
 

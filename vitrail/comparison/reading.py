@@ -228,7 +228,7 @@ def spent(rows: list[Row], step: int, known: list[tuple[int, float]], history: R
 
 def settled(history: Row, step: int, splits: dict[str, Held]) -> bool:
     """True where the Bundle is of the last step and was measured, if anything was held out."""
-    return history.get("step") == step and ("evaluation" in history or splits.keys() <= {"train"})
+    return history.get("step") == step and ("evaluation" in history or "loss" in history or splits.keys() <= {"train"})
 
 
 def how_far(recipe: Recipe, step: int, seconds: float | None, images: int | None, bundle: bool,

@@ -26,7 +26,8 @@ MASKED, OTHER, KEPT = 0, 1, 2
 SHARES = (0.8, 0.9)
 """Of the corrupted patches: up to here they are masked, up to here another one, and the rest is kept."""
 
-GREY = 128
+HIDDEN = (72, 34, 122)
+"""The color of a masked patch in pictures: violet, since many pictures have grey parts."""
 
 
 class MaskedPatchSettings(BaseModel):
@@ -132,12 +133,12 @@ class MaskedPatch(Objective):
 
     @torch.no_grad()
     def shown(self, batch: Batch) -> list[Shown]:
-        """Masked patches are seen grey, others as what took their place; corrupted ones stand in the colors of the
+        """Masked patches are seen violet, others as what took their place; corrupted ones stand in the colors of the
         guess, and of the target."""
         raw, corruption = batch.views["image"], self.corruption(batch)
         patches = cut(raw, self.model.config.patch)
         kinds = corruption.kinds[..., None, None, None]
-        seen = torch.where(kinds == MASKED, patches.new_tensor(GREY), taken(patches, torch.where(
+        seen = torch.where(kinds == MASKED, patches.new_tensor(HIDDEN)[:, None, None], taken(patches, torch.where(
             corruption.kinds == OTHER, corruption.others, corruption.places)))
         guess = self.target.painted(self.target.answer(self.predicted(raw, corruption)))
         truth = self.target.painted(self.targets(raw, corruption))

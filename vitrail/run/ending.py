@@ -59,7 +59,7 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
         yield found
     if not shop.interrupts:
         shown = guesses(shop)
-        if shown:
+        if shown and not shop.validation:  # else the last look had them
             journal.picture("guesses", pasted(shown), shop.samples)
         headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images." if found else
                     "No images were set aside, so nothing is measured here.")

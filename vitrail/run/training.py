@@ -142,7 +142,7 @@ def taken(shop: Workshop) -> Snapshot:
     finite = all(bool(local(master).isfinite().all()) for master in shop.weights.masters)
     if shop.world.largest(not finite)[0]:
         raise DivergedError(f"After step {shop.step} the weights are not finite, so they are not saved. Use a lower "
-                            "learning rate, and go on from the last checkpoint with --resume.")
+                            "learning rate in a new run with another --out: this one would do the same again.")
     shop.collapse.gather(shop.objective, shop.world)
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
                   backend=shop.backend, threads=torch.get_num_threads(),

@@ -13,7 +13,7 @@ from vitrail.data.source import Source
 from vitrail.data.split import write_manifest_csv
 from vitrail.events import Event
 from vitrail.files import write_json
-from vitrail.recipe import Recipe
+from vitrail.recipe import Recipe, read_recipe
 from vitrail.run.ending import conclude
 from vitrail.run.folder import MANIFEST_CSV, RECIPE, claim
 from vitrail.run.looks import ignore
@@ -49,7 +49,7 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         yield understood(shop)
         if dry_run:
             return
-        if first and not resume:
+        if first and (not resume or read_recipe(folder / RECIPE) != shop.recipe):  # a longer one, when it goes on
             write_json(folder / RECIPE, shop.recipe.model_dump(mode="json"))
         if first and (not resume or allow_data_change or not (folder / MANIFEST_CSV).exists()):
             write_manifest_csv(source, folder / MANIFEST_CSV)  # also where a kill came before it was there

@@ -145,7 +145,7 @@ def newest_checkpoint(folder: Path, strict: bool = False) -> tuple[Path | None, 
                 raise BundleError(f"{error} --strict does not go back to an older checkpoint; leave it out to do so, "
                                   "or bring this one back.") from None
             then = "Falling back to the checkpoint before it." if number < len(found) else (
-                "No checkpoint before it is left, so the run begins anew.")
+                "No checkpoint before it is left.")
             troubles.append(f"{error} {then}")
             set_aside(path)
     return None, troubles

@@ -7,6 +7,7 @@ told where the targets are nearly all alike, so that a loss near 0 means nothing
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 
 import torch
@@ -18,10 +19,13 @@ BEFORE = 0.2
 """Share of a run that has to lie behind: at first every model only learns what is common."""
 
 ROWS = 5
-"""Rows of the journal whose mean is judged."""
+"""Rows of the journal whose median is judged."""
 
 LEAST = 0.01
 """Share of the constant answer's loss that has to be gone."""
+
+FALLING = 0.05
+"""By so much of the constant answer's loss it falls within those rows while it is still too early to judge."""
 
 ALIKE = 1e-3
 """Targets with a lower loss of the constant answer hardly differ."""
@@ -54,8 +58,9 @@ class Collapse:
         """What to say after a row, once: that nothing is learned."""
         if self.told or progress < BEFORE or len(self.recent) < ROWS or not row:
             return None
-        constant, gone = row["train/constant_loss"], sum(self.recent) / len(self.recent)
-        if constant >= ALIKE and gone >= LEAST:
+        constant, gone = row["train/constant_loss"], statistics.median(self.recent)
+        falling = self.recent[-1] - self.recent[0] > FALLING
+        if constant >= ALIKE and (gone >= LEAST or falling):
             return None
         self.told = True
         if constant < ALIKE:

@@ -37,8 +37,8 @@ def refuse_non_finite(step: int, objective: nn.Module, batch: Batch, weights: We
         f"The batch held {pictures}")
     raise DivergedError(
         f"Step {step + 1}: {' and '.join(wrong)} is not finite; the weights were not changed. {which}. Use a lower "
-        "learning rate, a longer warmup or --set training.precision=fp32, and go on from the last checkpoint with "
-        "--resume.")
+        "learning rate, a longer warmup or --set training.precision=fp32 in a new run with another --out: this one "
+        "would do the same again.")
 
 
 @torch.no_grad()

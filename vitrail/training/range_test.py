@@ -88,4 +88,5 @@ def range_test(objective: nn.Module, batches: Iterable[Batch], weights: Weights,
 def in_words(seen: Suggestion, settings: OptimizerSettings) -> str:
     start = (MOMENTUM_FACTOR if settings.name == "sgd" else 1) * LOWEST
     return (f"a range test from {start:g} to {seen.last:.2g}: the loss fell steepest at {seen.steepest:.2g} and was "
-            f"lowest at {seen.lowest:.2g}")
+            f"lowest at {seen.lowest:.2g}; taken: {seen.rate:.2g}, no more than a tenth of the latter, as a long run "
+            "needs to stay stable")

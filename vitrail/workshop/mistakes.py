@@ -32,9 +32,18 @@ MANY_CLASSES = 100
 def known_mistakes(recipe: Recipe, config: ModelConfig, images: int, total_steps: int | None,
                    loss: Activation) -> list[str]:
     """`images`: for training; `loss`: which the labels made of "auto"."""
-    words = [few_patches(config), eager_mean(recipe, config), large_from_scratch(recipe, config, images),
-             other_values(recipe), long_warmup(recipe, total_steps), undecided(recipe, config, loss)]
+    words = [large_batch(recipe, images), few_patches(config), eager_mean(recipe, config),
+             large_from_scratch(recipe, config, images), other_values(recipe), long_warmup(recipe, total_steps),
+             undecided(recipe, config, loss)]
     return [one for one in words if one] + out_of_sight(recipe.augmentation, recipe.preprocess.size)
+
+
+def large_batch(recipe: Recipe, images: int) -> str | None:
+    """More images in a step than there are."""
+    batch = recipe.training.batch_size
+    return None if batch <= images else (
+        f"a batch of {batch:,} is more than the {images:,} training images, so each comes more than once in a step. "
+        f"Use --set training.batch_size={max(1, images // 10)}, or so.")
 
 
 def few_patches(config: ModelConfig) -> str | None:

@@ -14,9 +14,10 @@ from vitrail.data.views import TrainView
 from vitrail.errors import DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
-from vitrail.training.checkpoint import State, load_checkpoint, newest_checkpoint, read_state
+from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.collapse import Collapse
 from vitrail.training.guard import Interrupts
+from vitrail.training.journal import JOURNAL, read_journal
 from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import replicate
@@ -39,7 +40,10 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         with told_with_errors(troubles):
             if state.recipe != recipe.identity():
                 raise other_run(checkpoint, state, recipe, source)
-            troubles += changed_data(state, source, allow_data_change)
+            troubles += changed_data(state.data, state.classes, source, allow_data_change)
+    elif resume:
+        with told_with_errors(troubles):
+            troubles += begun_anew(folder, source, allow_data_change, strict)
     config = recipe.model.configure(len(answers(recipe, source)), recipe.preprocess.size)
     backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
     model = first_model(recipe, config, source, going_on=state is not None)
@@ -95,15 +99,30 @@ def same_everywhere(recipe: Recipe, source: Source, world: World) -> None:
                            "a run need the same.")
 
 
-def changed_data(state: State, source: Source, allowed: bool) -> list[str]:
-    """What to say where the data are not those of the checkpoint. Raises DataError where that is not `allowed`.
+def begun_anew(folder: Path, source: Source, allow_data_change: bool, strict: bool) -> list[str]:
+    """What to say where a run has no checkpoint to go on from. Raises RunError where a model would be lost by that, or
+    with `strict`; DataError as `changed_data` does."""
+    if (folder / "bundle").exists():
+        raise RunError(f"{folder} has no checkpoint to go on from, but a model, which stays as it is. Start from it in "
+                       f"another folder: vitrail train {source.spec} --weights {folder} --out OTHER")
+    if strict:
+        raise RunError(f"{folder} has no checkpoint to go on from. Leave out --strict to begin the run anew.")
+    rows = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else []
+    recorded = next((str(row["data"]) for row in rows if "data" in row), "")
+    return [*changed_data(recorded, source.classes, source, allow_data_change),
+            "there is no checkpoint yet, so the run begins anew"]
+
+
+def changed_data(recorded: str, classes: tuple[str, ...], source: Source, allowed: bool) -> list[str]:
+    """What to say where the data, by their `recorded` fingerprint, are others than when the run began, with `classes`.
+    Raises DataError where that is not `allowed`.
 
     Other classes are never allowed: the outputs of the model would get other names.
     """
-    if not state.data or state.data == source.fingerprint:
+    if not recorded or recorded == source.fingerprint:
         return []
-    if state.classes != source.classes:
-        raise DataError(f"{source.spec} has other classes than when this run began ({len(state.classes)} then, "
+    if classes != source.classes:
+        raise DataError(f"{source.spec} has other classes than when this run began ({len(classes)} then, "
                         f"{len(source.classes)} now, or in another order). Bring the old data back, or start a new "
                         "run.")
     if not allowed:

@@ -56,12 +56,15 @@ class Heartbeat(threading.Thread):
             self.interrupts.hear(int(self.store.get("signal")))
 
     def silent(self) -> list[int]:
-        """Ranks that do not beat now. Takes some seconds."""
+        """Ranks that do not beat now. Takes some seconds, in which who started the processes may end them: it knows
+        more of one that ended by itself."""
+        patience = BEAT * (PATIENCE + (self.rank == 0))
         try:
             before = self.beats()
-            time.sleep(BEAT * (PATIENCE + (self.rank == 0)))
+            time.sleep(patience)
             return [rank for rank, count in enumerate(self.beats()) if count == before[rank] and rank != self.rank]
         except RuntimeError:
+            time.sleep(patience)
             return [0]
 
     def beats(self) -> list[int]:

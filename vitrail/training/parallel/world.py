@@ -192,8 +192,8 @@ def lost_peers_named(world: World) -> Iterator[None]:
         silent = world.silent()
         who = f"process {' and '.join(map(str, silent))}" if silent else "another process"
         raise PeerError(f"{who[0].upper()}{who[1:]} of the {world.size} that train together does not answer "
-                       f"({first_words(error)}). This is process {world.rank} on {socket.gethostname()}. What the last "
-                       "checkpoint holds is safe: go on from it with --resume.") from None
+                       f"({first_words(error)}). This is process {world.rank} on {socket.gethostname()}. Go on from "
+                       "the last checkpoint with --resume.") from None
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

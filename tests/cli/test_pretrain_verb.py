@@ -1,0 +1,70 @@
+"""`vitrail pretrain` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attempts import Attempts
+from PIL import Image
+
+
+def photos(folder: Path) -> Path:
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(20):
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+SHORT = ["--steps", "2", "--model", "mu/4", "--set", "training.batch_size=4", "-q"]
+
+
+def said(attempts: Attempts, folder: Path, *arguments: str) -> tuple[int, str]:
+    running = attempts.start(list(arguments), folder)
+    code, words = running.code(), running.words()
+    assert "Traceback" not in words
+    return code, words
+
+
+def test_from_pictures_without_labels_to_a_model_that_is_trained_on_some(attempts: Attempts, tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--out", "first", "--target", "pixels",
+                       "--corrupted", "0.25", *SHORT)
+    assert code == 0, words
+    assert "test: loss" in words
+    assert "next:   vitrail train LABELED_IMAGES --weights first" in words
+    kept = json.loads((tmp_path / "first" / "recipe.json").read_text())
+    assert kept["objective"]["masked_patch"] == {"target": "pixels", "corrupted": 0.25}
+    assert "What it guesses" in (tmp_path / "first" / "report.html").read_text()
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--weights", "first", "--out", "second",
+                       "--steps", "1", "-q")
+    assert code == 0, words
+    code, words = said(attempts, tmp_path, "train", "digits", "--weights", "second", "--out", "third", "--steps", "1",
+                       "-q")
+    assert code == 0, words
+    assert "test accuracy" in words
+    assert said(attempts, tmp_path, "predict", "second", "photos/0.png")[0] == 1
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), [
+    (["train", "photos", *SHORT], 3, "no class folders"),
+    (["train", "photos", "--recipe", "pretrain", "--dry-run", *SHORT], 0, ""),
+    (["pretrain", "photos", "--lr", "search", *SHORT], 2, "without labels there is none"),
+    (["pretrain", "photos", "--target", "colour"], 2, "mean-color"),
+    (["pretrain", "photos", "--corrupted", "1", *SHORT], 2, "less than 1"),
+    (["pretrain", "photos", "--recipe", "augreg"], 2, "learns labels"),
+    (["pretrain", "photos", "--recipe", "paper_mask"], 2, "paper_masked_patch"),
+    (["pretrain"], 2, "Nothing to learn from"),
+    (["pretrain", "photos", "--model", "R26x0.25", "--image-size", "32", "--steps", "1"], 2, "cannot guess"),
+    (["pretrain", "photos", "--objective", "dino"], 2, "masked-patch"),
+    (["pretrain", "--resume", "--out", "photos", "--target", "pixels"], 2, "keeps what it guesses"),
+])
+def test_mistakes_end_in_a_message(attempts: Attempts, tmp_path: Path, arguments: list[str], code: int,
+                                   words: str) -> None:
+    photos(tmp_path / "photos")
+    found, spoken = said(attempts, tmp_path, *arguments)
+    assert found == code, spoken
+    assert words in " ".join(spoken.split())
