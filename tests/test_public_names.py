@@ -27,6 +27,7 @@ NAMES = [
     "evaluate",
     "load",
     "open_source",
+    "probe",
     "train",
 ]
 

@@ -5,6 +5,7 @@
     model = vitrail.create("B/16", classes=10)     # an untrained torch.nn.Module
     vitrail.evaluate("runs/first", "photos/")      # accuracy with its interval, per class, calibration
     vitrail.train("photos/", "runs/second")        # what the command `vitrail train photos/` does
+    vitrail.probe("runs/first", "digits")          # what its frozen features are worth on other images
     vitrail.compare("runs/first", "runs/second")   # what differed, what came out, and what may be said of it
 
 The map of the house is docs/map.md: Source -> views -> batches -> training loop -> Bundle -> evaluate, inspect, report.
@@ -17,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrail.api import evaluate, load, train
+    from vitrail.api import evaluate, load, probe, train
     from vitrail.bundle import Answer, Bundle
     from vitrail.comparison import compare
     from vitrail.data.augment import Augmentation
@@ -52,11 +53,12 @@ __all__ = [
     "evaluate",
     "load",
     "open_source",
+    "probe",
     "train",
 ]
 
 HOMES = {
-    "vitrail.api": ("evaluate", "load", "train"),
+    "vitrail.api": ("evaluate", "load", "probe", "train"),
     "vitrail.bundle": ("Answer", "Bundle"),
     "vitrail.comparison": ("compare",),
     "vitrail.data.augment": ("Augmentation",),

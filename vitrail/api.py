@@ -1,7 +1,8 @@
-"""The commands as functions, for notebooks and scripts: `vitrail.load`, `vitrail.train`, `vitrail.evaluate`."""
+"""The commands as functions, for notebooks and scripts: `vitrail.load`, `vitrail.train`, `vitrail.evaluate`, ..."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vitrail import evaluation
@@ -11,11 +12,15 @@ from vitrail.data.source import Source, Split, open_source
 from vitrail.data.split import joined
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.evaluation import Evaluation
+from vitrail.evaluation.own_data import own_data
 from vitrail.events import Finished
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.recipes.finetune import taught_by
 from vitrail.run import run
+from vitrail.transfer.features import Layer
+from vitrail.transfer.probe import measure, plan_probe
+from vitrail.transfer.scores import Probed
 from vitrail.vocabulary import Size
 
 
@@ -65,18 +70,34 @@ def evaluate(bundle: Bundle | str | Path, source: str | None = None, split: str 
     return evaluation.evaluate(loaded, choose_split(open_for(loaded, source), split)[1])
 
 
+def probe(bundle: Bundle | str | Path, *sources: str, methods: Sequence[str] = ("few-shot", "knn"),
+          shots: Sequence[int] = (1, 5, 10, 25), seeds: int = 3, examples: int | None = None,
+          neighbors: Sequence[int] = (20,), temperature: float = 0.07, layer: Layer = "embedding",
+          cache: str | Path | None = None) -> Probed:
+    """What the frozen features of a model are worth on labeled images that it was not trained for.
+
+    `sources`: as `vitrail train` takes them; several make a suite with a mean. `methods`: few-shot (`shots` images of
+    each class, least squares in closed form), knn (`neighbors`, `temperature`), linear, logistic. `seeds`: draws of
+    training images. `examples`: at most so many for the other methods; all of one source, 1,000 each of several,
+    without. `layer`: embedding, patches or both. `cache`: where features are kept.
+
+    Raises UsageError for what cannot be asked, DataError for sources that cannot be learned from.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    return measure(plan_probe(loaded, sources, methods=methods, shots=shots, seeds=seeds, examples=examples,
+                              neighbors=neighbors, temperature=temperature, layer=layer,
+                              cache=None if cache is None else Path(cache)))
+
+
 def open_for(bundle: Bundle, spec: str | None) -> Source:
     """The source with labels in the Bundle's order. The data of its own training run is split as it was then, so that
     no training image is ever counted as a test image."""
-    trained = bundle.provenance.get("recipe", {}).get("data", {})
-    own = trained.get("source")
-    spec = spec or own
+    spec = spec or bundle.provenance.get("recipe", {}).get("data", {}).get("source")
     if spec is None:
         raise UsageError("This Bundle does not say what it was trained on. Give labeled images: "
                          "vitrail evaluate BUNDLE photos/")
-    if own is not None and (spec == own or Path(spec).resolve() == Path(own).resolve()):
-        return open_source(spec, seed=trained["split_seed"], validation=trained["validation"], classes=bundle.classes,
-                           skip_bad_shards=trained.get("skip_bad_shards", False))
+    if (opened_then := own_data(bundle, spec)) is not None:
+        return open_source(spec, classes=bundle.classes, **opened_then)
     return open_source(spec, classes=bundle.classes, divide=False)
 
 

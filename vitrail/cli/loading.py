@@ -15,15 +15,26 @@ if TYPE_CHECKING:
 
 def load_bundle(path: Path) -> Bundle:
     """A model whose answers mean something. Raises BundleError for one without a head, or with an empty one."""
-    from vitrail import weights
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the notes say the same in our way
-        loaded = weights.load(path)
+    loaded = quietly_loaded(path)
     if reason := loaded.silence():
         raise BundleError(f"{path} cannot answer: {reason}")
     say_notes(loaded)
     return loaded
+
+
+def load_features(path: str | Path) -> Bundle:
+    """A model whose features are asked for: with any head, or none."""
+    loaded = quietly_loaded(path)
+    say_notes(loaded)
+    return loaded
+
+
+def quietly_loaded(path: str | Path) -> Bundle:
+    from vitrail import weights
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notes say the same in our way
+        return weights.load(path)
 
 
 def say_notes(bundle: Bundle) -> None:

@@ -24,5 +24,11 @@ def counted(type_: Any, tokens: Sequence[Token]) -> int:
     return value
 
 
+def all_counted(type_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
+    """Whole numbers from 1 on."""
+    return tuple(counted(int, [token]) for token in tokens)
+
+
 Whole = Annotated[int, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(converter=counted)]
+Counts = Annotated[tuple[int, ...], Parameter(converter=all_counted, consume_multiple=True, negative=())]

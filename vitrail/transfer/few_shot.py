@@ -1,8 +1,8 @@
 """Few-shot linear evaluation as the paper reports it (section 4.1): least squares on frozen features, in closed form.
 
 The protocol is that of big_vision's `evaluators/fewshot_lsr.py`, to the constant: subsets of s images a class that are
-nested for one seed, features whitened by the subset, a bias feature of 100 that is nearly free of the penalty, targets
-of -1 and +1, and a penalty of 1024 without a factor for the number of images.
+nested for one seed (`data.split.few_shot_rows`), features whitened by the subset, a bias feature of 100 that is nearly
+free of the penalty, targets of -1 and +1, and a penalty of 1024 without a factor for the number of images.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitrail.data.split import few_shot_rows
-from vitrail.errors import DataError
 from vitrail.transfer.readout import Readout, whitening
 
 STRENGTH = 2.0**10
@@ -40,14 +38,3 @@ def solve(inputs: Float[np.ndarray, "images width"], targets: Float[np.ndarray, 
     if images >= width:
         return np.linalg.solve(inputs.T @ inputs + strength * np.eye(width), inputs.T @ targets)
     return inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(images), targets)
-
-
-def few_shot_readout(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
-                     shots: int, seed: int) -> Readout:
-    """Learned from `shots` images of each class; a class with fewer gives what it has. Raises DataError for labels of
-    one class: there is nothing to tell it from."""
-    rows = few_shot_rows(labels, shots, seed)
-    if len(np.unique(labels[rows])) < 2:
-        raise DataError("The training images have a single class, and there is nothing to tell it from. Add images of "
-                        "another class.")
-    return ridge(features[rows], labels[rows], classes)

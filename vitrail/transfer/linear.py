@@ -40,9 +40,10 @@ def choose_rate(features: np.ndarray, labels: np.ndarray, classes: int, seed: in
 
 @torch.no_grad()
 def descend(features: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
-            rates: tuple[float, ...], seed: int, steps: int = STEPS) -> list[Readout]:
-    """A readout for each learning rate, after `steps` of SGD with momentum from zeros, the rate falling to 0 as a
-    cosine; the loss is the cross-entropy. Every rate sees the same images in the same order."""
+            rates: tuple[float, ...], seed: int, steps: int | None = None) -> list[Readout]:
+    """A readout for each learning rate, after `steps` (2,000 without) of SGD with momentum from zeros, the rate falling
+    to 0 as a cosine; the loss is the cross-entropy. Every rate sees the same images in the same order."""
+    steps = STEPS if steps is None else steps
     whiten = whitening(features)
     inputs, targets = torch.from_numpy(whiten(features)), torch.from_numpy(np.asarray(labels))
     inputs = functional.pad(inputs, (0, 1), value=1.0)  # the bias is one more weight

@@ -16,9 +16,9 @@ TRAIN_BLOCK, TEST_BLOCK = 16_384, 1_024
 """Images of each side in one product: 64 MB of similarities."""
 
 
-def predict(train: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
-            test: Float[np.ndarray, "others width"], neighbors: Sequence[int] = (20,),
-            temperature: float = TEMPERATURE) -> dict[int, Int[np.ndarray, " others"]]:
+def by_neighbors(train: Float[np.ndarray, "images width"], labels: Int[np.ndarray, " images"], classes: int,
+                 test: Float[np.ndarray, "others width"], neighbors: Sequence[int] = (20,),
+                 temperature: float = TEMPERATURE) -> dict[int, Int[np.ndarray, " others"]]:
     """The class of each test image by its k nearest training images, for every k in `neighbors`.
 
     Where there are fewer than k training images, all of them vote. Equal votes go to the lower class.

@@ -1,0 +1,176 @@
+"""vitrail probe BUNDLE SOURCE..."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from vitrail.cli.numbers import Count, Counts
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.transfer.probe import Plan
+    from vitrail.transfer.scores import Probed
+
+WIDE = 100_000
+"""Columns where there is no terminal: a file or a pipe takes lines of any length."""
+
+
+def probe(
+    bundle: str, /, *sources: str,
+    shots: Counts = (1, 5, 10, 25),
+    seeds: Count = 3,
+    method: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ("few-shot", "knn"),
+    examples: Count | None = None,
+    neighbors: Counts = (20,),
+    temperature: float = 0.07,
+    layer: str = "embedding",
+    json: Annotated[bool, Parameter(negative=())] = False,
+    markdown: Annotated[bool, Parameter(negative=())] = False,
+    out: Path | None = None,
+    cache: Path | None = None,
+    batch_size: Count = 64,
+) -> int:
+    """Measure what a model has learned, on images it was not trained for: its frozen features and a few labels.
+
+        vitrail probe runs/first fashion:embedded
+
+        vitrail probe weights.npz photos/ --method few-shot knn linear logistic
+
+        vitrail probe runs/first digits fashion:embedded --out suite/
+
+    Parameters
+    ----------
+    bundle
+        A run folder, a Bundle folder, or published weights in any format that vitrail reads, also without a head;
+        hf:OWNER/NAME is fetched.
+    sources
+        Labeled images in any form that `vitrail train` takes. Several make a suite with a mean.
+    shots
+        Images of each class, for few-shot.
+    seeds
+        Draws of training images; the mean and its interval are over them.
+    method
+        few-shot (least squares in closed form, the paper's), knn, linear, logistic.
+    examples
+        At most so many training images for the other methods, drawn anew by each seed. All of one source, 1,000 each
+        of several, without.
+    neighbors
+        How many vote, for knn.
+    temperature
+        How much nearer neighbors count more, for knn; 0.07 in DINO.
+    layer
+        embedding (what the head reads), patches (the mean of the patches) or both.
+    json
+        Print everything as JSON on stdout.
+    markdown
+        Print the table in Markdown on stdout.
+    out
+        A folder for probe.json, probe.md and, with few-shot, accuracy.svg and accuracy.png.
+    cache
+        Where features are kept for the next time; ~/.cache/vitrail/features without.
+    batch_size
+        Images at a time.
+    """
+    from typing import cast
+
+    from vitrail.cli.console import RunView, show_box
+    from vitrail.cli.loading import load_features
+    from vitrail.transfer.features import Layer
+    from vitrail.transfer.probe import measure, plan_probe
+
+    if json and markdown:
+        raise UsageError("Give one of --json and --markdown: each is a form of the same.")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
+    view = RunView()
+    plan = plan_probe(load_features(bundle), sources, methods=method, shots=shots, seeds=seeds, examples=examples,
+                      neighbors=neighbors, temperature=temperature, layer=cast(Layer, layer), cache=cache,
+                      batch_size=batch_size)
+    show_box(view.console, "what I understood", understood(plan))
+    for note in plan.notes:
+        view.say(f"note: {note}")
+    probed = measure(plan, lambda doing, at: view.passing(doing, at, "draws" if doing.startswith("probing") else
+                                                          "images"))
+    if out is not None:
+        for written in write(probed, out):
+            view.say(f"written: {written}")
+    if json:
+        print(probed.model_dump_json())
+    elif markdown:
+        from vitrail.transfer.table import markdown as as_markdown
+
+        print(as_markdown(probed), end="")
+    else:
+        show(probed)
+        print(f"next: vitrail train {shlex.quote(sources[0])} --weights {shlex.quote(bundle)}")
+    sys.stdout.flush()
+    return 0
+
+
+def understood(plan: Plan) -> list[tuple[str, str]]:
+    """The rows of the box."""
+    from vitrail.transfer.probe import METHODS
+
+    config, (height, width) = plan.bundle.model.config, plan.bundle.preprocess.size
+    layers = {"embedding": f"the {config.embedding} numbers that a linear head reads",
+              "patches": "the mean of the patches",
+              "both": "what a linear head reads, and the mean of the patches"}
+    rows = [("model", f"{config.name}, frozen; images of {height} x {width} pixels"), ("features", layers[plan.layer])]
+    for task in plan.tasks:
+        train, test = len(task.train_split), len(task.test_split)
+        rows.append(("data", f"{task.spec}: {task.source.kind}; {len(task.source.classes)} classes, learning from up "
+                             f"to {train:,} images ({task.train}), measuring on {test:,} ({task.test})"))
+    for method in plan.methods:
+        rows.append((method, f"{METHODS[method]}; {settings_words(plan, method)}"))
+    return rows
+
+
+def settings_words(plan: Plan, method: str) -> str:
+    draws = "1 draw" if plan.seeds == 1 else f"{plan.seeds} draws"
+    if method == "few-shot":
+        return f"{', '.join(map(str, plan.shots))} of each class, {draws} each"
+    learned = "all training images" if plan.examples is None else f"up to {plan.examples:,} images a source, {draws}"
+    votes = f"k {', '.join(map(str, plan.neighbors))}, temperature {plan.temperature:g}; " if method == "knn" else ""
+    return votes + learned
+
+
+def show(probed: Probed) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from vitrail.transfer.table import headings, rows, sentences
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDE)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in headings(probed):
+        table.add_column(Text(heading), overflow="fold")
+    for row in rows(probed):
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for line in sentences(probed):
+        console.print(Text(line), soft_wrap=True)
+
+
+def write(probed: Probed, folder: Path) -> list[Path]:
+    """The files of `--out`, each complete or as it was. Raises SaveError."""
+    from vitrail.files import write_bytes
+    from vitrail.transfer.figure import figure
+    from vitrail.transfer.table import markdown
+
+    files = {"probe.json": (probed.model_dump_json(indent=2) + "\n").encode(), "probe.md": markdown(probed).encode(),
+             "accuracy.svg": figure(probed, "svg"), "accuracy.png": figure(probed, "png")}
+    written = []
+    for name, content in files.items():
+        if content is not None:
+            write_bytes(folder / name, content)
+            written.append(folder / name)
+    return written

@@ -1,0 +1,174 @@
+"""Frozen features of a trained model, measured on one or several sources.
+
+    plan = plan_probe(bundle, ["photos/"])    what will be done: nothing has been computed yet
+    measure(plan) -> Probed                   accuracy of each method with its interval
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from vitrail.bundle import Bundle
+from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.transfer.features import Features, Layer, features
+from vitrail.transfer.few_shot import ridge
+from vitrail.transfer.linear import linear
+from vitrail.transfer.logistic import logistic
+from vitrail.transfer.neighbors import TEMPERATURE, by_neighbors
+from vitrail.transfer.scores import Measured, Probed, Score, scored, suite_of
+from vitrail.transfer.task import Task, Trial, open_task, trials_of
+from vitrail.vocabulary import Progress
+
+METHODS = {
+    "few-shot": "least squares from a few images a class, in closed form",
+    "knn": "nearest neighbors",
+    "linear": "a linear layer by SGD, its learning rate chosen on a fifth of the training images",
+    "logistic": "logistic regression, its penalty chosen on a fifth of the training images",
+}
+
+SUITE_EXAMPLES = 1_000
+"""Training images of each source where there are several, as in VTAB (1910.04867)."""
+
+Watch = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured. `examples`: at most so many training images of each source, None for all."""
+
+    bundle: Bundle
+    tasks: tuple[Task, ...]
+    methods: tuple[str, ...]
+    shots: tuple[int, ...]
+    seeds: int
+    examples: int | None
+    neighbors: tuple[int, ...]
+    temperature: float
+    layer: Layer
+    cache: Path | None
+    batch_size: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for task in self.tasks for note in task.notes)
+
+
+class Answered(NamedTuple):
+    """What one method says of the test images. `chosen`: what its dev split chose, if it has one."""
+
+    setting: str
+    predicted: np.ndarray
+    chosen: float | None = None
+
+
+def plan_probe(bundle: Bundle, sources: Sequence[str], *, methods: Sequence[str] = ("few-shot", "knn"),
+               shots: Sequence[int] = (1, 5, 10, 25), seeds: int = 3, examples: int | None = None,
+               neighbors: Sequence[int] = (20,), temperature: float = TEMPERATURE,
+               layer: Layer = "embedding", cache: Path | None = None, batch_size: int = 64) -> Plan:
+    """Open the sources and check what was asked for. `examples`: 1,000 where there are several sources, else all.
+
+    Raises UsageError for what cannot be asked, DataError for sources that cannot be learned from.
+    """
+    refuse_nonsense(sources, methods, shots, seeds, neighbors, temperature, examples)
+    if layer not in get_args(Layer):
+        raise UnknownNameError("layer", layer, get_args(Layer))
+    several = tuple(dict.fromkeys(sources))
+    if examples is None and len(several) > 1:
+        examples = SUITE_EXAMPLES
+    counts = tuple(sorted(set(shots))) if "few-shot" in methods else ()
+    tasks = tuple(open_task(bundle, spec, counts) for spec in several)
+    return Plan(bundle, tasks, tuple(dict.fromkeys(methods)), counts, seeds, examples, tuple(sorted(set(neighbors))),
+                temperature, layer, cache, batch_size)
+
+
+def refuse_nonsense(sources: Sequence[str], methods: Sequence[str], shots: Sequence[int], seeds: int,
+                    neighbors: Sequence[int], temperature: float, examples: int | None) -> None:
+    if not sources:
+        raise UsageError("There is nothing to measure on. Give one or more sources: vitrail probe BUNDLE photos/")
+    if not methods:
+        raise UsageError(f"No method was given. Give one or more of {', '.join(METHODS)}.")
+    for method in methods:
+        if method not in METHODS:
+            raise UnknownNameError("method", method, METHODS)
+    asked = {"shots": shots, "neighbors": neighbors, "seeds": [seeds],
+             "examples": [1 if examples is None else examples]}
+    for name, numbers in asked.items():
+        if not numbers or min(numbers) < 1:
+            raise UsageError(f"{name}: {', '.join(map(str, numbers)) or 'nothing'} was given; whole numbers from 1 on "
+                             "are possible.")
+    if not 0 < temperature < float("inf"):
+        raise UsageError(f"temperature {temperature} is not possible: it must be above 0 (DINO votes with 0.07).")
+
+
+def measure(plan: Plan, watch: Watch | None = None) -> Probed:
+    """Everything of the plan. `watch`: what is being done, and how far it is."""
+    measured, scores, width = [], [], 0
+    for task in plan.tasks:
+        trials = trials_of(task.train_split.labels, plan.methods, plan.shots, plan.seeds, plan.examples)
+        rows = np.unique(np.concatenate([trial.rows for trial in trials]))
+        train = features_of(plan, task, task.train, rows if len(rows) < len(task.train_split) else None, watch)
+        test = features_of(plan, task, task.test, None, watch)
+        scores += score_trials(plan, task, trials, train, test, watch)
+        width = train.values.shape[1]
+        measured.append(Measured(source=task.spec, kind=task.source.kind, classes=len(task.source.classes),
+                                 train=len(task.train_split), test=len(task.test_split),
+                                 unread=(*train.unread, *test.unread)))
+    return Probed(model=plan.bundle.model.config.name, layer=plan.layer, width=width, sources=tuple(measured),
+                  scores=tuple(scores), suite=suite_of(scores, measured), notes=plan.notes)
+
+
+def features_of(plan: Plan, task: Task, split: str, rows: np.ndarray | None, watch: Watch | None) -> Features:
+    progress = None if watch is None else lambda at: watch(f"features of {task.spec} ({split})", at)
+    return features(plan.bundle, task.source, split, rows=rows, layer=plan.layer, cache=plan.cache,
+                    batch_size=plan.batch_size, progress=progress)
+
+
+def score_trials(plan: Plan, task: Task, trials: Sequence[Trial], train: Features, test: Features,
+                 watch: Watch | None) -> list[Score]:
+    """The accuracy of every trial, those of one setting together."""
+    place = np.full(len(task.train_split), -1)
+    place[train.rows] = np.arange(len(train))
+    images = len(task.test_split)
+    found: dict[tuple[str, str, int | None], list[tuple[float, int, float | None]]] = {}
+    started = time.perf_counter()
+    for done, trial in enumerate(trials, start=1):
+        at = place[trial.rows]
+        at = at[at >= 0]  # a picture that cannot be read is not learned from, and nothing stands in for it
+        values = train.values if len(at) == len(train) else train.values[at]
+        labels = train.labels if len(at) == len(train) else train.labels[at]
+        if len(np.unique(labels)) < 2:
+            raise DataError(f"{task.spec}: the {len(labels)} training images of this draw have a single class, and "
+                            "there is nothing to tell it from. Take more images, or add some of another class.")
+        for answered in answers(plan, trial, values, labels, len(task.source.classes), test.values):
+            right = int((answered.predicted == test.labels).sum()) / images
+            key = (trial.method, answered.setting, trial.shots)
+            found.setdefault(key, []).append((right, len(labels), answered.chosen))
+        if watch is not None:
+            watch(f"probing {task.spec}", Progress(done, len(trials), done / (time.perf_counter() - started)))
+    return [scored([right for right, _, _ in draws], images, source=task.spec, method=method, setting=setting,
+                   shots=shots, images=max(count for _, count, _ in draws),
+                   chosen=tuple(chosen for _, _, chosen in draws if chosen is not None))
+            for (method, setting, shots), draws in found.items()]
+
+
+def answers(plan: Plan, trial: Trial, values: np.ndarray, labels: np.ndarray, classes: int,
+            test: np.ndarray) -> Iterator[Answered]:
+    match trial.method:
+        case "few-shot":
+            noun = "shot" if trial.shots == 1 else "shots"
+            yield Answered(f"{trial.shots} {noun}", ridge(values, labels, classes).predict(test))
+        case "knn":
+            predicted = by_neighbors(values, labels, classes, test, plan.neighbors, plan.temperature)
+            yield from (Answered(f"k={k}", votes) for k, votes in predicted.items())
+        case "linear":
+            readout, rate = linear(values, labels, classes, trial.seed)
+            yield Answered("", readout.predict(test), rate)
+        case "logistic":
+            readout, penalty = logistic(values, labels, classes, trial.seed)
+            yield Answered("", readout.predict(test), penalty)

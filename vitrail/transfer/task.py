@@ -1,0 +1,98 @@
+"""A source as a task for frozen features: which images are learned from, which are asked, and what to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vitrail.bundle import Bundle
+from vitrail.data.source import Source, Split, open_source
+from vitrail.data.split import few_shot_rows
+from vitrail.errors import DataError
+from vitrail.evaluation.align import class_counts, listed
+from vitrail.evaluation.own_data import own_data
+
+
+class Trial(NamedTuple):
+    """One draw of training images for one method: `rows` of the training split."""
+
+    method: str
+    shots: int | None
+    seed: int
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """`train` and `test` are names of splits of `source`."""
+
+    source: Source
+    train: str
+    test: str
+    notes: tuple[str, ...]
+
+    @property
+    def spec(self) -> str:
+        return self.source.spec
+
+    @property
+    def train_split(self) -> Split:
+        return self.source.splits[self.train]
+
+    @property
+    def test_split(self) -> Split:
+        return self.source.splits[self.test]
+
+
+def open_task(bundle: Bundle, spec: str, shots: Sequence[int]) -> Task:
+    """Everything that is not held out is learned from, but for the data of the Bundle's own run, which keep the splits
+    they had. Raises DataError for images without labels or with several, and where there is nothing to measure on."""
+    opened_then = own_data(bundle, spec)
+    source = open_source(spec, validation=0.0) if opened_then is None else open_source(spec, **opened_then)
+    if source.multilabel:
+        raise DataError(f"{spec} has several labels a picture, and a probe needs one. Measure such a source with "
+                        "vitrail train and vitrail evaluate.")
+    test = next((name for name in ("test", "val") if name in source.splits), None)
+    if test is None or "train" not in source.splits:
+        raise DataError(f"{spec} has {' and '.join(source.splits)} only. A probe learns from train and measures on "
+                        "test (or val): give a source with both, or without splits, which are then made.")
+    notes = list(source.warnings)
+    if test == "val":
+        notes.append(f"{spec} has no test split: measured on val.")
+    if opened_then is not None:
+        notes.append(f"the model was trained on {spec} with its labels; only its {test} images are new to it.")
+    notes += small_classes(source, source.splits["train"], shots)
+    return Task(source, "train", test, tuple(notes))
+
+
+def small_classes(source: Source, train: Split, shots: Sequence[int]) -> list[str]:
+    """Where classes have fewer images than shots were asked for."""
+    counts = class_counts(train.labels, len(source.classes))
+    notes = []
+    for wanted in shots:
+        small = [name for name, count in zip(source.classes, counts, strict=True) if count < wanted]
+        if small:
+            has = "has" if len(small) == 1 else "have"
+            notes.append(f"{wanted} shots on {source.spec}: {listed(small, 3)} {has} fewer images to learn from, down "
+                         f"to {counts.min()}; all of them are taken.")
+    return notes
+
+
+def trials_of(labels: np.ndarray, methods: Sequence[str], shots: Sequence[int], seeds: int,
+              examples: int | None) -> list[Trial]:
+    """Which images each method learns from. Few-shot: `shots` of each class by `seeds` seeds. The others: all images
+    once, or where there are more than `examples`, as many by each seed."""
+    found = []
+    for method in methods:
+        if method == "few-shot":
+            found += [Trial(method, count, seed, few_shot_rows(labels, count, seed))
+                      for count in shots for seed in range(seeds)]
+        elif examples is None or examples >= len(labels):
+            found.append(Trial(method, None, 0, np.arange(len(labels))))
+        else:
+            orders = [np.random.default_rng(seed).permutation(len(labels)) for seed in range(seeds)]
+            found += [Trial(method, None, seed, np.sort(order[:examples])) for seed, order in enumerate(orders)]
+    return found
