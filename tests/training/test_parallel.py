@@ -103,6 +103,17 @@ def test_without_labels_two_processes_take_the_steps_and_the_looks_of_one(layout
 
 
 @pytest.mark.parametrize("layout", [{}, SHARDED], ids=["replicas", "shards"])
+def test_dropout_draws_the_same_where_the_parts_of_a_batch_are_the_same(layout: dict[str, Any], attempts: Attempts,
+                                                                        tmp_path: Path) -> None:
+    changes = {"model__settings": {"dropout": 0.1}, "training__micro_batches": 4}
+    one = trained(attempts, tmp_path / "one", 1, **changes)
+    two = trained(attempts, tmp_path / "two", 2, **changes, **layout)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-6)
+    other = trained(attempts, tmp_path / "other", 1, **changes | {"training__micro_batches": 2})
+    assert losses(other) != pytest.approx(losses(one), rel=1e-4)
+
+
+@pytest.mark.parametrize("layout", [{}, SHARDED], ids=["replicas", "shards"])
 def test_in_bf16_two_processes_take_nearly_the_steps_of_one(layout: dict[str, Any], attempts: Attempts,
                                                             tmp_path: Path) -> None:
     one = trained(attempts, tmp_path / "one", 1, training__precision="bf16")
@@ -176,6 +187,24 @@ def test_a_damaged_sharded_checkpoint_gives_way(attempts: Attempts, alone: Path,
             assert file in troubles[0]
     assert ended(attempts.together(RESUME, tmp_path)) == [0, 0]
     assert distance(tmp_path / "run", alone) < 1e-4
+
+
+@pytest.mark.fault("R3", "Where the first process cannot begin a sharded checkpoint, none waits; the run goes on.")
+def test_a_sharded_checkpoint_that_cannot_begin_costs_nothing_else(attempts: Attempts, alone: Path,
+                                                                   tmp_path: Path) -> None:
+    command = arguments(tmp_path, **USUAL, **SHARDED, training__checkpoint_seconds=1e-9)
+    assert ended(attempts.together(command, tmp_path, faults={0: NO_ROOM})) == [0, 0]
+    assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert distance(tmp_path / "run", alone) < 1e-4
+
+
+NO_ROOM = """
+from vitrail.errors import SaveError
+from vitrail.training import sharded_checkpoint
+def staged_folder(*given):
+    raise SaveError("Cannot save: no space left.")
+sharded_checkpoint.staged_folder = staged_folder
+"""
 
 
 def flipped(file: Path) -> None:

@@ -47,7 +47,7 @@ def convert(
     """
     from vitrail import weights
     from vitrail.cli.loading import say_notes
-    from vitrail.cli.train import parse_size
+    from vitrail.cli.run_options import parse_size
     from vitrail.weights.push import check_target
     from vitrail.weights.push import push as upload
 

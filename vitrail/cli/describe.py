@@ -56,7 +56,7 @@ def describe(
     json
         Print JSON on stdout.
     """
-    from vitrail.cli.train import parse_size, settings
+    from vitrail.cli.run_options import parse_size, settings
     from vitrail.models import configure
     from vitrail.weights import Told, is_hub_name
 

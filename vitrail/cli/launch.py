@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from vitrail.errors import UsageError
+from vitrail.training.launched import LISTENING
 
 GRACE = 3.0
 """Seconds for the others to end by themselves when one process has failed."""
@@ -25,12 +26,6 @@ GRACE = 3.0
 FORWARDED = [number for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if (number := getattr(signal, name, None))]
 ADDRESS = "127.0.0.1"
 Child = subprocess.Popen[bytes]
-LISTENING = "VITRAIL_LISTENING"  # read by training/parallel/world.py, which would import torch here
-
-
-def is_launched() -> bool:
-    """True in a process that torchrun or `launch` started."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def launch(devices: int, command: Sequence[str]) -> int:
@@ -39,8 +34,6 @@ def launch(devices: int, command: Sequence[str]) -> int:
     Raises UsageError where the machine has fewer cores and no GPU.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if devices < 1:
-        raise UsageError(f"--devices {devices}: a run needs at least one.")
     if devices > cores:
         raise UsageError(f"--devices {devices}: this machine has {cores} cores, and each process needs one. Use at "
                          f"most --devices {cores}, or several machines (docs/cluster.md).")

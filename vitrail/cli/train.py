@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
-from vitrail.cli.launch import is_launched, launch
-from vitrail.cli.numbers import Whole
+from vitrail.cli.launch import launch
+from vitrail.cli.run_options import RunOptions, parse_size, parse_time
 from vitrail.cli.running import next_folder, search_and_show, train_and_show
 from vitrail.errors import UsageError
 from vitrail.training.guard import Interrupts
+from vitrail.training.launched import is_launched, processes
 
 if TYPE_CHECKING:
     from vitrail.data.source import Source
@@ -26,35 +25,16 @@ if TYPE_CHECKING:
     from vitrail.training.parallel import World
 
 AUTO, SEARCH = "auto", "search"
-LENGTH = Group("How long", sort_key=1)
-Length = Parameter(group=LENGTH)
-MANY = Group("Several devices", sort_key=2)
-Many = Parameter(group=MANY)
+DEFAULTS = RunOptions()
 
 
 def train(
     source: str | None = None, /, *,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    model: Annotated[str | None, Parameter(alias="-m")] = None,
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
     teacher: str | None = None,
-    image_size: str | None = None,
     recipe: Annotated[str, Parameter(alias="-r")] = "default",
-    seed: Whole | None = None,
-    epochs: Annotated[float | None, Length] = None,
-    steps: Annotated[Whole | None, Length] = None,
-    time: Annotated[str | None, Length] = None,
     lr: str | None = None,
-    devices: Annotated[Whole | None, Many] = None,
-    shard: Annotated[bool, Parameter(group=MANY, negative=())] = False,
-    dist_timeout: Annotated[str, Many] = "2m",
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    resume_or_start: Annotated[bool, Parameter(negative=())] = False,
-    allow_data_change: Annotated[bool, Parameter(negative=())] = False,
-    strict: Annotated[bool, Parameter(negative=())] = False,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    options: RunOptions = DEFAULTS,
 ) -> int:
     """Train a Vision Transformer on your images, from scratch or from trained weights.
 
@@ -71,95 +51,73 @@ def train(
     source
         A folder with one sub-folder per class, an archive.zip or .tar of one, a manifest .csv/.jsonl/.parquet with
         path and label, arrays.npz, an IDX folder, shards:PATTERN, hf:OWNER/NAME, or one of: fashion, digits.
-    out
-        Run folder to make; `runs/SOURCE-N` without.
-    model
-        Size and patch, such as Ti/8, S/16 or B/32; chosen by the data, or by the weights, without.
     weights
         Trained weights to start from, in any format that vitrail reads: a run folder, a Bundle, .npz, .safetensors,
         a Hugging Face folder. Their head makes room for one of your classes.
     teacher
         A trained model that knows your classes, such as a larger one: a run folder, a Bundle, or any other format
         with names of classes. Its answers are learned beside the labels; see objective.distillation.
-    image_size
-        Pixels, as 224 or 160x224 (height x width); chosen by the data, or by the weights, without.
     recipe
         default, demo, finetune, paper_pretrain, paper_finetune, better_plain, bit, augreg (or one of its 28
         combinations, such as augreg-medium2-wd0.1-noreg), or a recipe.json.
-    seed
-        Decides weights, order and augmentation; 0 without.
-    epochs
-        Passes over the training images.
-    steps
-        Optimizer steps.
-    time
-        Time for training, as 90s, 10m or 2h; the learning rate follows it.
     lr
         Learning rate; auto finds it by a range test of 100 steps, on weights that are put back; search trains with
         each rate of a grid (the paper's, for paper_finetune), takes the best on images set apart from train, and then
         trains on all of train; search:200 tries each for 200 steps only.
-    devices
-        Processes on this machine, each with a GPU or its part of the cores, that train together.
-    shard
-        Give each process a part of every parameter (FSDP2), for models that do not fit on one device.
-    dist_timeout
-        How long a process may not answer the others before the run ends.
-    set_
-        Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
-    resume
-        Go on with the run in --out from its newest checkpoint.
-    resume_or_start
-        The same where --out holds a run of SOURCE, else start it: one command for a job that may be started again.
-    allow_data_change
-        Resume although the data are not what they were when the run began.
-    strict
-        Resume from the newest checkpoint or not at all: where it is damaged, no older one is taken.
-    dry_run
-        Stop after saying what would be done and how long it would take.
-    quiet
-        Say nothing but the result.
     """
-    waits = parse_time(dist_timeout, "--dist-timeout")
-    if devices is not None and not is_launched() and devices != 1:
-        return launch(devices, sys.argv[1:])
-    refuse_other_number(devices)
+    waits = parse_time(options.dist_timeout, "--dist-timeout")
+    if options.devices not in (None, 1) and not is_launched():
+        return launch(options.devices, sys.argv[1:])
+    refuse_other_number(options.devices)
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
-        from vitrail.rate_search import begin, under_way
-        from vitrail.recipe import read_recipe
         from vitrail.recipes.finetune import taught_by
-        from vitrail.run import RECIPE, claim
 
-        changes = settings(set_) | lengths(epochs, steps, time) | learning_rate(lr) | (
-            {"training.shard": True} if shard else {}) | (taught_by(teacher) if teacher else {})
-        begun = resume_or_start and world.told(holds_run(out, source))
-        if resume or begun:
-            folder = out if begun and out else resumed_folder(out, source, model, weights, image_size, recipe, seed, lr,
-                                                              teacher)
-            if under_way(folder):
-                refuse_beside_search(changes, dry_run, allow_data_change, world.size)
-                return search_and_show(folder, None, interrupts, quiet=quiet)
-            claim(folder, resume=True)
-            chosen = read_recipe(folder / RECIPE).replaced(changes)
-            return train_and_show(chosen, folder, None, interrupts, resume=True, dry_run=dry_run, quiet=quiet,
-                                  allow_data_change=allow_data_change, strict=strict, world=world)
-        if allow_data_change:
-            raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
-        if strict:
-            raise UsageError("--strict belongs to --resume: a new run has no checkpoint that could be damaged.")
-        chosen, opened = choose(source, recipe, model, weights, image_size, seed, changes)
+        out = options.out
+        changes = options.changes() | learning_rate(lr) | (taught_by(teacher) if teacher else {})
+        begun = options.resume_or_start and world.told(holds_run(out, source))
+        if options.resume or begun:
+            folder = out if begun and out else resumed_folder(
+                out, source, options.model, weights, options.image_size, recipe, options.seed, lr, teacher)
+            return go_on(folder, changes, options, interrupts, world)
+        refuse_without_resume(options)
+        chosen, opened = choose(source, recipe, options.model, weights, options.image_size, options.seed, changes)
         folder = world.told(out or next_folder(re.sub(r"\W+", "-", Path(chosen.data.source).stem).strip("-") or "run"))
-        if under_way(folder):
-            raise UsageError(f"A search for the learning rate is under way in {folder}. Go on with it by --resume, or "
-                             "choose another --out.")
-        if is_search(lr) and dry_run:
-            trials = f"{search_steps(lr):,} steps" if search_steps(lr) else "as long a run"
-            print(f"note: before this run, --lr search trains for {trials} with each of several rates", file=sys.stderr)
-        elif is_search(lr):
-            refuse_beside_search({}, False, False, world.size)
-            begin(chosen, opened, folder, search_steps(lr))
-            return search_and_show(folder, opened, interrupts, quiet=quiet)
-        return train_and_show(chosen, folder, opened, interrupts, dry_run=dry_run, quiet=quiet, find_rate=lr == AUTO,
-                              world=world)
+        return begin(chosen, opened, folder, lr, options, interrupts, world)
+
+
+def go_on(folder: Path, changes: dict[str, Any], options: RunOptions, interrupts: Interrupts, world: World) -> int:
+    """Resume the run, or the search for its learning rate, that the folder holds."""
+    from vitrail.rate_search import under_way
+    from vitrail.recipe import read_recipe
+    from vitrail.run import RECIPE, claim
+
+    if under_way(folder):
+        refuse_beside_search(changes, options.dry_run, options.allow_data_change, world.size)
+        return search_and_show(folder, None, interrupts, quiet=options.quiet)
+    claim(folder, resume=True)
+    return train_and_show(read_recipe(folder / RECIPE).replaced(changes), folder, None, interrupts, resume=True,
+                          dry_run=options.dry_run, quiet=options.quiet, allow_data_change=options.allow_data_change,
+                          strict=options.strict, world=world)
+
+
+def begin(chosen: Recipe, opened: Source, folder: Path, lr: str | None, options: RunOptions, interrupts: Interrupts,
+          world: World) -> int:
+    """A new run, after a search for its learning rate where that was asked for."""
+    from vitrail.rate_search import begin as begin_search
+    from vitrail.rate_search import under_way
+
+    if under_way(folder):
+        raise UsageError(f"A search for the learning rate is under way in {folder}. Go on with it by --resume, or "
+                         "choose another --out.")
+    if is_search(lr) and options.dry_run:
+        trials = f"{search_steps(lr):,} steps" if search_steps(lr) else "as long a run"
+        print(f"note: before this run, --lr search trains for {trials} with each of several rates", file=sys.stderr)
+    elif is_search(lr):
+        refuse_beside_search({}, False, False, world.size)
+        begin_search(chosen, opened, folder, search_steps(lr))
+        return search_and_show(folder, opened, interrupts, quiet=options.quiet)
+    return train_and_show(chosen, folder, opened, interrupts, dry_run=options.dry_run, quiet=options.quiet,
+                          find_rate=lr == AUTO, world=world)
 
 
 def choose(source: str | None, name: str, model: str | None, weights: str | None, image_size: str | None,
@@ -198,8 +156,8 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
 
 
 def refuse_other_number(devices: int | None) -> None:
-    if devices is not None and is_launched() and devices != int(os.environ["WORLD_SIZE"]):
-        raise UsageError(f"--devices {devices}, but {os.environ['WORLD_SIZE']} processes were started. Leave out "
+    if devices is not None and is_launched() and devices != processes():
+        raise UsageError(f"--devices {devices}, but {processes()} processes were started. Leave out "
                          "--devices under torchrun.")
 
 
@@ -218,6 +176,13 @@ def holds_run(out: Path | None, source: str | None) -> bool:
     return True
 
 
+def refuse_without_resume(options: RunOptions) -> None:
+    if options.allow_data_change:
+        raise UsageError("--allow-data-change belongs to --resume: a new run takes its data as they are.")
+    if options.strict:
+        raise UsageError("--strict belongs to --resume: a new run has no checkpoint that could be damaged.")
+
+
 def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
     if out is None and source is not None and (Path(source) / "recipe.json").exists():
         return Path(source)  # `vitrail train RUN --resume` is as clear as --out RUN
@@ -229,29 +194,6 @@ def resumed_folder(out: Path | None, source: str | None, *others: Any) -> Path:
         raise UsageError("A resumed run keeps its model, weights, teacher, image size, recipe, seed and rate. Leave "
                          "them out, or start a new run with another --out.")
     return out
-
-
-def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`a.b=v` pairs; values are JSON where they parse as it, else words."""
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign or not key:
-            raise UsageError(f"--set {pair} is not of the form key=value, such as optimizer.learning_rate=3e-4.")
-        try:
-            changes[key.strip()] = json.loads(text)
-        except ValueError:
-            changes[key.strip()] = text
-    return changes
-
-
-def lengths(epochs: float | None, steps: int | None, time: str | None) -> dict[str, Any]:
-    """At most one of the three, as a setting of the schedule."""
-    given = {"epochs": epochs, "steps": steps, "seconds": None if time is None else parse_time(time)}
-    chosen = {f"schedule.{name}": value for name, value in given.items() if value is not None}
-    if len(chosen) > 1:
-        raise UsageError("Give only one of --epochs, --steps and --time: each says how long the run is.")
-    return chosen
 
 
 def learning_rate(given: str | None) -> dict[str, Any]:
@@ -301,15 +243,3 @@ def refuse_beside_search(changes: dict[str, Any], dry_run: bool, allow_data_chan
                          "beginning. Resume it by --resume and --out alone.")
 
 
-def parse_time(text: str, option: str = "--time") -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UsageError(f"{option} {text} is not a length of time. Use 90s, 10m or 2h.")
-    return float(match[1]) * {"s": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]]
-
-
-def parse_size(text: str, option: str = "--image-size") -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
-    if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
-        raise UsageError(f"{option} {text} is not a size. Use pixels: 16, or 160x224 for height x width.")
-    return int(match[1]), int(match[2] or match[1])

@@ -142,7 +142,7 @@ def choose_preprocess(facts: Facts, scale: Scale, size: Size) -> Preprocess:
 
 
 def choose_movement(source: Source, facts: Facts, size: Size) -> Augmentation:
-    """As for all models, but many small pictures stay in place, since a short run learns faster so (docs/results.md),
+    """As for all models, but many small pictures stay in place, since a short run learns faster so (docs/notebook.md),
     and a long run on many large ones gets the published augmentation, without which it learns them by heart: 73.7 %
     instead of 80.0 % on ImageNet (2205.01580)."""
     shape = facts.width / facts.height if is_long(facts) else 1.0

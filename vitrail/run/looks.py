@@ -105,7 +105,7 @@ def watched_evaluation(shop: Workshop, bundle: Bundle, split: str) -> Evaluation
     except StopEvaluation:
         own = None
     parts = world.gathered(own)
-    shop.interrupts.signal = shop.interrupts.signal or int(world.largest(shop.interrupts.received or 0)[0]) or None
+    shop.heed()
     answered = [part for part in parts if part is not None]
     if len(answered) < len(parts):
         return None

@@ -136,14 +136,16 @@ def stepped(shop: Workshop, step: Step, recent: Recent) -> Stepped:
     return Stepped(step, Progress(shop.step, total, rate), step.samples / len(shop.loader.split), remaining)
 
 
-def taken(shop: Workshop) -> Snapshot:
-    """Copies of all that a resumed run needs (collective). Raises DivergedError where a weight is not finite: such a
-    checkpoint would take the place of a good one."""
+def taken(shop: Workshop) -> Snapshot | None:
+    """Copies of all that a resumed run needs (collective), or None in a process that has nothing to write of them.
+    Raises DivergedError where a weight is not finite: such a checkpoint would take the place of a good one."""
     finite = all(bool(local(master).isfinite().all()) for master in shop.weights.masters)
     if shop.world.largest(not finite)[0]:
         raise DivergedError(f"After step {shop.step} the weights are not finite, so they are not saved. Use a lower "
                             "learning rate in a new run with another --out: this one would do the same again.")
     shop.collapse.gather(shop.objective, shop.world)
+    if not (shop.world.first or shop.weights.sharded):
+        return None
     state = State(step=shop.step, samples=shop.samples, seconds=shop.seconds, recipe=shop.recipe.identity(),
                   backend=shop.backend, threads=torch.get_num_threads(),
                   micro_batches=shop.micro_batches * shop.world.size,

@@ -66,7 +66,7 @@ def own_loss(shop: Workshop, split: str) -> tuple[float, int] | None:
                 if shop.interrupts or shop.interrupts.received:
                     stopped = True
                     break
-    shop.interrupts.signal = shop.interrupts.signal or int(world.largest(shop.interrupts.received or 0)[0]) or None
+    shop.heed()
     parts = world.gathered((total, count, stopped))
     if any(one[2] for one in parts):
         return None

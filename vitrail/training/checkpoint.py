@@ -34,7 +34,7 @@ from vitrail.files import recover_folder, staged_folder, verify_manifest, write_
 from vitrail.training.average import Average
 from vitrail.training.misfit import misfit
 from vitrail.training.parallel import SOLO, World
-from vitrail.training.parallel.parts import like, local
+from vitrail.training.parallel.parts import like
 from vitrail.training.precision import Backend, Weights
 from vitrail.training.sharded_checkpoint import Tensors, is_sharded, read_shards, write_shards
 
@@ -72,10 +72,6 @@ class Snapshot:
     files: dict[str, dict[str, Tensor]]
     state: State
     sharded: bool
-
-    @property
-    def bytes(self) -> int:
-        return sum(local(value).nbytes for tensors in self.files.values() for value in tensors.values())
 
 
 @torch.no_grad()

@@ -30,9 +30,9 @@ class Saver:
     def busy(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
 
-    def save(self, taken: Snapshot) -> None:
-        """Begin to write; waits for the one before. Without shards only the first process writes."""
-        if not taken.sharded and not self.world.first:
+    def save(self, taken: Snapshot | None) -> None:
+        """Begin to write; waits for the one before. None, in a process that writes nothing, does nothing."""
+        if taken is None:
             return
         self.wait()
         # A daemon: who leaves at once does not wait for it, and half a checkpoint is none.

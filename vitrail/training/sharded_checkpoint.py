@@ -33,20 +33,34 @@ def write_shards(target: Path, tensors: Tensors, finish: Callable[[Path], None],
     checksums: dict[str, str] = {}
     trouble: str | None = None
     try:
-        with staged_folder(target, checksums) if world.first else contextlib.nullcontext(Path()) as staged:
-            place = world.told(staged)
-            written, trouble = write_parts(place, tensors, world)
-            for theirs, words in world.gathered((written, trouble)):
-                checksums |= theirs
-                trouble = trouble or words
-            if world.first and not trouble:
-                finish(staged)
-            if trouble:
-                raise SaveError(trouble)
+        with staged_for_all(target, checksums, world) as place:
+            parts = world.gathered(write_parts(place, tensors, world))
+            for written, words in parts:
+                checksums |= written
+                if words:
+                    raise SaveError(words)
+            if world.first:
+                finish(place)
     except SaveError as error:
         trouble = str(error)
     if trouble := next((words for words in world.gathered(trouble) if words), None):
         raise SaveError(trouble)
+
+
+@contextlib.contextmanager
+def staged_for_all(target: Path, checksums: Mapping[str, str], world: World) -> Iterator[Path]:
+    """The folder that the first process stages, in all of them (collective): where it cannot, all raise SaveError."""
+    with contextlib.ExitStack() as stack:
+        place: Path | str = ""
+        if world.first:
+            try:
+                place = stack.enter_context(staged_folder(target, checksums))
+            except SaveError as error:
+                place = str(error)
+        place = world.told(place)
+        if isinstance(place, str):
+            raise SaveError(place)
+        yield place
 
 
 def write_parts(place: Path, tensors: Tensors, world: World) -> tuple[dict[str, str], str | None]:

@@ -78,6 +78,11 @@ class Workshop:
         """Images of a batch that this process computes."""
         return self.batch_size // self.world.size
 
+    def heed(self) -> None:
+        """A signal that one process got is now one for all (collective)."""
+        signal, = self.world.largest(self.interrupts.received or 0)
+        self.interrupts.signal = self.interrupts.signal or int(signal) or None
+
     @property
     def samples(self) -> int:
         return self.step * self.batch_size

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from vitrail.errors import RunError, UsageError
+from vitrail.training.launched import LISTENING, processes
 
 if TYPE_CHECKING:
     from vitrail.training.guard import Interrupts
     from vitrail.training.parallel.heartbeat import Heartbeat
-
-LISTENING = "VITRAIL_LISTENING"
-"""Environment of rank 0: number of the open file that listens at MASTER_PORT, where our own launcher opened it."""
 
 MEETING_SECONDS = 600.0
 """How long the first process waits for the last one: a slow disk may take minutes to import torch many times."""
@@ -136,7 +134,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
     A process that does not answer for `timeout` seconds ends the run. Raises UsageError where there are more processes
     than GPUs, and RunError where they do not find each other.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if processes() == 1:
         yield SOLO
         return
     import torch.distributed as dist
@@ -155,7 +153,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", store=dist.PrefixStore("vitrail", store),
                                 rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError, OSError) as error:
-        raise RunError(f"The {os.environ['WORLD_SIZE']} processes did not find each other at "
+        raise RunError(f"The {processes()} processes did not find each other at "
                        f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
                        "docs/cluster.md says how they are started.") from None
     interrupts.alone, interrupts.speaks = False, rank == 0
@@ -176,7 +174,7 @@ def meet() -> tuple[Any, int, int]:
     listening = os.environ.pop(LISTENING, None)
     if listening is None:
         return next(dist.rendezvous("env://", timeout=waiting))
-    size = int(os.environ["WORLD_SIZE"])
+    size = processes()
     return dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), size, is_master=True,
                          timeout=waiting, wait_for_workers=False, master_listen_fd=int(listening)), 0, size
 

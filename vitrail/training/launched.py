@@ -1,0 +1,18 @@
+"""What the environment says to a process that torchrun or `vitrail train --devices N` started. Imports nothing heavy:
+the launcher reads it, too."""
+
+from __future__ import annotations
+
+import os
+
+LISTENING = "VITRAIL_LISTENING"
+"""For rank 0: number of the open file that listens at MASTER_PORT, where our own launcher opened it."""
+
+
+def is_launched() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def processes() -> int:
+    """How many train together; 1 without a launcher."""
+    return int(os.environ["WORLD_SIZE"]) if is_launched() else 1
