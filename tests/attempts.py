@@ -70,13 +70,14 @@ class Attempts:
         return Running(self, process, said)
 
     def together(self, arguments: list[str], folder: Path, *, size: int = 2,
-                 faults: Mapping[int, str] | None = None) -> list[Running]:
+                 faults: Mapping[int, str] | None = None,
+                 environment: Mapping[str, str] | None = None) -> list[Running]:
         """`size` processes of one run, as torchrun starts them; `faults`: what to put into some of them."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         return [self.start(arguments, folder, before=(faults or {}).get(rank, ""), environment=meeting | {
             "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
-            "GLOO_SOCKET_IFNAME": "lo"}) for rank in range(size)]
+            "GLOO_SOCKET_IFNAME": "lo", **(environment or {})}) for rank in range(size)]
 
     def ask(self, request: dict[str, object]) -> str:
         assert self.driver.stdin is not None

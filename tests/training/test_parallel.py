@@ -310,6 +310,20 @@ run.agree = agree
 """
 
 
+@pytest.mark.fault("R11", "Processes that torchrun starts again go on, though its store still knows the dead ones.")
+def test_processes_that_are_started_again_do_not_hear_the_dead(attempts: Attempts, alone: Path,
+                                                               tmp_path: Path) -> None:
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun has one
+    command = [*arguments(tmp_path, **USUAL), "--resume-or-start"]
+    agent = {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    first = attempts.together(command, tmp_path, faults={1: DIE_AT_STEP_5},
+                              environment={**agent, "TORCHELASTIC_RESTART_COUNT": "0"})
+    assert [one.code() for one in first] == [1, -9]
+    again = attempts.together(command, tmp_path, environment={**agent, "TORCHELASTIC_RESTART_COUNT": "1"})
+    assert ended(again) == [0, 0]
+    assert distance(tmp_path / "run", alone) < 1e-4
+
+
 def test_processes_with_another_version_are_refused(attempts: Attempts, tmp_path: Path) -> None:
     fault = "import sys; sys.modules['vitrail.workshop.set_up'].__version__ = '0.0'"
     running = attempts.together(arguments(tmp_path), tmp_path, faults={1: fault})

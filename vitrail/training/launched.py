@@ -16,3 +16,9 @@ def is_launched() -> bool:
 def processes() -> int:
     """How many train together; 1 without a launcher."""
     return int(os.environ["WORLD_SIZE"]) if is_launched() else 1
+
+
+def meeting_place() -> str:
+    """Where this attempt leaves its words in the store: torchrun keeps the store when it starts the processes again,
+    with the addresses of those that are gone."""
+    return f"vitrail-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from vitrail.training.guard import Interrupts
+from vitrail.training.launched import meeting_place
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -38,8 +39,7 @@ class Heartbeat(threading.Thread):
 
         store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False,
                               wait_for_workers=False, timeout=timedelta(seconds=10))
-        # A restart by torchrun meets at the same place: nothing of the attempt before may be heard.
-        return dist.PrefixStore(f"vitrail-beats-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        return dist.PrefixStore(f"{meeting_place()}/beats", store)
 
     def run(self) -> None:
         while not self.ended.wait(BEAT):

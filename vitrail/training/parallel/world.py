@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from vitrail.errors import RunError, UsageError
-from vitrail.training.launched import LISTENING, processes
+from vitrail.training.launched import LISTENING, meeting_place, processes
 
 if TYPE_CHECKING:
     from vitrail.training.guard import Interrupts
@@ -150,8 +150,8 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
         store, rank, size = meet()
         if gpus:
             torch.cuda.set_device(local)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", store=dist.PrefixStore("vitrail", store),
-                                rank=rank, world_size=size, timeout=patience)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", rank=rank, world_size=size, timeout=patience,
+                                store=dist.PrefixStore(meeting_place(), store))
     except (RuntimeError, ValueError, OSError) as error:
         raise RunError(f"The {processes()} processes did not find each other at "
                        f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
