@@ -1,6 +1,6 @@
 """How accurate is each family on the full Fashion-MNIST, from scratch, after the same time? The page docs/results.md.
 
-    python benchmarks/results.py --time                        # a minute, on a quiet machine: images a second
+    python benchmarks/results.py --time                        # five minutes, on a quiet machine: images a second
     python benchmarks/results.py [--models vit bit hybrid] [--seeds 0 1 2] [--epochs 10] [--shared]
     python benchmarks/results.py --page                        # only write the page again
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import statistics
 import tempfile
 import time
 from contextlib import closing
@@ -41,7 +42,7 @@ MODELS: dict[str, tuple[str | None, dict[str, Any]]] = {
 }
 """Name (None: what the recipe chooses) and settings. R+Ti/2: the root of the ResNet, and each of the 7 x 7 places of
 its map a patch, so that a token stands for 4 x 4 pixels as in the ViT."""
-WARM, TIMED = 20, 100  # steps
+WARM, TIMED, ROUNDS = 20, 100, 7  # steps, steps, times
 
 
 def main() -> None:
@@ -50,8 +51,7 @@ def main() -> None:
     if not options.page:
         source = open_source("fashion")
         if options.time:
-            for model in options.models:
-                rows.append(append(LEDGER, timed(model, source)))
+            rows += [append(LEDGER, row) for row in timed(options.models, source)]
         else:
             for seed, model in itertools.product(options.seeds, options.models):
                 cell(rows, model, seed, source, options)
@@ -74,15 +74,24 @@ def recipe_of(model: str, seed: int, source: Source, changes: dict[str, Any]) ->
     return RECIPES["default"](source, model=name, seed=seed).replaced(settings | changes)
 
 
-def timed(model: str, source: Source) -> Row:
+def timed(models: list[str], source: Source) -> list[Row]:
+    """Images a second of each: the medians of rounds in which all take their turn, since machines drift."""
+    rates: dict[str, list[float]] = {model: [] for model in models}
+    for _, model in itertools.product(range(ROUNDS), models):
+        rates[model].append(rate_once(model, source))
+        print(f"{model}: {rates[model][-1]:,.0f} images a second", flush=True)
+    return [{"kind": "rate", "model": model, "images_per_second": round(statistics.median(own), 1), "rounds": ROUNDS,
+             "lowest": round(min(own), 1), "highest": round(max(own), 1), "machine": machine()}
+            for model, own in rates.items()]
+
+
+def rate_once(model: str, source: Source) -> float:
     """Images a second of training as it is, loading and optimizer included, over TIMED steps."""
     recipe = recipe_of(model, 0, source, {"schedule.steps": 10 * TIMED})
     with tempfile.TemporaryDirectory() as folder, closing(run(recipe, Path(folder) / "run", source=source)) as events:
         clock = {event.step.step: time.perf_counter() for event in itertools.islice(
             (event for event in events if isinstance(event, Stepped)), WARM + TIMED)}
-    rate = recipe.training.batch_size * TIMED / (clock[WARM + TIMED] - clock[WARM])
-    print(f"{model}: {rate:,.0f} images a second")
-    return {"kind": "rate", "model": model, "images_per_second": round(rate, 1), "machine": machine()}
+    return recipe.training.batch_size * TIMED / (clock[WARM + TIMED] - clock[WARM])
 
 
 def cell(rows: list[Row], model: str, seed: int, source: Source, options: argparse.Namespace) -> None:

@@ -103,8 +103,9 @@ def curve_words(cells: Cells) -> list[str]:
 
 def rates_words(rows: list[Row]) -> list[str]:
     newest = {row["model"]: row for row in rows if row["kind"] == "rate"}
-    told = [f"| {WORDS[model]} | {row['images_per_second']:,.0f} | {row['machine']} |" for model, row in newest.items()]
-    return ["| images a second in training | | measured |", "|---|---|---|", *told] if told else []
+    told = [f"| {WORDS[model]} | {row['images_per_second']:,.0f} ({row['lowest']:,.0f} to {row['highest']:,.0f}, "
+            f"{row['rounds']} rounds in turn) | {row['machine']} |" for model, row in newest.items()]
+    return ["| images a second in training | median | measured |", "|---|---|---|", *told] if told else []
 
 
 def draw(cells: Cells, rows: list[Row]) -> None:

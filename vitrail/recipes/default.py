@@ -2,7 +2,7 @@
 
     vitrail train photos/
 
-Cost on two cores: about three minutes (up to 1,000 photographs), 17 minutes (`fashion`, at 1,141 images a second). From
+Cost on two cores: about three minutes (up to 1,000 photographs), 18 minutes (`fashion`, at 1,092 images a second). From
 20,000 photographs on it is the published length, which wants a GPU; `--dry-run` says how long, `--epochs` shortens it.
 Expect: the table in the README, and docs/results.md.
 The plain ViT of 2205.01580 (mean pooling, fixed 2-D positions), small where there is little data.
