@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vitrail.inspection.drawing import FAINT, INK
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 History = Sequence[Mapping[str, Any]]
 
-INK, FAINT, TRAIN, VALIDATION, RATE = "#010101", "#010102", "#010103", "#010104", "#010105"
-"""Stand-ins that become `currentColor` or a variable of the style sheet, so that the figure follows dark and light."""
+TRAIN, VALIDATION, RATE = "#010103", "#010104", "#010105"
+"""Stand-ins for colors of the style sheet, as INK and FAINT are."""
 
 STYLE = {INK: "currentColor", FAINT: "var(--faint)", TRAIN: "var(--cobalt)", VALIDATION: "var(--ruby)",
          RATE: "var(--emerald)"}
