@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from vitrail.data.split import few_shot_rows
-from vitrail.transfer.few_shot import ridge, solve, with_bias
-from vitrail.transfer.readout import whitening
+from vitrail.evaluation.frozen.few_shot import ridge, solve, with_bias
+from vitrail.evaluation.frozen.readout import whitening
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
