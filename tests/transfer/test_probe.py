@@ -16,8 +16,8 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.evaluation.frozen.features import features
 from vitrail.evaluation.frozen.few_shot import ridge
+from vitrail.evaluation.frozen.trials import trials_of
 from vitrail.transfer.probe import measure, plan_probe
-from vitrail.transfer.task import trials_of
 
 
 @pytest.fixture

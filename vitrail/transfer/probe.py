@@ -21,8 +21,9 @@ from vitrail.evaluation.frozen.few_shot import ridge
 from vitrail.evaluation.frozen.linear import linear
 from vitrail.evaluation.frozen.logistic import logistic
 from vitrail.evaluation.frozen.neighbors import TEMPERATURE, by_neighbors
+from vitrail.evaluation.frozen.trials import Trial, trials_of
 from vitrail.transfer.scores import Measured, Probed, Score, scored, suite_of
-from vitrail.transfer.task import Task, Trial, open_task, trials_of
+from vitrail.transfer.task import Task, open_task
 from vitrail.vocabulary import Progress
 
 METHODS = {
