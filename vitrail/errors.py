@@ -2,6 +2,7 @@
 
     VitrailError                    exit 1
     ├── UsageError                  exit 2   the command or the recipe is wrong
+    │   ├── NothingToSeeError                a question that makes no sense for this model
     │   └── UnknownNameError                 a name that no registry holds (the nearest is named)
     ├── DataError                   exit 3   the images or labels are wrong
     │   └── ImageError                       one picture cannot be read
@@ -40,6 +41,10 @@ class UnknownNameError(UsageError):
         near = difflib.get_close_matches(given.casefold(), folded, n=1, cutoff=0.4)
         hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
         super().__init__(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
+
+
+class NothingToSeeError(UsageError):
+    """A lens has no meaning for this model, such as the attention of a ResNet. The message says why."""
 
 
 class DataError(VitrailError):

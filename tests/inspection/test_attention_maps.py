@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny
+from tiny_models import pictures, tiny, without_keys
 
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
@@ -16,20 +16,6 @@ from vitrail.models import create
 
 def bundle_of(**overrides: object) -> Bundle:
     return Bundle(tiny(**overrides), Preprocess(size=(12, 8)))
-
-
-def pictures(count: int = 2) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, 12, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-
-
-def without_keys(bundle: Bundle) -> Bundle:
-    """Queries and keys of zero: every token attends to all of them alike."""
-    with torch.no_grad():
-        for block in bundle.model.encoder.blocks:
-            qkv = block.attention.qkv  # type: ignore[union-attr]
-            qkv.weight[:32].zero_()  # type: ignore[index, union-attr, operator]
-            qkv.bias[:32].zero_()  # type: ignore[index, union-attr, operator]
-    return bundle
 
 
 @pytest.mark.parametrize("registers", [0, 2])
@@ -86,6 +72,32 @@ def test_the_class_token_finds_the_patch_whose_key_matches() -> None:
     maps = attention_maps(bundle, raw)
     assert maps.layers[0, 0].argmax() == 5
     assert maps.layers[0, 0, 2, 1] > 0.99
+
+
+@pytest.mark.parametrize("settings", [{"registers": 1}, {"pooling": "mean"}])
+def test_the_attention_of_one_patch(settings: dict[str, object]) -> None:
+    bundle = bundle_of(**settings)
+    prefix = bundle.model.config.prefix  # type: ignore[union-attr]
+    maps = attention_maps(bundle, pictures(), place=(2, 1))
+    with record(bundle.model) as trace:
+        bundle.logits(pictures())
+    weights = trace["encoder.blocks.1.attention.core"].weights()[:, :, prefix + 5, prefix:].numpy()
+    assert maps.heads[1] == pytest.approx(weights.reshape(2, 2, 3, 2), abs=1e-6)
+    assert maps.asked_by == "the patch in row 2, column 1"
+
+
+@pytest.mark.parametrize("place", [(3, 0), (0, 2), (-1, 0)])
+def test_a_place_outside_of_the_grid(place: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="rows are 0 to 2, columns 0 to 1"):
+        attention_maps(bundle_of(), pictures(), place=place)
+
+
+def test_the_attention_of_one_patch_of_an_axial_model() -> None:
+    """The mean over all places is the mean of the maps."""
+    bundle = axial()
+    every = [attention_maps(bundle, pictures(), place=(row, column)).heads for row in range(3) for column in range(2)]
+    assert np.mean(every, 0) == pytest.approx(attention_maps(bundle, pictures()).heads, abs=1e-6)
+    assert every[0].sum((-1, -2)) == pytest.approx(np.ones((2, 2, 2)), abs=1e-5)
 
 
 def test_another_image_size_has_another_grid() -> None:

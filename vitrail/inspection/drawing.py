@@ -1,0 +1,142 @@
+"""How figures of lenses look: colors, and grids of pictures on a matplotlib figure.
+
+Colors tell apart by lightness alone, for people with color blindness and for printers.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vitrail.inspection.lens import Drawing
+from vitrail.vocabulary import RawImages
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#010101", "#010102"
+"""Stand-ins that become `currentColor` or a variable of a page's style sheet, so that figures follow dark and light."""
+
+QUIET = "#7d7885"
+"""Small words, readable on white and on black."""
+
+GLASS = np.array([(20, 17, 48), (72, 34, 122), (171, 36, 76), (231, 143, 42), (255, 241, 190)], dtype=np.float64)
+"""Dark to light through stained glass. Lightness rises all the way."""
+
+PIXELS_PER_INCH = 160
+
+
+def glass(values: np.ndarray) -> UInt8[np.ndarray, "*shape 3"]:
+    """Values 0 to 1 as colors."""
+    at = np.linspace(0, 1, len(GLASS))
+    colors = np.stack([np.interp(values, at, GLASS[:, channel]) for channel in range(3)], axis=-1)
+    return colors.round().astype(np.uint8)
+
+
+def color_map() -> Colormap:
+    """The same for matplotlib."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("glass", (GLASS / 255).tolist())
+
+
+def by_depth(count: int) -> list[tuple[float, float, float]]:
+    """A color for each layer, from the first (dark) to the last, all readable on white and on black."""
+    steps = glass(np.linspace(0.25, 0.78, max(count, 1))) / 255
+    return [(float(red), float(green), float(blue)) for red, green, blue in steps]
+
+
+def drawn(drawing: Drawing, kind: Literal["svg", "png"], transparent: bool = False) -> bytes:
+    """The figure as a file."""
+    from matplotlib import rc_context  # half a second to import
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": drawing.name, "font.family": "sans-serif",
+                     "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
+                     "xtick.color": INK, "ytick.color": INK}):
+        figure = Figure(figsize=(drawing.width, drawing.height), layout="constrained")
+        drawing.draw(figure)
+        buffer = io.BytesIO()
+        nothing: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, transparent=transparent,
+                       metadata=nothing if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def pixels(raw: RawImages) -> list[UInt8[np.ndarray, "height width_px 3"]]:
+    """Images as they are drawn."""
+    return [np.ascontiguousarray(one.permute(1, 2, 0).cpu().numpy()) for one in raw]
+
+
+def picture(axes: Axes, image: np.ndarray, title: str = "", **how: Any) -> Any:
+    """An image without ticks; small ones are enlarged pixel by pixel."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+    if title:
+        axes.set_title(plain(title), fontsize=8)
+    smooth = "antialiased" if max(image.shape[:2]) > 96 else "nearest"
+    return axes.imshow(image, **({"interpolation": smooth} | how))
+
+
+def picture_rows(figure: Figure, rows: Sequence[Sequence[np.ndarray | None]], columns: Sequence[str],
+                 names: Sequence[str] = ()) -> np.ndarray:
+    """A grid of pictures with words over the columns and beside the rows. Returns the axes, [rows, columns]."""
+    grid: np.ndarray = figure.subplots(len(rows), len(columns), squeeze=False)
+    for number, (line, pictures) in enumerate(zip(grid, rows, strict=True)):
+        for axes, image, title in zip(line, pictures, columns, strict=True):
+            if image is None:
+                axes.axis("off")
+                continue
+            picture(axes, image, title if number == 0 else "")
+        if number < len(names):
+            line[0].set_ylabel(plain(shortened(names[number])), fontsize=7, color=QUIET)
+    return grid
+
+
+def lit(image: UInt8[np.ndarray, "height width_px 3"],
+        light: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "height width_px 3"]:
+    """An image with a map from 0 to 1 as light that falls on it: grey where it is dark, through colored glass where it
+    is bright."""
+    from PIL import Image
+
+    size = image.shape[1], image.shape[0]
+    smooth = np.asarray(Image.fromarray(light.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    grey = image.astype(np.float64).mean(-1, keepdims=True)
+    share = smooth[..., None]
+    mixed = (0.42 + 0.16 * share) * grey + (0.24 + 0.46 * share) * glass(smooth)
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def spread(values: np.ndarray) -> Float[np.ndarray, "*shape"]:
+    """From 0 to 1; all one half where they do not differ to speak of."""
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-3 * max(abs(high), 1e-12):
+        return np.full(values.shape, 0.5, dtype=np.float32)
+    scaled: np.ndarray = ((values - low) / (high - low)).astype(np.float32)
+    return scaled
+
+
+def tidy(axes: Axes, horizontal: str = "", vertical: str = "") -> None:
+    """Labels, a light grid and no frame on two sides."""
+    axes.set_xlabel(horizontal)
+    axes.set_ylabel(vertical)
+    axes.grid(axis="y", linewidth=0.5, color="#8886", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """The end of a path, which tells more than its beginning."""
+    return name if len(name) <= most else "\u2026" + name[-(most - 1):]
+
+
+def plain(words: str) -> str:
+    """A dollar sign would begin a formula."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words).replace("$", r"\$")

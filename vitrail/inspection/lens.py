@@ -1,0 +1,130 @@
+"""The contract of inspection. A lens is one question about a model:
+
+    Lens.look(Subject) -> Look     numbers, figures, and a caption that says how to read them
+
+A lens never changes the model and leaves nothing behind in it. Where a question makes no sense for a model, `look`
+raises NothingToSeeError with the reason, and the other lenses go on. To add one: a file in `lenses/`, a line in
+`lenses/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitrail.bundle import Bundle
+from vitrail.errors import NothingToSeeError, UsageError
+from vitrail.models import Family, ViT
+from vitrail.vocabulary import Grid, Images, RawImages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 6
+"""Images that are drawn, of all that are measured."""
+
+
+NO_ATTENTION: dict[Family, str] = {
+    "bit": "A ResNet sees through convolutions only: it has neither tokens nor attention.",
+    "axial-resnet": "An AxialResNet attends along rows and columns of maps of many sizes, with convolutions between: "
+                    "it has no patches whose attention would be one picture.",
+}
+"""Why a family has no attention to show."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at. `raw`: images as `bundle.preprocess` makes them, `names` theirs, of which the first `shown`
+    are drawn. `place`: the patch (row, column) whose attention is asked for, the class token's (or the mean) without.
+    `target`: the class to explain; without, what the model answers for each image."""
+
+    bundle: Bundle
+    raw: RawImages
+    names: tuple[str, ...]
+    shown: int = SHOWN
+    place: tuple[int, int] | None = None
+    target: int | None = None
+    batch_size: int = 8
+
+    @property
+    def few(self) -> RawImages:
+        """The images that are drawn."""
+        return self.raw[: self.shown]
+
+
+class Drawing(NamedTuple):
+    """One figure. `draw` fills an empty one of `width` by `height` inches; `words` say what is on it for those who do
+    not see it."""
+
+    name: str
+    draw: Callable[[Figure], None]
+    width: float
+    height: float
+    words: str
+
+
+class Look(NamedTuple):
+    """`numbers`: everything that was measured, as JSON. `found`: what it says, in a sentence. `caption`: how to read
+    the drawings."""
+
+    numbers: Mapping[str, Any]
+    drawings: tuple[Drawing, ...]
+    caption: str
+    found: str = ""
+
+
+class Lens(NamedTuple):
+    """`title` is the question that it answers."""
+
+    name: str
+    title: str
+    look: Callable[[Subject], Look]
+
+
+def transformer(bundle: Bundle) -> ViT:
+    """The model, where it has tokens that attend to one another. Raises NothingToSeeError where it has none."""
+    model = bundle.model
+    if not isinstance(model, ViT):
+        raise NothingToSeeError(f"{model.config.name} has no attention to look at. {NO_ATTENTION[model.config.family]}")
+    return model
+
+
+def grid_of(model: ViT, raw: RawImages) -> Grid:
+    """Rows and columns of patches of these images."""
+    patch = model.config.patch
+    return raw.shape[-2] // patch[0], raw.shape[-1] // patch[1]
+
+
+def normalized(bundle: Bundle, raw: RawImages) -> Images:
+    """What enters the model."""
+    parameter = next(bundle.model.parameters())
+    return bundle.preprocess.normalize(raw.to(parameter.device)).to(parameter.dtype)
+
+
+@torch.inference_mode()
+def encoded(bundle: Bundle, raw: RawImages) -> Float[Tensor, "batch tokens width"]:
+    """All tokens of a transformer after its last norm, in evaluation mode."""
+    model = bundle.model
+    if not isinstance(model, ViT):
+        raise UsageError(f"{model.config.name} has no tokens.")
+    was_training = model.training
+    model.eval()
+    tokens: Tensor = model.encode(normalized(bundle, raw))
+    model.train(was_training)
+    return tokens
+
+
+@torch.inference_mode()
+def pooled(bundle: Bundle, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch pooled"]:
+    """What a transformer's answer is made of, out of its tokens."""
+    answer: Tensor = bundle.model.get_submodule("pool")(tokens)
+    return answer
+
+
+def in_batches(raw: RawImages, size: int) -> Iterator[RawImages]:
+    yield from raw.split(max(size, 1))
