@@ -25,7 +25,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
-from vitrail.objectives import Distillation, MaskedPatchSettings
+from vitrail.objectives import Distillation, MaeSettings, MaskedPatchSettings
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -83,7 +83,7 @@ class ModelSettings(Settings):
         return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
-OWNERS = {"masked_patch": "masked-patch"}
+OWNERS = {"masked_patch": "masked-patch", "mae": "mae"}
 """Settings of an objective that are those of one name alone; the others belong to classify."""
 
 
@@ -92,7 +92,7 @@ class ObjectiveSettings(Settings):
     the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
     them ("soft", at a `temperature`). What has no labels has settings of its own, such as `masked_patch`."""
 
-    name: Literal["classify", "masked-patch"] = "classify"
+    name: Literal["classify", "masked-patch", "mae"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     teacher: WeightsSettings | None = None
@@ -100,6 +100,7 @@ class ObjectiveSettings(Settings):
     teacher_share: float = Field(0.5, gt=0, le=1)
     temperature: PositiveFloat = 3.0
     masked_patch: MaskedPatchSettings = MaskedPatchSettings()
+    mae: MaeSettings = MaeSettings()
 
     @property
     def labeled(self) -> bool:
