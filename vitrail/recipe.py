@@ -115,8 +115,8 @@ class ObjectiveSettings(Settings):
 
 
 def lone_word(given: Any) -> Any:
-    """One name for a list of one, as `--set training.freeze=encoder` gives it."""
-    return (given,) if isinstance(given, str) else given
+    """One name or number for a list of one, as `--set training.freeze=encoder` gives it."""
+    return (given,) if isinstance(given, str | int) else given
 
 
 class TrainingSettings(Settings):
@@ -139,11 +139,17 @@ class TrainingSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """`every_epochs`: validation during the run. `keep`: the last weights, or the best by validation."""
+    """`every_epochs`: validation during the run. `keep`: the last weights, or the best by validation. `probe_every`:
+    epochs between two measurements of the frozen features by few-shot and nearest neighbors, none without; on the run's
+    own labels, or those of the source `probe_on`."""
 
     every_epochs: PositiveFloat = 1.0
     keep: Literal["last", "best"] = "last"
     batch_size: PositiveInt = 128
+    probe_every: PositiveFloat | None = None
+    probe_on: str | None = None
+    probe_shots: Annotated[tuple[PositiveInt, ...], BeforeValidator(lone_word), Field(min_length=1)] = (10,)
+    probe_images: PositiveInt = Field(2_000, description="at most so many vote, and at most so many are asked about")
 
 
 class Recipe(Settings):
@@ -188,6 +194,8 @@ class Recipe(Settings):
         if self.objective.name != "dino" and self.augmentation.multi_crop != MultiCrop():
             raise ValueError(f"augmentation.multi_crop is for objective.name=dino; {self.objective.name} sees one crop "
                              "of a picture: leave it as it is by default")
+        if self.evaluation.probe_on is not None and self.evaluation.probe_every is None:
+            raise ValueError("evaluation.probe_on says on which images to probe, but not how often: --probe-every 1")
         if self.objective.teacher is None and (unused := self.objective.model_dump(
                 include={"distillation", "teacher_share", "temperature"}, exclude_defaults=True)):
             raise ValueError(f"objective.{next(iter(unused))} needs a teacher: --teacher BUNDLE")

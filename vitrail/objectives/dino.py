@@ -220,7 +220,7 @@ class Dino(Objective):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Dino:
         """Centers go to the device of the parameters, and stay in fp32."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         device = next(self.parameters()).device
         self.centers = {name: center.to(device) for name, center in self.centers.items()}
         return self
@@ -268,5 +268,4 @@ def refuse_local_size(model: Model, size: Size) -> None:
     try:
         config_at_size(model.config, size)
     except UsageError as error:
-        raise UsageError(f"augmentation.multi_crop.local_size: {error} Local crops have to be cut into whole "
-                         "patches.") from None
+        raise UsageError(f"augmentation.multi_crop.local_size: {error}") from None

@@ -42,7 +42,7 @@ def masks(settings: IbotSettings, seed: int, positions: Int[Tensor, " batch"], c
         (1, 1, patches), dim=-1)
     low, high = settings.masked
     count = ((low + (high - low) * amount) * patches).round().clamp(1, max(1, patches - 1))
-    places = order.argsort(-1, stable=True).argsort(-1, stable=True)
+    places = order.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
     return (places < count) & (chosen < settings.images)
 
 

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from vitrail import weights as published
 from vitrail.data.augment import Augmentation, MultiCrop
 from vitrail.data.source import Source
 from vitrail.models import ViTConfig
@@ -36,7 +37,7 @@ LEAST_AREA = 0.2  # of a picture that a crop shows, there too
 PER_PROTOTYPE, FEWEST_PROTOTYPES = 20, 256  # 2104.14294: 65,536 for 1.28 million images
 LOCAL_CROPS, LOCAL_SIDE, BLURRED = 6, 0.5, 224  # there 8 or 10 of 96 pixels beside 224, for which its blur is
 CONVOLUTIONS = 8
-"""Sides of local crops for a model without patches are multiples of this."""
+"""Sides of local crops for a model without patches are multiples of this, and at least twice as long."""
 
 
 def choose(source: Source, *, model: str | None = None, image_size: Size | None = None, seed: int = 0,
@@ -69,9 +70,18 @@ def mae(chosen: Recipe, images: int) -> dict[str, Any]:
         rate = MAE_RATE * chosen.training.batch_size / MAE_BATCH
         optimizer = optimizer.model_copy(update={"learning_rate": rate, "weight_decay": 0.05})
         reasons = reasons | {"optimizer": "as published (2111.06377), in proportion to the batch"}
-    settings = MaeSettings(decoder=light_decoder(config)) if isinstance(config, ViTConfig) else MaeSettings()
+    settings = MaeSettings(decoder=choose_decoder(chosen, config)) if isinstance(config, ViTConfig) else MaeSettings()
     return {"objective": ObjectiveSettings(name="mae", mae=settings), "optimizer": optimizer, "reasons": reasons,
             "augmentation": Augmentation.model_validate(moved)}
+
+
+def choose_decoder(chosen: Recipe, encoder: ViTConfig) -> DecoderSettings:
+    """That of the weights, where their file holds one for patches of this size."""
+    given = chosen.model.weights
+    found = published.read(given.path, published.Told(chosen.preprocess.size)).decoder() if given else None
+    if found is None or found.outputs != encoder.channels * encoder.patch[0] * encoder.patch[1]:
+        return light_decoder(encoder)
+    return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
 
 
 def light_decoder(encoder: ViTConfig) -> DecoderSettings:
@@ -87,8 +97,8 @@ def dino(chosen: Recipe, images: int) -> dict[str, Any]:
     """Heads in proportion to the model and the data, and crops to the pictures: of local ones a side is half of the
     picture's, in whole patches."""
     config, size = chosen.model.configure(2, chosen.preprocess.size), chosen.preprocess.size
-    step = config.patch if isinstance(config, ViTConfig) else (CONVOLUTIONS, CONVOLUTIONS)
-    local = tuple(max(1, round(LOCAL_SIDE * side / one)) * one for side, one in zip(size, step, strict=True))
+    step, least = (config.patch, 1) if isinstance(config, ViTConfig) else ((CONVOLUTIONS, CONVOLUTIONS), 2)
+    local = tuple(max(least, round(LOCAL_SIDE * side / one)) * one for side, one in zip(size, step, strict=True))
     prototypes = min(DinoSettings().prototypes, max(FEWEST_PROTOTYPES, 2 ** round(math.log2(images / PER_PROTOTYPE))))
     settings = DinoSettings(prototypes=prototypes, hidden=min(2048, 4 * config.embedding),
                             bottleneck=min(256, config.embedding))
