@@ -32,7 +32,9 @@ def look(subject: Subject) -> Look:
                                "reason": similarity.reason}
     captions, found = [], [similarity.reason] if similarity.reason else []
     if similarity.tiles is not None:
-        numbers["similarity"] = similarity.tiles.round(4).tolist()
+        down, across = tiled(similarity.tiles)
+        numbers["places"] = {"rows": down.tolist(), "columns": across.tolist()}
+        numbers["similarity"] = similarity.tiles[np.ix_(down, across)].round(4).tolist()
         captions.append(f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is "
                         "alike. A bright spot at the tile's own place, with a row and a column through it, means that "
                         "the model knows its grid.")
@@ -50,11 +52,17 @@ def share(score: float) -> str:
     return f"{100 * max(score, 0):.0f} %"
 
 
+def tiled(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the places that have a tile: every one, or of a large grid evenly many."""
+    down, across = (np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in shown.shape[:2])
+    return down, across
+
+
 def tiles(similarity: PositionSimilarity) -> Drawing | None:
     if similarity.tiles is None:
         return None
     shown = similarity.tiles
-    down, across = (np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in shown.shape[:2])
+    down, across = tiled(shown)
     low, high = float(shown.min()), max(float(shown.max()), float(shown.min()) + 1e-6)
     enlarge = max(56 // max(shown.shape[:2]), 1)
     steps = ((shown - low) / (high - low) * SHADES).round() / SHADES
