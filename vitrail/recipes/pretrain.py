@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vitrail import weights as published
 from vitrail.data.augment import Augmentation
 from vitrail.data.source import Source
 from vitrail.models import ViTConfig
@@ -62,9 +63,18 @@ def mae(chosen: Recipe) -> dict[str, Any]:
         rate = MAE_RATE * chosen.training.batch_size / MAE_BATCH
         optimizer = optimizer.model_copy(update={"learning_rate": rate, "weight_decay": 0.05})
         reasons = reasons | {"optimizer": "as published (2111.06377), in proportion to the batch"}
-    settings = MaeSettings(decoder=light_decoder(config)) if isinstance(config, ViTConfig) else MaeSettings()
+    settings = MaeSettings(decoder=choose_decoder(chosen, config)) if isinstance(config, ViTConfig) else MaeSettings()
     return {"objective": ObjectiveSettings(name="mae", mae=settings), "optimizer": optimizer, "reasons": reasons,
             "augmentation": Augmentation.model_validate(moved)}
+
+
+def choose_decoder(chosen: Recipe, encoder: ViTConfig) -> DecoderSettings:
+    """That of the weights, where their file holds one for patches of this size."""
+    given = chosen.model.weights
+    found = published.read(given.path, published.Told(chosen.preprocess.size)).decoder() if given else None
+    if found is None or found.outputs != encoder.channels * encoder.patch[0] * encoder.patch[1]:
+        return light_decoder(encoder)
+    return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
 
 
 def light_decoder(encoder: ViTConfig) -> DecoderSettings:

@@ -6,19 +6,21 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vitrail.evaluation.frozen.trials import probe_name
+from vitrail.inspection.drawing import FAINT, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 History = Sequence[Mapping[str, Any]]
 
-INK, FAINT, TRAIN, VALIDATION, RATE = "#010101", "#010102", "#010103", "#010104", "#010105"
-"""Stand-ins that become `currentColor` or a variable of the style sheet, so that the figure follows dark and light."""
+TRAIN, VALIDATION, RATE = "#010103", "#010104", "#010105"
+"""Stand-ins for colors of the style sheet, as INK and FAINT are."""
 
 STYLE = {INK: "currentColor", FAINT: "var(--faint)", TRAIN: "var(--cobalt)", VALIDATION: "var(--ruby)",
          RATE: "var(--emerald)"}
@@ -61,7 +63,7 @@ def panel(title: str, lines: Mapping[str, Line]) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True,
                        metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return for_page(buffer.getvalue(), title)
+    return for_page(buffer.getvalue(), f"{title} over the images seen")
 
 
 def draw_panel(axes: Axes, title: str, lines: Mapping[str, Line]) -> None:
@@ -128,7 +130,7 @@ def axis_unit(largest: float) -> tuple[float, str]:
     return (1e3, " (thousands)") if largest >= 2e4 else (1, "")
 
 
-def for_page(svg: str, title: str) -> str:
+def for_page(svg: str, words: str) -> str:
     """Only the <svg> element, in the page's colors, without what would clash or point outside: names of namespaces
     (HTML needs none) and identifiers that nothing in the picture refers to."""
     svg = svg[svg.index("<svg") :]
@@ -140,4 +142,4 @@ def for_page(svg: str, title: str) -> str:
         svg = svg.replace(stand_in, color)
     head, rest = svg.split(">", 1)
     head = re.sub(r'\s(width|height|version)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title} over the images seen">{rest}'
+    return f'{head} role="img" aria-label="{escape(words)}">{rest}'

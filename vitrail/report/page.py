@@ -15,6 +15,7 @@ from vitrail.data.source import Split
 from vitrail.evaluation import Evaluation
 from vitrail.files import write_text
 from vitrail.inspection import NO_ATTENTION, patch_filters, position_similarity
+from vitrail.inspection.place import KINDS
 from vitrail.models import BiTConfig, Family, HybridConfig, ViTConfig, describe
 from vitrail.report import words
 from vitrail.report.figures import History, learning_curves
@@ -62,11 +63,8 @@ def write_report(path: str | Path, run: Run, bundle: Bundle, *, evaluation: Eval
 
 def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split | None) -> str:
     """The page as text."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": words.percent}
     gallery = Gallery(bundle, split, evaluation)
-    return environment.get_template("report.html").render(
+    return environment().get_template("report.html").render(
         run=run, facts=dict(run.facts) | model_facts(bundle),
         headline=run.headline or words.headline(evaluation, run.measured_on), certainty=words.certainty(evaluation),
         trained=trained(run), tiles=tiles(run, evaluation), evaluation=evaluation,
@@ -76,6 +74,14 @@ def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
         attention=gallery.attention(), **model_pictures(bundle))
+
+
+def environment() -> Environment:
+    """How templates are filled in."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"percent": words.percent}
+    return made
 
 
 def trained(run: Run) -> str:
@@ -132,5 +138,6 @@ def model_pictures(bundle: Bundle) -> dict[str, Any]:
     return {"filters": shown, "filter_count": len(filters.pictures), "filter_share": float(filters.shares.sum()),
             "first_layer": "patch embedding" if config.family in ("vit", "axial-vit") else "first convolution",
             "similarity": tiles, "no_similarity": similarity.reason, "grid": config.grid,
+            "similarity_kind": similarity.kind, "similarity_words": KINDS[similarity.kind],
             "no_attention": NO_ATTENTION.get(config.family, ""),
-            "learned": isinstance(config, ViTConfig) and config.positions != "sincos-2d"}
+            "learned": isinstance(config, ViTConfig) and config.positions not in ("sincos-2d", "rotary-2d")}

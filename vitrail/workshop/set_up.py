@@ -24,6 +24,7 @@ from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
 from vitrail.training.precision import Weights, set_attention_kernel
 from vitrail.workshop.beginning import answers, backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.decoding import take_decoder
 from vitrail.workshop.other_run import other_run
 from vitrail.workshop.probing import Probe, open_probe
 from vitrail.workshop.shop import Watch, Workshop
@@ -51,6 +52,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
     objective = build_objective(recipe, model, source, backend, world.device)
+    take_decoder(objective, recipe, going_on=state is not None)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
     sharded = recipe.training.shard and world.size > 1
