@@ -12,7 +12,6 @@ from vitrail.training.optimizer import describe_decay
 from vitrail.workshop import Workshop, known_mistakes, probe_words, start_words, teacher_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
-OPERATIONS = 6  # of a training step for each multiply-add of a forward pass
 
 
 def understood(shop: Workshop) -> Understood:
@@ -147,7 +146,7 @@ def length_words(shop: Workshop) -> str:
     if shop.total_steps is None:
         return f"{duration(shop.recipe.schedule.seconds or 0.0)} of training"
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
-    flops = OPERATIONS * shop.objective.macs() * shop.total_steps * shop.batch_size
+    flops = 6 * shop.objective.macs() * shop.total_steps * shop.batch_size
     return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {scaled(flops)}FLOPs"
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple, cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.models import Model, ModelConfig, describe
+from vitrail.models import Model, describe
 from vitrail.vocabulary import Batch, Shown
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -45,9 +45,9 @@ class Objective(nn.Module):
         return ""
 
     def macs(self) -> int:
-        """Multiply-accumulates of one image in a forward pass of training."""
-        config: ModelConfig = cast(Model, self.model).config
-        return describe(config).macs
+        """Multiply-adds of one image on the way to its losses, by the accounting of models: those of the model alone,
+        where it sees each image once and whole."""
+        return describe(cast(Model, self.model).config).macs
 
     def losses(self, batch: Batch) -> Losses:
         """Losses of one micro-batch; images arrive as uint8 and are normalized here, on the device."""
