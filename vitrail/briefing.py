@@ -150,7 +150,7 @@ def length_words(shop: Workshop) -> str:
     if shop.total_steps is None:
         return f"{duration(shop.recipe.schedule.seconds or 0.0)} of training"
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
-    flops = 1e18 * describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
+    flops = 6 * shop.objective.macs() * shop.total_steps * shop.batch_size
     return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {scaled(flops)}FLOPs"
 
 

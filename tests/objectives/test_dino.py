@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from vitrail.errors import UsageError
-from vitrail.models import create
+from vitrail.models import create, describe
 from vitrail.objectives import Dino, DinoSettings
 from vitrail.objectives.components import feature_pictures, likeness, principal_colors
 from vitrail.objectives.dino import between
@@ -313,6 +313,15 @@ def test_models_that_make_no_sense_are_refused(given: dict[str, Any], words: str
 def test_settings_that_make_no_sense_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         DinoSettings.model_validate(given)
+
+
+def test_multiply_adds_are_those_of_all_crops_and_heads() -> None:
+    objective = dino(local=3, local_size=8)  # of a quarter of the pixels
+    model, head = describe(objective.model.config).macs, 32 * 32 + 32 * 32 + 32 * 16 + 16 * 24
+    assert objective.images_each() == 2.75
+    assert objective.macs() == round(2.75 * model + 5 * head + 2 * (model + head) / 3)
+    with_patches = dino(local=0, ibot={"weight": 1.0, "images": 1.0, "masked": (0.25, 0.25)})  # 4 of 16 in each
+    assert with_patches.macs() == round(2 * model + 10 * head + (2 * model + 10 * head) / 3)
 
 
 # What is told of it.

@@ -7,11 +7,12 @@ add one: a file here, its settings in `recipe.ObjectiveSettings`, a line in `wor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail.models import Model, describe
 from vitrail.vocabulary import Batch, Legend, Shown
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -61,6 +62,11 @@ class Objective(nn.Module):
     def words(self) -> str:
         """What is learned, for the box that opens a run; nothing where the classes say it."""
         return ""
+
+    def macs(self) -> int:
+        """Multiply-adds of one image on the way to its losses, by the accounting of models: those of the model alone,
+        where it sees each image once and whole."""
+        return describe(cast(Model, self.model).config).macs
 
     def losses(self, batch: Batch) -> Losses:
         """Losses of one micro-batch; images arrive as uint8 and are normalized here, on the device."""

@@ -121,6 +121,16 @@ class Dino(Objective):
         height, width = self.model.config.image_size
         return GLOBALS + self.local * self.local_size[0] * self.local_size[1] / (height * width)
 
+    def macs(self) -> int:
+        """Of the student on all crops, with a head for each crop and each hidden patch; the teacher, which has no
+        backward pass, counts a third."""
+        model, head = super().macs(), self.heads.images.macs()
+        ibot = self.settings.ibot
+        hidden = GLOBALS * ibot.images * sum(ibot.masked) / 2 * patch_model(self.model).config.patches if (
+            self.masks_patches) else 0.0
+        student = model * self.images_each() + head * (GLOBALS + self.local + hidden)
+        return round(student + (GLOBALS * (model + head) + head * hidden) / 3)
+
     def losses(self, batch: Batch) -> Losses:
         """Averaged over images and over pairs of different crops."""
         images, hidden = self.pixels(batch, "global"), self.hidden(batch)

@@ -29,6 +29,10 @@ class Head(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
 
+    def macs(self) -> int:
+        return sum(layer.in_features * layer.out_features for layer in (*self.mlp, self.prototypes)
+                   if isinstance(layer, nn.Linear))
+
     def forward(self, features: Float[Tensor, "some width"]) -> Float[Tensor, "some prototypes"]:
         """Cosines in fp32: divided by a temperature, what bf16 rounds off would be as large as what they differ by."""
         directions = F.normalize(self.mlp(features).float(), dim=-1)

@@ -65,11 +65,8 @@ def write_report(path: str | Path, run: Run, bundle: Bundle, *, evaluation: Eval
 
 def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split | None) -> str:
     """The page as text."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": words.percent}
     gallery = Gallery(bundle, split, evaluation)
-    return environment.get_template("report.html").render(
+    return environment().get_template("report.html").render(
         run=run, facts=dict(run.facts) | model_facts(bundle),
         headline=run.headline or words.headline(evaluation, run.measured_on), certainty=words.certainty(evaluation),
         trained=trained(run), tiles=tiles(run, evaluation), evaluation=evaluation,
@@ -79,6 +76,14 @@ def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
         attention=gallery.attention(), **model_pictures(bundle))
+
+
+def environment() -> Environment:
+    """How templates are filled in."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"percent": words.percent}
+    return made
 
 
 def trained(run: Run) -> str:

@@ -95,7 +95,10 @@ def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backe
     if settings.name == "masked-patch":
         return MaskedPatch(model, normalize, settings.masked_patch, recipe.seed).to(device)
     if settings.name == "mae":
-        return MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        autoencoder = MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        if recipe.training.compile:
+            compile_blocks(autoencoder.decoder)
+        return autoencoder
     if settings.name == "dino":
         crops = recipe.augmentation.multi_crop
         return Dino(model, normalize, settings.dino, recipe.seed, local=crops.local,
