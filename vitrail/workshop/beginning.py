@@ -93,7 +93,10 @@ def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backe
     if settings.name == "masked-patch":
         return MaskedPatch(model, normalize, settings.masked_patch, recipe.seed).to(device)
     if settings.name == "mae":
-        return MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        autoencoder = MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        if recipe.training.compile:
+            compile_blocks(autoencoder.decoder)
+        return autoencoder
     if not source.classes:
         raise DataError(f"{source.spec} has no labels, which objective.name=classify learns. Learn without labels: "
                         f"vitrail pretrain {source.spec}")
