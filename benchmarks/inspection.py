@@ -2,9 +2,9 @@
 
     python benchmarks/inspection.py [--model L/16] [--size 384] [--images 128] [--batch 8] [--rounds 3]
 
-Each contestant looks at the same images in batches, in turn, in its own process, so that each has its own peak. Targets:
-attention distance and rollout at most 1.6 times the time of the forward passes, with no more than one layer's maps of
-one batch in memory: the table says how much that is.
+Each contestant looks at the same images in batches, in turn, in its own process, so that each has its own peak.
+Targets: attention distance and rollout at most 1.6 times the time of the forward passes, with no more than one layer's
+maps of one batch in memory: the table says how much that is.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def main() -> None:
     model = create(options.model, image_size=options.size, classes=0)
     assert isinstance(model, ViT)
     maps = options.batch * model.config.heads * model.config.tokens**2 * 4 / MIB
-    print(f"{machine()}\n\n{options.model} at {options.size}, {options.images} images in batches of {options.batch}; one "
-          f"layer's maps of one batch are {maps:,.0f} MiB\n")
+    print(f"{machine()}\n\n{options.model} at {options.size}, {options.images} images in batches of {options.batch}; "
+          f"one layer's maps of one batch are {maps:,.0f} MiB\n")
     print("| | seconds | of forward | peak MiB | beyond forward |\n|---|---|---|---|---|")
     base = [statistics.median(column) for column in zip(*found["forward"], strict=True)]
     for name, rounds in found.items():
