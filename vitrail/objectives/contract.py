@@ -112,10 +112,10 @@ class Objective(nn.Module):
         or where all targets are `alike`, so that `constant` is nearly 0."""
         if alike:
             return (f"what is to be guessed is nearly the same everywhere: one answer for all has a loss of "
-                    f"{constant:.2g}. There is nothing to learn from it. Look at the images, and at --target.")
+                    f"{constant:.2g}. There is nothing to learn from it. Look at the images, and at the objective.")
         return (f"the model has learned nothing from the images so far: its loss is that of one answer for all "
                 f"({constant:.3f}), or {100 * gone:.1f} % below it. Use another learning rate (--lr auto finds one), a "
-                "longer run, or another --target.")
+                "longer run, or another objective or target.")
 
     def shown(self, batch: Batch) -> list[Shown]:
         """One for each picture, for a person to look at; none where there is nothing to see."""

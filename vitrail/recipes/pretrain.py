@@ -14,9 +14,12 @@ behind supervised pre-training, 2 before none).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
+
+from pydantic import ValidationError
 
 from vitrail import weights as published
 from vitrail.data.augment import Augmentation, MultiCrop
@@ -65,7 +68,8 @@ def mae(chosen: Recipe, images: int) -> dict[str, Any]:
     config = chosen.model.configure(2, chosen.preprocess.size)
     moved = chosen.augmentation.model_dump(include={"crop", "pad", "area", "ratio", "flip"})
     moved["area"] = (max(LEAST_AREA, moved["area"][0]), moved["area"][1])
-    optimizer, reasons = chosen.optimizer.model_copy(update={"betas": (0.9, 0.95)}), chosen.reasons
+    optimizer = chosen.optimizer.model_copy(update={"betas": (0.9, 0.95)})
+    reasons = chosen.reasons | {"images": chosen.reasons["images"].partition("; varied")[0]}
     if chosen.model.weights is None and isinstance(config, ViTConfig) and config.width >= BIG:
         rate = MAE_RATE * chosen.training.batch_size / MAE_BATCH
         optimizer = optimizer.model_copy(update={"learning_rate": rate, "weight_decay": 0.05})
@@ -79,9 +83,10 @@ def choose_decoder(chosen: Recipe, encoder: ViTConfig) -> DecoderSettings:
     """That of the weights, where their file holds one for patches of this size."""
     given = chosen.model.weights
     found = published.read(given.path, published.Told(chosen.preprocess.size)).decoder() if given else None
-    if found is None or found.outputs != encoder.channels * encoder.patch[0] * encoder.patch[1]:
-        return light_decoder(encoder)
-    return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
+    if found is not None and found.outputs == encoder.channels * encoder.patch[0] * encoder.patch[1]:
+        with contextlib.suppress(ValidationError):  # a file may say anything
+            return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
+    return light_decoder(encoder)
 
 
 def light_decoder(encoder: ViTConfig) -> DecoderSettings:

@@ -75,7 +75,7 @@ def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split
         guesses=guess_sheet(run.guesses) if run.guesses and run.legend else None,
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
-        attention=gallery.attention(), **model_pictures(bundle))
+        attention=gallery.attention(), distance=gallery.distance(), **model_pictures(bundle))
 
 
 def environment() -> Environment:
