@@ -74,6 +74,7 @@ def test_self_distillation_chooses_crops_and_heads_in_proportion(attempts: Attem
     assert [2 * side for side in crops["local_size"]] == kept["preprocess"]["size"]
     assert (heads["prototypes"], heads["hidden"], heads["bottleneck"]) == (256, 128, 32)
     assert heads["koleo"]["weight"] == 0.1
+    assert kept["optimizer"]["learning_rate"] == 5e-4 * kept["training"]["batch_size"] / 256
     assert "What it sees" in (tmp_path / "first" / "report.html").read_text()
 
 

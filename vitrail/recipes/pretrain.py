@@ -37,6 +37,7 @@ BIG, HEAD = 768, 32
 MAE_RATE, MAE_BATCH = 1.5e-4, 256  # 2111.06377, table 8: in proportion to the batch
 LEAST_AREA = 0.2  # of a picture that a crop shows, there too
 
+DINO_RATE, DINO_BATCH = 5e-4, 256  # 2104.14294, section 3.2
 PER_PROTOTYPE, FEWEST_PROTOTYPES = 20, 256  # 2104.14294: 65,536 for 1.28 million images
 LOCAL_CROPS, LOCAL_SIDE, BLURRED = 6, 0.5, 224  # there 8 or 10 of 96 pixels beside 224, for which its blur is
 CONVOLUTIONS = 8
@@ -108,8 +109,15 @@ def dino(chosen: Recipe, images: int) -> dict[str, Any]:
     settings = DinoSettings(prototypes=prototypes, hidden=min(2048, 4 * config.embedding),
                             bottleneck=min(256, config.embedding))
     crops = MultiCrop(local=LOCAL_CROPS, local_size=local, blur_radius=(0.1, max(0.5, 2.0 * min(size) / BLURRED)))
-    reasons = chosen.reasons | {"learning": f"{PER_PROTOTYPE} images to a prototype, as published on ImageNet"}
-    return {"objective": ObjectiveSettings(name="dino", dino=settings), "reasons": reasons,
+    reasons = chosen.reasons | {"learning": f"about {PER_PROTOTYPE} images to a prototype, as published on ImageNet, "
+                                            f"and at least {FEWEST_PROTOTYPES} prototypes"}
+    optimizer = chosen.optimizer
+    if chosen.model.weights is None:
+        rate = DINO_RATE * chosen.training.batch_size / DINO_BATCH
+        optimizer = optimizer.model_copy(update={"learning_rate": rate})
+        reasons = reasons | {"optimizer": "as published (2104.14294), in proportion to the batch: at higher rates the "
+                                          "teacher's answers become even"}
+    return {"objective": ObjectiveSettings(name="dino", dino=settings), "reasons": reasons, "optimizer": optimizer,
             "augmentation": Augmentation(flip=chosen.augmentation.flip, multi_crop=crops)}
 
 
