@@ -72,6 +72,7 @@ def test_self_distillation_chooses_crops_and_heads_in_proportion(attempts: Attem
     crops, heads = kept["augmentation"]["multi_crop"], kept["objective"]["dino"]
     assert kept["augmentation"]["crop"] == "none"
     assert [2 * side for side in crops["local_size"]] == kept["preprocess"]["size"]
+    assert crops["local_area"][0] == min(0.5, crops["local_size"][0] ** 2 / 16**2)  # none is enlarged
     assert (heads["prototypes"], heads["hidden"], heads["bottleneck"]) == (256, 128, 32)
     assert heads["koleo"]["weight"] == 0.1
     assert kept["optimizer"]["learning_rate"] == 5e-4 * kept["training"]["batch_size"] / 256

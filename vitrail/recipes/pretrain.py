@@ -29,6 +29,7 @@ from vitrail.objectives import DinoSettings, MaeSettings
 from vitrail.objectives.mae_decoder import DecoderSettings
 from vitrail.recipe import ObjectiveSettings, Recipe
 from vitrail.recipes import default
+from vitrail.recipes.facts import is_long, survey
 from vitrail.vocabulary import Size
 
 BIG, HEAD = 768, 32
@@ -56,15 +57,15 @@ def choose(source: Source, *, model: str | None = None, image_size: Size | None 
     }
     chosen = chosen.model_copy(update=given)
     return Recipe.model_validate(chosen.model_copy(update=OWN.get(objective, nothing)(
-        chosen, len(source.splits["train"]))).model_dump())
+        chosen, source)).model_dump())
 
 
-def nothing(chosen: Recipe, images: int) -> dict[str, Any]:
+def nothing(chosen: Recipe, source: Source) -> dict[str, Any]:
     """What is chosen for an objective beyond what all have."""
     return {}
 
 
-def mae(chosen: Recipe, images: int) -> dict[str, Any]:
+def mae(chosen: Recipe, source: Source) -> dict[str, Any]:
     """Pictures are cropped and flipped, no more, since masks vary them enough (2111.06377, table 1e)."""
     config = chosen.model.configure(2, chosen.preprocess.size)
     moved = chosen.augmentation.model_dump(include={"crop", "pad", "area", "ratio", "flip"})
@@ -99,16 +100,23 @@ def light_decoder(encoder: ViTConfig) -> DecoderSettings:
     return DecoderSettings(width=heads * HEAD, depth=max(1, round(encoder.depth / 3)), heads=heads)
 
 
-def dino(chosen: Recipe, images: int) -> dict[str, Any]:
-    """Heads in proportion to the model and the data, and crops to the pictures: of local ones a side is half of the
-    picture's, in whole patches."""
+def dino(chosen: Recipe, source: Source) -> dict[str, Any]:
+    """Heads in proportion to the model and the data, and crops to the pictures. Of local ones a side is half of the
+    picture's, in whole patches, and the smallest has as many pixels before it is resized: 5 % of 500 x 375 for 96, as
+    published. From less of a small picture nothing can be said, and all answers become even."""
+    facts = survey(source)
     config, size = chosen.model.configure(2, chosen.preprocess.size), chosen.preprocess.size
-    step, least = (config.patch, 1) if isinstance(config, ViTConfig) else ((CONVOLUTIONS, CONVOLUTIONS), 2)
-    local = tuple(max(least, round(LOCAL_SIDE * side / one)) * one for side, one in zip(size, step, strict=True))
-    prototypes = min(DinoSettings().prototypes, max(FEWEST_PROTOTYPES, 2 ** round(math.log2(images / PER_PROTOTYPE))))
+    step, fewest = (config.patch, 1) if isinstance(config, ViTConfig) else ((CONVOLUTIONS, CONVOLUTIONS), 2)
+    local = tuple(max(fewest, round(LOCAL_SIDE * side / one)) * one for side, one in zip(size, step, strict=True))
+    wanted = 2 ** round(math.log2(facts.images / PER_PROTOTYPE))
+    prototypes = min(DinoSettings().prototypes, max(FEWEST_PROTOTYPES, wanted))
     settings = DinoSettings(prototypes=prototypes, hidden=min(2048, 4 * config.embedding),
                             bottleneck=min(256, config.embedding))
-    crops = MultiCrop(local=LOCAL_CROPS, local_size=local, blur_radius=(0.1, max(0.5, 2.0 * min(size) / BLURRED)))
+    least = min(0.5, max(0.05, local[0] * local[1] / (facts.height * facts.width)))
+    border, shape = max(0.4, least), facts.width / facts.height if is_long(facts) else 1.0
+    crops = MultiCrop(local=LOCAL_CROPS, local_size=local, local_area=(least, max(border, min(2 * least, 0.8))),
+                      global_area=(border, 1.0), ratio=(3 / 4 * shape, 4 / 3 * shape),
+                      blur_radius=(0.1, max(0.5, 2.0 * min(size) / BLURRED)))
     reasons = chosen.reasons | {"learning": f"about {PER_PROTOTYPE} images to a prototype, as published on ImageNet, "
                                             f"and at least {FEWEST_PROTOTYPES} prototypes"}
     optimizer = chosen.optimizer
@@ -121,4 +129,4 @@ def dino(chosen: Recipe, images: int) -> dict[str, Any]:
             "augmentation": Augmentation(flip=chosen.augmentation.flip, multi_crop=crops)}
 
 
-OWN: dict[str, Callable[[Recipe, int], dict[str, Any]]] = {"mae": mae, "dino": dino}
+OWN: dict[str, Callable[[Recipe, Source], dict[str, Any]]] = {"mae": mae, "dino": dino}
