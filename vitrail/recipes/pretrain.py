@@ -2,12 +2,14 @@
 
     vitrail pretrain photos/
     vitrail pretrain photos/ --objective mae
+    vitrail pretrain photos/ --objective dino
     vitrail train labeled/ --weights runs/photos-1
 
 Cost: a step costs about what one with labels does, and the length is that of `default`; `--dry-run` says how long,
 `--epochs` shortens it. Expect a loss below that of one answer for all patches, which the journal has beside it
 (train/constant_loss): on `fashion:embedded` after 6 epochs 1.07 on the test images where that is 1.69 (masked-patch,
-one seed). A step of mae costs less, the more so the larger the model is.
+one seed). A step of mae costs less, the more so the larger the model is; one of dino a
+multiple: of each picture 2 whole crops and 6 of a quarter, and its teacher.
 Where labels are few but images are many; with labels for all, `vitrail train` learns more from them (paper: 4 points
 behind supervised pre-training, 2 before none).
 """
