@@ -21,8 +21,15 @@ from vitrail.training.journal import read_journal
 TARGETS = ("mean-color", "downsized", "pixels")
 
 
-def recipe(target: str = "mean-color", **changes: Any) -> Recipe:
-    return tiny_recipe(objective__name="masked-patch", objective__masked_patch__target=target, **changes)
+SMALL = {"decoder": {"width": 16, "depth": 2, "heads": 2}}
+MAE: dict[str, Any] = {"objective__name": "mae", "objective__mae": SMALL}
+OBJECTIVES: dict[str, dict[str, Any]] = {"masked-patch": {}, "mae": MAE}
+each_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+
+
+def recipe(target: str | None = None, **changes: Any) -> Recipe:
+    aimed = {} if target is None else {"objective__masked_patch__target": target}
+    return tiny_recipe(**{"objective__name": "masked-patch", **aimed, **changes})
 
 
 def rows(run: Path, key: str) -> list[float]:
@@ -37,27 +44,33 @@ def flat_folder(folder: Path, count: int = 30) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_run_ends_in_a_bundle_without_a_head(target: str, tmp_path: Path) -> None:
-    events = train(recipe(target), tmp_path / "run")
+ASKED = [{"objective__masked_patch__target": target} for target in TARGETS] + [
+    MAE, {**MAE, "objective__mae": {**SMALL, "normalized": False}}]
+
+
+@pytest.mark.parametrize("objective", ASKED, ids=str)
+def test_a_run_ends_in_a_bundle_without_a_head(objective: dict[str, Any], tmp_path: Path) -> None:
+    events = train(recipe(**objective), tmp_path / "run")
     finished = last(events)
     assert finished.evaluation is None
     assert finished.measured is not None
     assert (finished.measured.split, finished.measured.images) == ("test", 359)
     assert isinstance(events[0], Understood)
-    assert "corrupted" in dict(events[0].rows)["learning"]
+    assert ("masked;" if "mae" in str(objective) else "corrupted") in dict(events[0].rows)["learning"]
     assert "classes" not in dict(events[0].rows)
     bundle = Bundle.load(tmp_path / "run")
     assert (bundle.classes, bundle.activation, bundle.model.config.classes) == (None, "none", 0)
-    assert not any("mask" in name or "prediction" in name for name in bundle.model.state_dict())
+    assert not any(part in name for name in bundle.model.state_dict() for part in ("mask", "prediction", "decoder"))
     assert rows(tmp_path / "run", "test/loss") == [finished.measured.loss]
     assert rows(tmp_path / "run", "train/loss")[-1] < rows(tmp_path / "run", "train/loss")[0]
 
 
+@each_objective
 @pytest.mark.parametrize("changes", [{}, {"training__average": 0.9}, {"training__precision": "bf16"}],
                          ids=["plain", "average", "bf16"])
-def test_a_run_that_was_stopped_ends_bit_equal(changes: dict[str, Any], tmp_path: Path) -> None:
-    changes = changes | {"evaluation__every_epochs": 0.2}
+def test_a_run_that_was_stopped_ends_bit_equal(changes: dict[str, Any], objective: dict[str, Any],
+                                               tmp_path: Path) -> None:
+    changes = changes | objective | {"evaluation__every_epochs": 0.2}
     train(recipe(**changes), tmp_path / "whole")
     train(recipe(**changes), tmp_path / "parts", stop_after=3)
     train(recipe(**changes), tmp_path / "parts", resume=True, stop_after=7)
@@ -69,14 +82,17 @@ def test_a_run_that_was_stopped_ends_bit_equal(changes: dict[str, Any], tmp_path
     assert len(rows(tmp_path / "whole", "val/loss")) == 3  # after 4, 8 and 10 steps
 
 
-def test_looks_draw_the_same_masks_each_time_and_an_average_is_looked_at(tmp_path: Path) -> None:
+@each_objective
+def test_looks_draw_the_same_masks_each_time_and_an_average_is_looked_at(objective: dict[str, Any],
+                                                                         tmp_path: Path) -> None:
     """With a rate of (nearly) zero every look has to find the same."""
-    train(recipe(optimizer__learning_rate=1e-30, evaluation__every_epochs=0.05, model__settings={}), tmp_path / "run")
+    still: dict[str, Any] = {"optimizer__learning_rate": 1e-30, "evaluation__every_epochs": 0.05,
+                             "model__settings": {}, **objective}
+    train(recipe(**still), tmp_path / "run")
     found = rows(tmp_path / "run", "val/loss")
     assert len(found) == 10
     assert found == pytest.approx([found[0]] * 10, rel=1e-6)
-    train(recipe(optimizer__learning_rate=1e-30, evaluation__every_epochs=0.05, training__average=0.5,
-                 model__settings={}), tmp_path / "averaged")
+    train(recipe(training__average=0.5, **still), tmp_path / "averaged")
     assert rows(tmp_path / "averaged", "val/loss") == pytest.approx(found, rel=1e-5)
 
 
@@ -89,9 +105,11 @@ def test_the_best_by_its_own_loss_is_kept(tmp_path: Path) -> None:
                if isinstance(event, Noted))
 
 
-def test_a_folder_without_labels_is_learned_from_and_refused_where_labels_are_needed(tmp_path: Path) -> None:
+@each_objective
+def test_a_folder_without_labels_is_learned_from_and_refused_where_labels_are_needed(objective: dict[str, Any],
+                                                                                     tmp_path: Path) -> None:
     photos = flat_folder(tmp_path / "photos")
-    free = recipe(data__source=str(photos), data__labeled=False, training__batch_size=8, schedule__steps=2)
+    free = recipe(data__source=str(photos), data__labeled=False, training__batch_size=8, schedule__steps=2, **objective)
     finished = last(train(free, tmp_path / "run", report=True))
     assert finished.measured is not None
     page = (tmp_path / "run" / "report.html").read_text()
@@ -104,13 +122,14 @@ def test_a_folder_without_labels_is_learned_from_and_refused_where_labels_are_ne
         train(tiny_recipe(data__source=str(photos)), tmp_path / "labels")
 
 
-def test_what_was_learned_is_gone_on_from_with_and_without_labels(tmp_path: Path) -> None:
+@each_objective
+def test_what_was_learned_is_gone_on_from_with_and_without_labels(objective: dict[str, Any], tmp_path: Path) -> None:
     from vitrail.recipes.finetune import weights_settings
 
-    train(recipe(schedule__steps=2), tmp_path / "first")
+    train(recipe(schedule__steps=2, **objective), tmp_path / "first")
     settings = weights_settings(str(tmp_path / "first"), (8, 8)).model_dump(mode="json")
-    for name, chosen in (("again", recipe), ("labels", tiny_recipe)):
-        changed = chosen(schedule__steps=1, optimizer__learning_rate=1e-30, model__weights=settings)
+    for name, chosen in (("again", objective), ("labels", {"objective__name": "classify"})):
+        changed = recipe(schedule__steps=1, optimizer__learning_rate=1e-30, model__weights=settings, **chosen)
         train(changed, tmp_path / name)
         before, after = (Bundle.load(tmp_path / run).model.state_dict() for run in ("first", name))
         assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
@@ -139,6 +158,11 @@ def test_pooling_that_does_not_learn_is_the_same_after_a_stop(tmp_path: Path) ->
      "trains no head"),
     ({"target": "colour"}, "mean-color"), ({"objective__masked_patch__corrupted": 1.5}, "less than 1"),
     ({"model__name": "R26x0.25", "preprocess__size": 16}, "cannot guess masked patches"),
+    ({"objective__name": "mae", "model__name": "axial-Ti/4"}, "needs every patch of the grid"),
+    ({"objective__name": "mae", "model__name": "mu/8"}, "single patch"),
+    ({"objective__name": "mae", "objective__mae__masked": 1.0}, "less than 1"),
+    ({"objective__name": "mae", "objective__mae__decoder__heads": 7}, "512 wide is not divisible by 7 heads"),
+    ({"objective__mae__masked": 0.5}, "objective.mae does not belong to objective.name=masked-patch"),
 ])
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):

@@ -12,13 +12,13 @@ from vitrail.data.source import Source, Split, open_source
 from vitrail.data.split import joined
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.evaluation import Evaluation
+from vitrail.evaluation.frozen.features import Layer
 from vitrail.evaluation.own_data import own_data
 from vitrail.events import Finished
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.recipes.finetune import taught_by
 from vitrail.run import run
-from vitrail.transfer.features import Layer
 from vitrail.transfer.probe import measure, plan_probe
 from vitrail.transfer.scores import Probed
 from vitrail.vocabulary import Size

@@ -9,7 +9,7 @@ from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.forecast import free_bytes
 from vitrail.training.optimizer import describe_decay
-from vitrail.workshop import Workshop, known_mistakes, start_words, teacher_words
+from vitrail.workshop import Workshop, known_mistakes, probe_words, start_words, teacher_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
 
@@ -33,7 +33,8 @@ def rows_of(shop: Workshop) -> list[tuple[str, str]]:
             ("learning", shop.objective.words()),
             ("weights", start_words(shop)), ("teacher", teacher_words(shop.recipe, shop.objective)),
             ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
-            ("length", length_words(shop)), ("computing", computing_words(shop)), ("run folder", str(shop.folder))]
+            ("length", length_words(shop)), ("computing", computing_words(shop)),
+            ("probing", probe_words(shop.recipe, shop.probe)), ("run folder", str(shop.folder))]
     reasons = shop.recipe.reasons
     return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows
             if words]
@@ -49,7 +50,9 @@ def whole_run_seconds(shop: Workshop) -> float:
         left = shop.total_steps - shop.step
         epochs = left * shop.batch_size / len(splits["train"])
         looks = epochs / recipe.evaluation.every_epochs * len(splits["val"]) if "val" in splits else 0.0
-        training = left * shop.step_seconds + looks * image
+        probes = epochs / recipe.evaluation.probe_every * shop.probe.images if (
+            shop.probe and recipe.evaluation.probe_every) else 0.0
+        training = left * shop.step_seconds + (looks + probes) * image
     final = max((len(split) for name, split in splits.items() if name != "train"), default=0)
     in_fp32 = 2.0 if shop.backend.precision == "bf16" else 1.0
     return training + final * image * in_fp32 + 4.0  # the report takes a few seconds

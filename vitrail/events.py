@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vitrail.bundle import Bundle
 from vitrail.evaluation import Evaluation
+from vitrail.evaluation.frozen.trials import probe_name
 from vitrail.training.loop import Step
 from vitrail.vocabulary import Progress
 
@@ -55,6 +56,22 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class FeaturesMeasured:
+    """What frozen features are worth after `step` steps: accuracy on the held-out images of a labeled source. `scores`
+    by "few_shot_SHOTS" and "knn_NEIGHBORS"."""
+
+    step: int
+    source: str
+    split: str
+    scores: dict[str, float]
+    images: int
+
+    def words(self) -> str:
+        told = [f"{probe_name(key)} {100 * value:.1f} %" for key, value in self.scores.items()]
+        return f"{', '.join(told)} right on {self.images:,} {self.split} images of {self.source}"
+
+
+@dataclass(frozen=True)
 class Noted:
     """Something that a person should know and that did not stop the run."""
 
@@ -64,7 +81,7 @@ class Noted:
 @dataclass(frozen=True)
 class Finished:
     """The end. `signal`: the one that ended the run early, or None. `evaluation`: on `split`, where there is one;
-    `measured` in its place without labels."""
+    `measured` in its place without labels; `probed`: the last time that its features were measured."""
 
     bundle: Bundle
     folder: Path
@@ -74,6 +91,7 @@ class Finished:
     evaluation: Evaluation | None
     signal: int | None
     measured: Measured | None = None
+    probed: FeaturesMeasured | None = None
 
 
-Event = Understood | Stepped | Evaluated | Measured | Noted | Finished
+Event = Understood | Stepped | Evaluated | Measured | FeaturesMeasured | Noted | Finished

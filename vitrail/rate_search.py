@@ -135,7 +135,8 @@ def attempt(found: Search, rate: float, folder: Path, source: Source, interrupts
 def trial(found: Search, rate: float) -> Recipe:
     """The recipe of one rate: measured at its end alone."""
     changes: dict[str, Any] = {"optimizer.learning_rate": rate, "evaluation.every_epochs": 1e6,
-                               "evaluation.keep": "last"}
+                               "evaluation.keep": "last", "evaluation.probe_on": None,
+                               "evaluation.probe_every": None}
     schedule = found.recipe.schedule
     if found.steps is not None:
         changes["schedule.steps"] = found.steps

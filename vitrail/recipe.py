@@ -25,7 +25,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
-from vitrail.objectives import Distillation, MaskedPatchSettings
+from vitrail.objectives import Distillation, MaeSettings, MaskedPatchSettings
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -83,7 +83,7 @@ class ModelSettings(Settings):
         return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
-OWNERS = {"masked_patch": "masked-patch"}
+OWNERS = {"masked_patch": "masked-patch", "mae": "mae"}
 """Settings of an objective that are those of one name alone; the others belong to classify."""
 
 
@@ -92,7 +92,7 @@ class ObjectiveSettings(Settings):
     the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
     them ("soft", at a `temperature`). What has no labels has settings of its own, such as `masked_patch`."""
 
-    name: Literal["classify", "masked-patch"] = "classify"
+    name: Literal["classify", "masked-patch", "mae"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     teacher: WeightsSettings | None = None
@@ -100,6 +100,7 @@ class ObjectiveSettings(Settings):
     teacher_share: float = Field(0.5, gt=0, le=1)
     temperature: PositiveFloat = 3.0
     masked_patch: MaskedPatchSettings = MaskedPatchSettings()
+    mae: MaeSettings = MaeSettings()
 
     @property
     def labeled(self) -> bool:
@@ -113,8 +114,8 @@ class ObjectiveSettings(Settings):
 
 
 def lone_word(given: Any) -> Any:
-    """One name for a list of one, as `--set training.freeze=encoder` gives it."""
-    return (given,) if isinstance(given, str) else given
+    """One name or number for a list of one, as `--set training.freeze=encoder` gives it."""
+    return (given,) if isinstance(given, str | int) else given
 
 
 class TrainingSettings(Settings):
@@ -137,11 +138,17 @@ class TrainingSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """`every_epochs`: validation during the run. `keep`: the last weights, or the best by validation."""
+    """`every_epochs`: validation during the run. `keep`: the last weights, or the best by validation. `probe_every`:
+    epochs between two measurements of the frozen features by few-shot and nearest neighbors, none without; on the run's
+    own labels, or those of the source `probe_on`."""
 
     every_epochs: PositiveFloat = 1.0
     keep: Literal["last", "best"] = "last"
     batch_size: PositiveInt = 128
+    probe_every: PositiveFloat | None = None
+    probe_on: str | None = None
+    probe_shots: Annotated[tuple[PositiveInt, ...], BeforeValidator(lone_word), Field(min_length=1)] = (10,)
+    probe_images: PositiveInt = Field(2_000, description="at most so many vote, and at most so many are asked about")
 
 
 class Recipe(Settings):
@@ -177,6 +184,8 @@ class Recipe(Settings):
         if not self.objective.labeled and (self.augmentation.mixup or self.augmentation.cutmix):
             raise ValueError(f"objective.name={self.objective.name} has no labels to mix: set augmentation.mixup=0 and "
                              "augmentation.cutmix=0")
+        if self.evaluation.probe_on is not None and self.evaluation.probe_every is None:
+            raise ValueError("evaluation.probe_on says on which images to probe, but not how often: --probe-every 1")
         if self.objective.teacher is None and (unused := self.objective.model_dump(
                 include={"distillation", "teacher_share", "temperature"}, exclude_defaults=True)):
             raise ValueError(f"objective.{next(iter(unused))} needs a teacher: --teacher BUNDLE")

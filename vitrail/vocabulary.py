@@ -45,7 +45,8 @@ class Tokens:
 class Batch:
     """What the loader yields and an objective consumes.
 
-    `views`: named uint8 images, "image" for the plain one, [batch, 3, height, width] each.
+    `views`: named uint8 images: "image" for the plain one, [batch, 3, height, width]; of several crops "global",
+    [batch, 2, 3, height, width], and "local", [batch, crops, 3, smaller height, smaller width].
     `targets`: [batch] class indices (int64), or [batch, classes] from 0 to 1 (float32): labels of which an image has
     several, or shares of the images it was mixed from.
     `indices`: [batch] int64, which sample of the split each is.

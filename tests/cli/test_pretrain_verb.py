@@ -49,6 +49,20 @@ def test_from_pictures_without_labels_to_a_model_that_is_trained_on_some(attempt
     assert said(attempts, tmp_path, "predict", "second", "photos/0.png")[0] == 1
 
 
+def test_a_masked_autoencoder_chooses_a_decoder_in_proportion_and_pictures_without_more_than_crops(
+        attempts: Attempts, tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--objective", "mae", "--masked", "0.5", "--out",
+                       "first", "--steps", "1", "-m", "Ti/4", "-q")
+    assert code == 0, words
+    kept = json.loads((tmp_path / "first" / "recipe.json").read_text())
+    assert kept["objective"]["mae"] == {"masked": 0.5, "normalized": True,
+                                        "decoder": {"width": 96, "depth": 4, "heads": 3}}
+    assert kept["augmentation"]["brightness"] == 0
+    assert kept["augmentation"]["area"] == [0.2, 1]
+    assert "What it guesses" in (tmp_path / "first" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["train", "photos", *SHORT], 3, "no class folders"),
     (["train", "photos", "--recipe", "pretrain", "--dry-run", *SHORT], 0, ""),
@@ -59,7 +73,10 @@ def test_from_pictures_without_labels_to_a_model_that_is_trained_on_some(attempt
     (["pretrain", "photos", "--recipe", "paper_mask"], 2, "paper_masked_patch"),
     (["pretrain"], 2, "Nothing to learn from"),
     (["pretrain", "photos", "--model", "R26x0.25", "--image-size", "32", "--steps", "1"], 2, "cannot guess"),
-    (["pretrain", "photos", "--objective", "dino"], 2, "masked-patch"),
+    (["pretrain", "photos", "--objective", "simclr"], 2, "masked-patch"),
+    (["pretrain", "photos", "--objective", "mae", "--masked", "1", *SHORT], 2, "less than 1"),
+    (["pretrain", "photos", "--objective", "mae", "--corrupted", "0.3", *SHORT], 2, "does not belong to objective"),
+    (["pretrain", "photos", "--masked", "0.3", *SHORT], 2, "does not belong to objective"),
     (["pretrain", "--resume", "--out", "photos", "--target", "pixels"], 2, "keeps what it guesses"),
 ])
 def test_mistakes_end_in_a_message(attempts: Attempts, tmp_path: Path, arguments: list[str], code: int,

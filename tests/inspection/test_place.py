@@ -3,10 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 from sklearn.metrics.pairwise import cosine_similarity
-from tiny_models import tiny
+from tiny_models import pictures, tiny
 
+from vitrail.bundle import Bundle
+from vitrail.data.preprocess import Preprocess
 from vitrail.inspection import position_similarity
+from vitrail.inspection.place import places_read, read_off
 from vitrail.models import create
 
 
@@ -45,12 +50,83 @@ def test_a_table_of_zeros_is_like_nothing() -> None:
     assert position_similarity(model).tiles == pytest.approx(np.zeros((3, 2, 3, 2)))
 
 
-@pytest.mark.parametrize(("kind", "why"), [("none", "no position"), ("relative", "scores"),
-                                          ("relative-bias", "scores"), ("rotary-2d", "turn")])
-def test_what_adds_nothing_says_why(kind: str, why: str) -> None:
-    similarity = position_similarity(tiny(positions=kind))
+def test_without_positions_it_says_so() -> None:
+    similarity = position_similarity(tiny(positions="none"))
     assert similarity.tiles is None
-    assert why in similarity.reason
+    assert "no position" in similarity.reason
+
+
+def test_rotary_positions_leave_the_mean_cosine_of_the_turns() -> None:
+    """Of a head with two pairs: one turns with the row, one with the column, by a radian a patch."""
+    similarity = position_similarity(tiny(positions="rotary-2d", width=8))
+    assert similarity.kind == "turned"
+    assert similarity.tiles is not None
+    rows, columns = np.indices((3, 2))
+    expected = (np.cos(rows - 1) + np.cos(columns - 0)) / 2
+    assert similarity.tiles[1, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_bias_by_offset_is_shown_as_shares_of_the_largest() -> None:
+    """Both heads favor the patch below (query minus key: -1 row, 0 columns), one of them twice as much."""
+    model = tiny(positions="relative-bias", pooling="mean")
+    with torch.no_grad():
+        table = model.encoder.positions.tables[0].table  # type: ignore[union-attr]
+        table.zero_()  # type: ignore[operator]
+        table[(2 - 1) * 3 + 1] = torch.tensor([1.0, 2.0])  # type: ignore[index, operator]
+    similarity = position_similarity(model)
+    assert similarity.kind == "favored"
+    assert similarity.tiles is not None
+    expected = np.zeros((3, 2))
+    expected[2, 1] = 1
+    assert similarity.tiles[1, 1] == pytest.approx(expected)
+    assert similarity.tiles[2, 1] == pytest.approx(np.zeros((3, 2)))
+
+
+def test_relative_attention_is_shown_by_the_vectors_of_its_offsets() -> None:
+    model = tiny(positions="relative")
+    keys = model.encoder.positions.tables[0].offset_keys.detach().numpy()  # type: ignore[operator, union-attr]
+    alike = np.mean([cosine_similarity(one, one[6:7])[:, 0] for one in keys], axis=0)  # offsets -6 to 6
+    similarity = position_similarity(model)
+    assert similarity.kind == "offsets"
+    assert similarity.tiles is not None
+    flat = similarity.tiles.reshape(6, 6)
+    assert np.diag(flat) == pytest.approx(np.ones(6))
+    assert flat[4, 1] == pytest.approx(alike[6 + 3])
+    assert flat[0, 5] == pytest.approx(alike[6 - 5])
+
+
+def test_places_are_read_off_where_they_stand_and_nowhere_else() -> None:
+    """Features that hold the row, and noise: rows can be read off, columns cannot."""
+    numbers = np.random.default_rng(0)
+    features = numbers.normal(size=(8, 5, 4, 3))
+    features[:, 0] = np.arange(4)[None, :, None]
+    rows, columns = read_off(features)
+    assert rows > 0.99
+    assert columns < 0.1
+
+
+def test_places_read_agree_with_scikit_learn() -> None:
+    features = np.random.default_rng(1).normal(size=(6, 4, 3, 5)) + np.arange(5) * 0.4
+    known, new = (part.transpose(0, 2, 3, 1).reshape(-1, 4) for part in (features[:3], features[3:]))
+    aims = np.tile(np.moveaxis(np.indices((3, 5)), 0, -1).reshape(-1, 2), (3, 1))
+    centered = known - known.mean(0)
+    ridge = Ridge(alpha=1e-3 * np.trace(centered.T @ centered) / 4).fit(known, aims)
+    expected = r2_score(aims, ridge.predict(new), multioutput="raw_values")
+    assert read_off(features) == pytest.approx(expected.tolist())
+
+
+def test_learned_places_enter_the_first_block() -> None:
+    model = tiny(positions="learned", width=64)
+    with torch.no_grad():
+        model.encoder.positions.tables[0].table.copy_(10 * torch.eye(6, 64))  # type: ignore[operator, union-attr]
+    read = places_read(Bundle(model, Preprocess(size=(12, 8))), pictures(8))
+    assert read is not None
+    assert read.layers == ("before block 1", "block 1", "block 2", "block 3")
+    assert min(read.rows[0], read.columns[0]) > 0.9
+
+
+def test_too_few_images_to_read_places_off() -> None:
+    assert places_read(Bundle(tiny(), Preprocess(size=(12, 8))), pictures(3)) is None
 
 
 def test_a_huge_grid_is_not_compared() -> None:
@@ -67,7 +143,7 @@ def test_an_axial_vit_has_a_vits_and_an_axial_resnet_says_why_not() -> None:
     assert tiles.reshape(6, 6) == pytest.approx(cosine_similarity(table), abs=1e-6)
     similarity = position_similarity(create("axial-R26x0.25", image_size=16, depths=(1,)))
     assert similarity.tiles is None
-    assert "attention scores" in similarity.reason
+    assert "no one picture" in similarity.reason
 
 
 def test_a_resnet_has_none_and_a_hybrid_those_of_its_grid() -> None:

@@ -7,21 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.report.pictures import (
-    BARS,
-    GLASS,
-    LEAD,
-    Picture,
-    filter_sheet,
-    glass,
-    grid_of_grids,
-    heat_map,
-    lit,
-    sheet,
-    spread,
-    thumbnail,
-    window,
-)
+from vitrail.inspection.drawing import GLASS, LEAD, glass, sheet, spread
+from vitrail.report.pictures import BARS, Picture, filter_sheet, grid_of_grids, heat_map, lit, thumbnail, window
 
 
 def pixels(picture: Picture) -> np.ndarray:

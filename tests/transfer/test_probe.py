@@ -14,10 +14,10 @@ import vitrail
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import DataError, UnknownNameError, UsageError
-from vitrail.transfer.features import features
-from vitrail.transfer.few_shot import ridge
+from vitrail.evaluation.frozen.features import features
+from vitrail.evaluation.frozen.few_shot import ridge
+from vitrail.evaluation.frozen.trials import trials_of
 from vitrail.transfer.probe import measure, plan_probe
-from vitrail.transfer.task import trials_of
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_few_shot_is_the_mean_over_subsets_of_the_reference(bundle, tmp_path):
 
 
 def test_every_method_beats_chance_on_digits_by_far(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitrail.transfer.linear.STEPS", 200)
+    monkeypatch.setattr("vitrail.evaluation.frozen.linear.STEPS", 200)
     methods = ["few-shot", "knn", "linear", "logistic"]
     probed = measure(plan_probe(bundle, ["digits"], methods=methods, shots=[25], neighbors=[1, 20], cache=tmp_path))
     assert [f"{score.method} {score.setting}".strip() for score in probed.scores] == [

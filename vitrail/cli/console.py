@@ -15,7 +15,7 @@ from rich.text import Text
 
 from vitrail.briefing import duration
 from vitrail.evaluation import Evaluation
-from vitrail.events import Evaluated, Event, Finished, Measured, Noted, Stepped, Understood
+from vitrail.events import Evaluated, Event, FeaturesMeasured, Finished, Measured, Noted, Stepped, Understood
 from vitrail.vocabulary import Progress as Pass
 
 QUIET_SECONDS = 5.0  # between results of validation, which tiny data have after every step
@@ -52,6 +52,8 @@ class RunView:
             case Measured() if event.split == "test" or time.monotonic() - self.evaluated > QUIET_SECONDS:
                 self.evaluated = time.monotonic()
                 self.say(f"{event.split} after step {event.step:,}: {loss_words(event)}")
+            case FeaturesMeasured():
+                self.say(f"frozen features after step {event.step:,}: {event.words()}")
             case Noted():
                 self.say(event.text)
             case Finished():
@@ -140,6 +142,8 @@ def conclude(finished: Finished, again: str) -> int:
             print(f"{finished.split}: {score_words(finished.evaluation)}")
         if finished.measured is not None:
             print(f"{finished.split}: {loss_words(finished.measured)}")
+        if finished.probed is not None:
+            print(f"frozen features after step {finished.probed.step:,}: {finished.probed.words()}")
         print(f"stopped after {finished.steps:,} steps; the model so far is in {folder / 'bundle'} and can be used.")
         print(f"next: {again}")
         return 128 + finished.signal
@@ -148,6 +152,8 @@ def conclude(finished: Finished, again: str) -> int:
               if finished.evaluation.top1 is not None else f"{finished.split}: {score_words(finished.evaluation)}")
     if finished.measured is not None:
         print(f"{finished.split}: {loss_words(finished.measured)}")
+    if finished.probed is not None:
+        print(f"frozen features: {finished.probed.words()}")
     print(f"model:  {folder / 'bundle'}")
     print(f"report: {folder / 'report.html'}")
     quoted = shlex.quote(str(folder))

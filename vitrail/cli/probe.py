@@ -80,7 +80,7 @@ def probe(
 
     from vitrail.cli.console import RunView, show_box
     from vitrail.cli.loading import load_features
-    from vitrail.transfer.features import Layer
+    from vitrail.evaluation.frozen.features import Layer
     from vitrail.transfer.probe import measure, plan_probe
 
     if json and markdown:

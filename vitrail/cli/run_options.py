@@ -14,7 +14,8 @@ from vitrail.cli.numbers import Count, Whole
 from vitrail.errors import UsageError
 
 Length = Parameter(group=Group("How long", sort_key=1))
-MANY = Group("Several devices", sort_key=2)
+Looks = Parameter(group=Group("Looks on the way", sort_key=2))
+MANY = Group("Several devices", sort_key=3)
 Many = Parameter(group=MANY)
 
 
@@ -39,6 +40,11 @@ class RunOptions:
         Optimizer steps.
     time
         Time for training, as 90s, 10m or 2h; the learning rate follows it.
+    probe_every
+        Epochs between two measurements of the frozen features by a few labels of each class and by nearest neighbors,
+        on a few thousand images; never without.
+    probe_on
+        Labeled images for that, in any form that SOURCE takes; those of SOURCE without.
     devices
         Processes on this machine, each with a GPU or its part of the cores, that train together.
     shard
@@ -68,6 +74,8 @@ class RunOptions:
     epochs: Annotated[float | None, Length] = None
     steps: Annotated[Whole | None, Length] = None
     time: Annotated[str | None, Length] = None
+    probe_every: Annotated[float | None, Looks] = None
+    probe_on: Annotated[str | None, Looks] = None
     devices: Annotated[Count | None, Many] = None
     shard: Annotated[bool, Parameter(group=MANY, negative=())] = False
     dist_timeout: Annotated[str, Many] = "2m"
@@ -82,7 +90,9 @@ class RunOptions:
     def changes(self) -> dict[str, Any]:
         """What these options change in a recipe, as dotted settings. Raises UsageError."""
         sharded = {"training.shard": True} if self.shard else {}
-        return settings(self.set_) | lengths(self.epochs, self.steps, self.time) | sharded
+        probes = {"evaluation.probe_every": self.probe_every, "evaluation.probe_on": self.probe_on}
+        return settings(self.set_) | lengths(self.epochs, self.steps, self.time) | sharded | {
+            name: value for name, value in probes.items() if value is not None}
 
 
 def settings(pairs: tuple[str, ...]) -> dict[str, Any]:

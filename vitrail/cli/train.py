@@ -151,7 +151,8 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
                          validation=data.get("validation", wanted["validation"].default),
                          skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default),
                          labeled=name not in WITHOUT_LABELS)
-    chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights)
+    learned = {"objective": changes["objective.name"]} if name == "pretrain" and "objective.name" in changes else {}
+    chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights, **learned)
     return chosen.replaced(changes), opened
 
 

@@ -26,7 +26,7 @@ from vitrail.data.ahead import Ahead
 from vitrail.data.order import Key, rank_slice, replacement, stream_indices, worker_slices
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Split
-from vitrail.data.views import View
+from vitrail.data.views import EvalView, View
 from vitrail.errors import DataError, ImageError, RunError, UsageError
 from vitrail.vocabulary import Batch, RawImages
 
@@ -40,6 +40,8 @@ SMALL = 64 * 64 * 3
 """Numbers in a picture that is cheaper to view than to hand to another thread."""
 
 Made = TypeVar("Made")
+Rows = dict[str, np.ndarray]
+"""The arrays of a batch by their names, or a part of each: one row for each picture."""
 
 
 class Wanted(NamedTuple):
@@ -101,7 +103,8 @@ class Loader:
         """
         ahead = Ahead(self.split, self.part.stop - self.part.start)
         parts = ahead.announced(self.parts(start_position), lambda places: [place.sample for place in places])
-        work = ((empty_batch(self.view.preprocess, len(places)), places) for places in parts)
+        shapes = self.view.shapes
+        work = ((empty_batch(shapes, len(places)), places) for places in parts)
         with closing(prefetched(work, partial(self.fill, ahead.split), self.workers)) as filled, closing(ahead):
             for raw, places, found in filled:
                 for error in (error for part in found for error in part.errors):
@@ -110,7 +113,7 @@ class Loader:
                 if len(self.bad) > self.allowed or indices.min() < 0:
                     raise self.too_many_bad()
                 yield Batch(
-                    views={"image": torch.from_numpy(raw)},
+                    views={name: torch.from_numpy(array) for name, array in raw.items()},
                     targets=torch.from_numpy(self.split.labels[indices]),
                     indices=torch.from_numpy(indices),
                     positions=torch.tensor([place.position for place in places]),
@@ -124,16 +127,17 @@ class Loader:
             yield list(map(Wanted, *(column[self.part].tolist() for column in (indices, epochs, positions))))
             start += self.batch_size
 
-    def fill(self, split: Split, rows: np.ndarray, places: Sequence[Wanted], stop: Event) -> Found:
+    def fill(self, split: Split, rows: Rows, places: Sequence[Wanted], stop: Event) -> Found:
         """Write the pictures at `places` into `rows`. An index of -1 says that no replacement could be read."""
         indices: list[int] = []
         errors: list[ImageError] = []
-        for row, place in zip(rows, places, strict=True):
+        for row, place in enumerate(places):
             index, attempt = place.sample, 0
             while index >= 0 and not stop.is_set():
                 try:
                     key = Key(self.seed, place.epoch, index)
-                    row[:] = self.view(split.read(index), split.names[index], key).numpy()
+                    for look, pixels in self.view.looks(split.read(index), split.names[index], key).items():
+                        rows[look][row] = pixels.numpy()
                     break
                 except ImageError as error:
                     errors.append(error)
@@ -159,23 +163,42 @@ class Passed(NamedTuple):
     errors: list[ImageError]
 
 
+class Looked(NamedTuple):
+    """The same with the looks of any view, by name."""
+
+    views: dict[str, Tensor]
+    indices: Tensor
+    errors: list[ImageError]
+
+
 def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int | None = None) -> Iterator[Passed]:
     """Every picture once, in the order of the split. Bad ones are reported and never replaced, so a batch may be
     smaller than `batch_size`, or empty."""
+    for views, indices, errors in looked_through(split, EvalView(preprocess), batch_size, workers):
+        yield Passed(views["image"], indices, errors)
+
+
+def looked_through(split: Split, view: View, batch_size: int, workers: int | None = None, *, seed: int = 0,
+                   samples: Sequence[int] | None = None) -> Iterator[Looked]:
+    """The same through any view, of some `samples` of the split or all. What the view draws hangs on the seed and the
+    sample alone, so that every pass sees the same."""
     checked("batch_size", batch_size, 1)
     workers = default_workers(split) if workers is None else checked("workers", workers, 0)
 
-    ahead = Ahead(split, batch_size)
-    parts = (list(range(start, min(start + batch_size, len(split)))) for start in range(0, len(split), batch_size))
-    work = ((empty_batch(preprocess, len(places)), places) for places in ahead.announced(parts, list))
+    ahead, shapes = Ahead(split, batch_size), view.shapes
+    wanted: Sequence[int] = range(len(split)) if samples is None else samples
+    parts = (list(wanted[start : start + batch_size]) for start in range(0, len(wanted), batch_size))
+    work = ((empty_batch(shapes, len(places)), places) for places in ahead.announced(parts, list))
 
-    def fill(rows: np.ndarray, places: Sequence[int], stop: Event) -> Found:
+    def fill(rows: Rows, places: Sequence[int], stop: Event) -> Found:
         found = Found([], [])
-        for row, index in zip(rows, places, strict=True):
+        for row, index in enumerate(places):
             if stop.is_set():
                 break
             try:
-                row[:] = preprocess.read(ahead.split.read(index), split.names[index]).numpy()
+                looks = view.looks(ahead.split.read(index), split.names[index], Key(seed, 0, index))
+                for look, pixels in looks.items():
+                    rows[look][row] = pixels.numpy()
                 found.indices.append(index)
             except ImageError as error:
                 found.errors.append(error)
@@ -186,9 +209,12 @@ def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int
     with closing(prefetched(work, fill, workers)) as filled, closing(ahead):
         for raw, places, found in filled:
             indices = np.array([index for part in found for index in part.indices], dtype=np.int64)
-            kept = raw if len(indices) == len(places) else raw[indices - places[0]]
+            if len(indices) < len(places):
+                read = np.isin(places, indices)
+                raw = {name: array[read] for name, array in raw.items()}
             errors = [error for part in found for error in part.errors]
-            yield Passed(torch.from_numpy(kept), torch.from_numpy(indices), errors)
+            yield Looked({name: torch.from_numpy(array) for name, array in raw.items()}, torch.from_numpy(indices),
+                         errors)
 
 
 def too_little_memory(name: str) -> RunError:
@@ -218,19 +244,19 @@ def checked(name: str, given: int, least: int) -> int:
     return given
 
 
-def empty_batch(preprocess: Preprocess, count: int) -> np.ndarray:
-    return np.empty((count, 3, *preprocess.size), np.uint8)
+def empty_batch(shapes: dict[str, tuple[int, ...]], count: int) -> Rows:
+    return {name: np.empty((count, *shape), np.uint8) for name, shape in shapes.items()}
 
 
 Place = TypeVar("Place")
 
 
 def prefetched(
-    work: Iterator[tuple[np.ndarray, list[Place]]],
-    fill: Callable[[np.ndarray, Sequence[Place], Event], Made],
+    work: Iterator[tuple[Rows, list[Place]]],
+    fill: Callable[[Rows, Sequence[Place], Event], Made],
     workers: int,
-) -> Generator[tuple[np.ndarray, list[Place], list[Made]], None, None]:
-    """Fill each array of `work` in threads, every worker an equal part of it, and yield them in order.
+) -> Generator[tuple[Rows, list[Place], list[Made]], None, None]:
+    """Fill the arrays of each batch of `work` in threads, every worker an equal part of it, and yield them in order.
 
     At most `PREFETCH` are under way. An exception in a worker comes out at its place in the order. However the
     iterator is left (closed, collected, Ctrl-C, an error), the threads stop after the picture they are at.
@@ -242,10 +268,10 @@ def prefetched(
             yield rows, places, [fill(rows, places, stop)]
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="vitrail-loader")
-    pending: deque[tuple[np.ndarray, list[Place], list[Future[Made]]]] = deque()
+    pending: deque[tuple[Rows, list[Place], list[Future[Made]]]] = deque()
     try:
         for rows, places in work:
-            futures = [pool.submit(fill, rows[share], places[share], stop)
+            futures = [pool.submit(fill, {name: array[share] for name, array in rows.items()}, places[share], stop)
                        for share in worker_slices(len(places), workers)]
             pending.append((rows, places, futures))
             if len(pending) >= PREFETCH:
@@ -258,7 +284,7 @@ def prefetched(
 
 
 def collected(
-    pending: deque[tuple[np.ndarray, list[Place], list[Future[Made]]]]
-) -> tuple[np.ndarray, list[Place], list[Made]]:
+    pending: deque[tuple[Rows, list[Place], list[Future[Made]]]]
+) -> tuple[Rows, list[Place], list[Made]]:
     rows, places, futures = pending.popleft()
     return rows, places, [future.result() for future in futures]

@@ -1,6 +1,9 @@
 """What the loader calls on each sample: small frozen values, the same in every thread and process.
 
-    view(what Split.read gave, its name, key) -> uint8 tensor [3, height, width]
+    view.looks(what Split.read gave, its name, key) -> {"image": uint8 tensor [3, height, width]}
+    view(the same) -> that tensor, of a view that has only one
+
+`MultiCropView` (multi_crop.py) is a view of several crops.
 """
 
 from __future__ import annotations
@@ -15,25 +18,45 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitrail.data.augment import Augmentation
-from vitrail.data.augment.crops import simple_crop
+from vitrail.data.augment.crops import Box, simple_crop
 from vitrail.data.decode import decode, jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, resize
+from vitrail.vocabulary import Picture, Size
+
+Looks = dict[str, UInt8[Tensor, "*shape"]]
+"""What one view saw of one sample, by the names that a batch has for it."""
 
 
 class View(Protocol):
     """One way to look at a sample. Raises ImageError where the picture cannot be read."""
 
     @property
-    def preprocess(self) -> Preprocess: ...
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each of its looks, by name."""
+        ...
 
-    def __call__(
-        self, encoded: bytes | np.ndarray, name: str, key: Key
-    ) -> UInt8[Tensor, "3 height width_px"]: ...
+    def looks(self, encoded: bytes | np.ndarray, name: str, key: Key) -> Looks: ...
+
+
+class OneImage:
+    """A view that sees a sample once, at the size of its preprocessing."""
+
+    preprocess: Preprocess
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"image": (3, *self.preprocess.size)}
+
+    def looks(self, encoded: bytes | np.ndarray, name: str, key: Key) -> Looks:
+        return {"image": self(encoded, name, key)}
+
+    def __call__(self, encoded: bytes | np.ndarray, name: str, key: Key) -> UInt8[Tensor, "3 height width_px"]:
+        raise TypeError(f"{type(self).__name__} must say what it sees")
 
 
 @dataclass(frozen=True)
-class EvalView:
+class EvalView(OneImage):
     """The deterministic view: `Preprocess.read`. The key is not used."""
 
     preprocess: Preprocess
@@ -45,7 +68,7 @@ class EvalView:
 
 
 @dataclass(frozen=True)
-class TrainView:
+class TrainView(OneImage):
     """The augmented view. Its random numbers are a pure function of the key."""
 
     preprocess: Preprocess
@@ -72,18 +95,11 @@ class TrainView:
         if whole is None:
             picture = self.decode(encoded, name)
             whole = picture.shape[0], picture.shape[1]
-            top, left, height, width = self.augmentation.box(whole, draws)
+            box = self.augmentation.box(whole, draws)
         else:
-            top, left, height, width = self.augmentation.box(whole, draws)
-            rows, columns = self.preprocess.size
-            least = math.ceil(whole[0] * rows / height), math.ceil(whole[1] * columns / width)
-            picture = self.decode(encoded, name, least)
-        down, across = picture.shape[0] / whole[0], picture.shape[1] / whole[1]
-        first_row, first_column = round(top * down), round(left * across)
-        last_row = max(first_row + 1, round((top + height) * down))
-        last_column = max(first_column + 1, round((left + width) * across))
-        part = picture[first_row:last_row, first_column:last_column]
-        return resize(part, self.preprocess.size, self.preprocess.interpolation)
+            box = self.augmentation.box(whole, draws)
+            picture = self.decode(encoded, name, least_size(whole, box, self.preprocess.size))
+        return resize(boxed(picture, whole, box), self.preprocess.size, self.preprocess.interpolation)
 
     def covered(
         self, encoded: bytes | np.ndarray, name: str, draws: Draws
@@ -100,3 +116,17 @@ class TrainView:
         preprocess = self.preprocess
         return decode(encoded, name, background=preprocess.background, max_pixels=preprocess.max_pixels,
                       min_size=min_size)
+
+
+def least_size(whole: Size, box: Box, size: Size) -> Size:
+    """Of a `whole` picture, so that its part in the box still has the pixels of `size`."""
+    return math.ceil(whole[0] * size[0] / box.height), math.ceil(whole[1] * size[1] / box.width)
+
+
+def boxed(picture: Picture, whole: Size, box: Box) -> Picture:
+    """What is in the box, which lies in a `whole` that may have been decoded smaller; at least one pixel."""
+    down, across = picture.shape[0] / whole[0], picture.shape[1] / whole[1]
+    first_row, first_column = round(box.top * down), round(box.left * across)
+    last_row = max(first_row + 1, round((box.top + box.height) * down))
+    last_column = max(first_column + 1, round((box.left + box.width) * across))
+    return picture[first_row:last_row, first_column:last_column]

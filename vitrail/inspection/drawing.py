@@ -29,6 +29,9 @@ QUIET = "#7d7885"
 GLASS = np.array([(20, 17, 48), (72, 34, 122), (171, 36, 76), (231, 143, 42), (255, 241, 190)], dtype=np.float64)
 """Dark to light through stained glass. Lightness rises all the way."""
 
+LEAD = (27, 25, 34)
+"""The color of the bars that hold panes of glass."""
+
 PIXELS_PER_INCH = 160
 
 
@@ -101,6 +104,25 @@ def picture_rows(figure: Figure, rows: Sequence[Sequence[np.ndarray | None]], co
     return grid
 
 
+def sheet(tiles: Sequence[np.ndarray], columns: int, gap: int, color: tuple[int, int, int]) -> np.ndarray:
+    """Tiles of one size in rows, with a gap around each."""
+    height, width = tiles[0].shape[:2]
+    rows = -(-len(tiles) // columns)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), color, dtype=np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def scale_beside(figure: Figure, axes: Any, low: float, high: float, words: str) -> None:
+    """What the colors of `glass` stand for, where it was applied by hand."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    figure.colorbar(ScalarMappable(Normalize(low, high), color_map()), ax=axes, label=words, shrink=0.6)
+
+
 def lit(image: UInt8[np.ndarray, "height width_px 3"],
         light: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "height width_px 3"]:
     """An image with a map from 0 to 1 as light that falls on it: grey where it is dark, through colored glass where it
@@ -130,6 +152,13 @@ def tidy(axes: Axes, horizontal: str = "", vertical: str = "") -> None:
     axes.set_ylabel(vertical)
     axes.grid(axis="y", linewidth=0.5, color="#8886", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def whole_numbers(axes: Axes) -> None:
+    """No half blocks on the horizontal axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def shortened(name: str, most: int = 24) -> str:

@@ -47,3 +47,13 @@ def first_kernel(model: Model) -> Tensor:
     if isinstance(model, Hybrid):
         return model.patchify.stem.root.kernel()
     return model.patchify.get_parameter("weight")
+
+
+def raw_filters(model: Model, count: int = PAPER_COUNT) -> Float[np.ndarray, "filters height width_px channels"]:
+    """The layer's own filters, the longest first, each scaled by its largest value: 0 to 1 with 0.5 for zero."""
+    weight = first_kernel(model).detach().double().cpu().numpy()
+    lengths = np.linalg.norm(weight.reshape(len(weight), -1), axis=1)
+    chosen = weight[np.argsort(-lengths, kind="stable")[: min(count, int((lengths > 0).sum()))]]
+    peaks = np.abs(chosen).max((1, 2, 3), keepdims=True, initial=np.finfo(np.float64).tiny)
+    pictures: np.ndarray = (0.5 + 0.5 * chosen / peaks).transpose(0, 2, 3, 1).astype(np.float32)
+    return pictures

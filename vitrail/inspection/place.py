@@ -1,57 +1,169 @@
-"""Does the model know what lies beside what: cosine similarity of position embeddings (paper, Figure 7)."""
+"""Does the model know what lies beside what: cosine similarity of position embeddings (paper, Figure 7), or what takes
+their place inside attention; and how well rows and columns can be read off the patches, layer by layer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
+from vitrail.bundle import Bundle
+from vitrail.inspection.layers import layer_features, layer_word, layers_of
+from vitrail.inspection.lens import transformer
 from vitrail.models import AxialResNet, Model, ViT
-from vitrail.models.vit.config import PositionKind
 from vitrail.models.vit.patches import places_of
-from vitrail.vocabulary import Tokens
+from vitrail.vocabulary import RawImages, Tokens
 
-NOTHING_ADDED: dict[PositionKind, str] = {
-    "none": "The model has no position embeddings.",
-    "relative": "Relative positions act on attention scores; there is no vector for each place to compare.",
-    "relative-bias": "A bias by offset acts on attention scores; there is no vector for each place to compare.",
-    "rotary-2d": "Rotary positions turn queries and keys; there is no vector for each place to compare.",
+Kind = Literal["added", "turned", "offsets", "favored"]
+
+KINDS: dict[Kind, str] = {
+    "added": "how alike its position embedding is to that of every other place (cosine similarity)",
+    "turned": "how much of a match between query and key the rotary positions leave at every other place",
+    "offsets": "how alike the learned vector of its offset to every other place is to that of no offset (cosine)",
+    "favored": "the scores that the first layer adds for every other place, heads averaged, as shares of the largest",
 }
-
 
 MOST_PATCHES = 4096
 """Every patch is compared with every other one; beyond this the table would take gigabytes."""
 
+READ_IMAGES, LEAST_READ = 16, 4
+"""Images of which places are read off, at most and at least: half of them to learn from, half to measure."""
+
 
 @dataclass(frozen=True)
 class PositionSimilarity:
-    """`tiles` float32 [rows, columns, rows, columns]: tiles[r, c] is the picture of how alike the embedding of the
-    patch at (r, c) is to each other one, -1 to 1. None where there is nothing to compare, and `reason` says why."""
+    """`tiles` float32 [rows, columns, rows, columns]: tiles[r, c] is the picture of how alike the patch at (r, c) is to
+    each other one by its place alone, -1 to 1. None where there is nothing to compare, and `reason` says why.
+
+    `kind`: "added", cosine similarity of the vectors that are added to the patches; "turned", what rotary positions
+    leave of the match of a query and a key that would match fully at the same place; "offsets", cosine similarity of
+    the first layer's vectors of offsets to that of no offset; "favored", scores that the first layer adds, as shares of
+    the largest one. Heads are averaged.
+    """
 
     tiles: Float[np.ndarray, "rows columns rows columns"] | None
     reason: str = ""
+    kind: Kind = "added"
 
 
 @torch.inference_mode()
 def position_similarity(model: Model) -> PositionSimilarity:
-    """Similarity of what is added to the patches before the first block, found by adding it to zeros."""
+    """Found by asking the model's own positions, with patches that have no content."""
     if isinstance(model, AxialResNet):
-        return PositionSimilarity(None, NOTHING_ADDED["relative"])
+        return PositionSimilarity(None, "Relative positions act on attention scores inside every unit; its maps have "
+                                        "many sizes, so there is no one picture of them.")
     if not isinstance(model, ViT):
         return PositionSimilarity(None, "A ResNet has no position embeddings; its convolutions know their neighbors.")
     config = model.config
-    if config.positions in NOTHING_ADDED:
-        return PositionSimilarity(None, NOTHING_ADDED[config.positions])
+    if config.positions == "none":
+        return PositionSimilarity(None, "The model has no position embeddings.")
     if config.patches > MOST_PATCHES:
         return PositionSimilarity(None, f"{config.patches:,} places are too many to compare with one another.")
-    weight = next(model.parameters())
-    tokens = Tokens(weight.new_zeros(1, config.patches, config.width), places_of(config.grid, weight.device),
-                    config.grid)
-    added = model.encoder.positions.at(0).add(weight.new_zeros(1, config.tokens, config.width), tokens)
-    table = added[0, config.prefix :].double().cpu().numpy()
+    if config.positions == "rotary-2d":
+        return on_grid(model, turned(model), "turned")
+    if config.positions == "relative":
+        return on_grid(model, by_offset(model), "offsets")
+    if config.positions == "relative-bias":
+        return on_grid(model, favored(model), "favored")
+    return on_grid(model, added(model), "added")
+
+
+def on_grid(model: ViT, alike: Float[np.ndarray, "patches patches"], kind: Kind) -> PositionSimilarity:
+    grid = model.config.grid
+    return PositionSimilarity(alike.clip(-1, 1).reshape(*grid, *grid).astype(np.float32), "", kind)
+
+
+def added(model: ViT) -> Float[np.ndarray, "patches patches"]:
+    """Of the vectors that are added before the first block."""
+    config, weight = model.config, next(model.parameters())
+    table = model.encoder.positions.at(0).add(weight.new_zeros(1, config.tokens, config.width), blank(model))
+    return cosines(table[0, config.prefix:])
+
+
+def turned(model: ViT) -> Float[np.ndarray, "patches patches"]:
+    """Of one vector with all pairs equally long, turned as a query or key at each place would be."""
+    config, weight = model.config, next(model.parameters())
+    ones = torch.ones(1, 1, config.tokens, config.head_width, dtype=torch.float32, device=weight.device)
+    return cosines(model.encoder.positions.at(0).rotate(ones, blank(model))[0, 0, config.prefix:])
+
+
+def by_offset(model: ViT) -> Float[np.ndarray, "patches patches"]:
+    """Of the vectors that belong to the offsets between patches in reading order, to the one of no offset."""
+    keys = model.encoder.positions.at(0).get_parameter("offset_keys").double()
+    middle = keys.shape[1] // 2
+    alike = torch.nn.functional.cosine_similarity(keys, keys[:, middle:middle + 1], dim=-1).mean(0).cpu().numpy()
+    places = np.arange(model.config.patches)
+    tiles: np.ndarray = alike[places[:, None] - places + middle]
+    return tiles
+
+
+def favored(model: ViT) -> Float[np.ndarray, "patches patches"]:
+    """Scores that the first layer adds, heads averaged."""
+    config, weight = model.config, next(model.parameters())
+    queries = weight.new_zeros(1, config.heads, config.tokens, config.head_width)
+    bias = model.encoder.positions.at(0).bias(queries, blank(model))
+    assert bias is not None
+    scores = bias.float().mean((0, 1))[config.prefix:, config.prefix:].cpu().numpy()
+    largest = np.abs(scores).max()
+    shares: np.ndarray = scores / largest if largest > 0 else scores
+    return shares
+
+
+def blank(model: ViT) -> Tokens:
+    """Patches without content, at their places."""
+    config, weight = model.config, next(model.parameters())
+    return Tokens(weight.new_zeros(1, config.patches, config.width), places_of(config.grid, weight.device), config.grid)
+
+
+def cosines(vectors: Tensor) -> Float[np.ndarray, "patches patches"]:
+    table = vectors.double().cpu().numpy()
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     directions = table / np.where(lengths == 0, 1, lengths)
-    tiles = (directions @ directions.T).clip(-1, 1).reshape(*config.grid, *config.grid)
-    return PositionSimilarity(tiles.astype(np.float32))
+    alike: np.ndarray = directions @ directions.T
+    return alike
+
+
+@dataclass(frozen=True)
+class PlacesRead:
+    """`rows` and `columns` [layers]: share of the variance of a patch's row, or column, that a linear reading of its
+    features explains on images that it was not learned from; at most 1, below 0 where it is worse than the middle."""
+
+    layers: tuple[str, ...]
+    rows: Float[np.ndarray, " layers"]
+    columns: Float[np.ndarray, " layers"]
+
+
+def places_read(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> PlacesRead | None:
+    """How well a linear model tells where a patch lies, from what enters the first block to what leaves the last.
+    Learned from one half of (at most 16) images, measured on the other. None for fewer than 4 images.
+
+    Raises NothingToSeeError for a model without patches.
+    """
+    model = transformer(bundle)
+    if len(raw) < LEAST_READ:
+        return None
+    names = layers_of(model, entered=True)
+    features = layer_features(bundle, raw[:READ_IMAGES], names, batch_size)
+    scores = np.array([read_off(features[name]) for name in names])
+    return PlacesRead(tuple(map(layer_word, names)), scores[:, 0], scores[:, 1])
+
+
+def read_off(features: Float[np.ndarray, "images width rows columns"]) -> tuple[float, float]:
+    """Ridge regression, its penalty a thousandth of the features' mean variance."""
+    half = (len(features) + 1) // 2
+    places = np.moveaxis(np.indices(features.shape[2:]), 0, -1).reshape(-1, 2).astype(np.float64)
+    known, new = (part.transpose(0, 2, 3, 1).reshape(-1, features.shape[1]).astype(np.float64)
+                  for part in (features[:half], features[half:]))
+    middle, center = known.mean(0), places.mean(0)
+    moment = (known - middle).T @ (known - middle)
+    penalty = 1e-3 * max(float(np.trace(moment)) / len(moment), 1e-12)
+    aims = np.tile(places - center, (half, 1))
+    weights = np.linalg.solve(moment + penalty * np.eye(len(moment)), (known - middle).T @ aims)
+    missed = (new - middle) @ weights - np.tile(places - center, (len(features) - half, 1))
+    spread = ((places - center) ** 2).mean(0)
+    scores = 1 - (missed**2).mean(0) / np.where(spread == 0, 1, spread)
+    return float(scores[0]) if spread[0] else 1.0, float(scores[1]) if spread[1] else 1.0

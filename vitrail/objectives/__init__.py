@@ -5,7 +5,8 @@ from __future__ import annotations
 from vitrail.objectives.classify import Classify, Loss
 from vitrail.objectives.contract import Activation, Losses, Objective
 from vitrail.objectives.distill import Distill, Distillation, Teacher
+from vitrail.objectives.mae import MaeSettings, MaskedAutoencoder
 from vitrail.objectives.masked_patch import MaskedPatch, MaskedPatchSettings
 
-__all__ = ["Activation", "Classify", "Distill", "Distillation", "Loss", "Losses", "MaskedPatch",
-           "MaskedPatchSettings", "Objective", "Teacher"]
+__all__ = ["Activation", "Classify", "Distill", "Distillation", "Loss", "Losses", "MaeSettings",
+           "MaskedAutoencoder", "MaskedPatch", "MaskedPatchSettings", "Objective", "Teacher"]

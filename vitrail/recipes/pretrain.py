@@ -1,27 +1,41 @@
-"""What `vitrail pretrain SOURCE` does: the default recipe's model and pictures, masked patches in the place of labels.
+"""What `vitrail pretrain SOURCE` does: the default recipe's model and pictures, with patches to guess, not labels.
 
     vitrail pretrain photos/
+    vitrail pretrain photos/ --objective mae
     vitrail train labeled/ --weights runs/photos-1
 
 Cost: a step costs about what one with labels does, and the length is that of `default`; `--dry-run` says how long,
 `--epochs` shortens it. Expect a loss below that of one answer for all patches, which the journal has beside it
-(train/constant_loss): on `fashion:embedded` after 6 epochs 1.07 on the test images where that is 1.69 (one seed).
+(train/constant_loss): on `fashion:embedded` after 6 epochs 1.07 on the test images where that is 1.69 (masked-patch,
+one seed). A step of mae costs less, the more so the larger the model is.
 Where labels are few but images are many; with labels for all, `vitrail train` learns more from them (paper: 4 points
 behind supervised pre-training, 2 before none).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from vitrail import weights as published
+from vitrail.data.augment import Augmentation
 from vitrail.data.source import Source
+from vitrail.models import ViTConfig
+from vitrail.objectives import MaeSettings
+from vitrail.objectives.mae_decoder import DecoderSettings
 from vitrail.recipe import ObjectiveSettings, Recipe
 from vitrail.recipes import default
 from vitrail.vocabulary import Size
 
+BIG, HEAD = 768, 32
+"""Models from this width on get the published decoder, whose heads are 32 wide."""
+
+MAE_RATE, MAE_BATCH = 1.5e-4, 256  # 2111.06377, table 8: in proportion to the batch
+LEAST_AREA = 0.2  # of a picture that a crop shows, there too
+
 
 def choose(source: Source, *, model: str | None = None, image_size: Size | None = None, seed: int = 0,
-           weights: str | None = None) -> Recipe:
+           weights: str | None = None, objective: str = "masked-patch") -> Recipe:
     """With `weights`, those go on learning, at the gentle rate of `finetune`. Raises UsageError and BundleError as
     `default` does."""
     chosen = default.choose(source, model=model, image_size=image_size, seed=seed, weights=weights)
@@ -30,4 +44,46 @@ def choose(source: Source, *, model: str | None = None, image_size: Size | None 
         "objective": ObjectiveSettings(name="masked-patch"),
         "augmentation": chosen.augmentation.model_copy(update={"mixup": 0.0, "cutmix": 0.0}),
     }
-    return Recipe.model_validate(chosen.model_copy(update=given).model_dump())
+    chosen = chosen.model_copy(update=given)
+    return Recipe.model_validate(chosen.model_copy(update=OWN.get(objective, nothing)(chosen)).model_dump())
+
+
+def nothing(chosen: Recipe) -> dict[str, Any]:
+    """What is chosen for an objective beyond what all have."""
+    return {}
+
+
+def mae(chosen: Recipe) -> dict[str, Any]:
+    """Pictures are cropped and flipped, no more, since masks vary them enough (2111.06377, table 1e)."""
+    config = chosen.model.configure(2, chosen.preprocess.size)
+    moved = chosen.augmentation.model_dump(include={"crop", "pad", "area", "ratio", "flip"})
+    moved["area"] = (max(LEAST_AREA, moved["area"][0]), moved["area"][1])
+    optimizer, reasons = chosen.optimizer.model_copy(update={"betas": (0.9, 0.95)}), chosen.reasons
+    if chosen.model.weights is None and isinstance(config, ViTConfig) and config.width >= BIG:
+        rate = MAE_RATE * chosen.training.batch_size / MAE_BATCH
+        optimizer = optimizer.model_copy(update={"learning_rate": rate, "weight_decay": 0.05})
+        reasons = reasons | {"optimizer": "as published (2111.06377), in proportion to the batch"}
+    settings = MaeSettings(decoder=choose_decoder(chosen, config)) if isinstance(config, ViTConfig) else MaeSettings()
+    return {"objective": ObjectiveSettings(name="mae", mae=settings), "optimizer": optimizer, "reasons": reasons,
+            "augmentation": Augmentation.model_validate(moved)}
+
+
+def choose_decoder(chosen: Recipe, encoder: ViTConfig) -> DecoderSettings:
+    """That of the weights, where their file holds one for patches of this size."""
+    given = chosen.model.weights
+    found = published.read(given.path, published.Told(chosen.preprocess.size)).decoder() if given else None
+    if found is None or found.outputs != encoder.channels * encoder.patch[0] * encoder.patch[1]:
+        return light_decoder(encoder)
+    return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
+
+
+def light_decoder(encoder: ViTConfig) -> DecoderSettings:
+    """The published one for big models; for smaller ones half as wide and a third as deep as they are, which the
+    published one is beside a ViT-L."""
+    if encoder.width >= BIG:
+        return DecoderSettings()
+    heads = max(1, round(encoder.width / 2 / HEAD))
+    return DecoderSettings(width=heads * HEAD, depth=max(1, round(encoder.depth / 3)), heads=heads)
+
+
+OWN: dict[str, Callable[[Recipe], dict[str, Any]]] = {"mae": mae}

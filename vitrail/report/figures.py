@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vitrail.evaluation.frozen.trials import probe_name
+from vitrail.inspection.drawing import FAINT, INK
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 History = Sequence[Mapping[str, Any]]
 
-INK, FAINT, TRAIN, VALIDATION, RATE = "#010101", "#010102", "#010103", "#010104", "#010105"
-"""Stand-ins that become `currentColor` or a variable of the style sheet, so that the figure follows dark and light."""
+TRAIN, VALIDATION, RATE = "#010103", "#010104", "#010105"
+"""Stand-ins for colors of the style sheet, as INK and FAINT are."""
 
 STYLE = {INK: "currentColor", FAINT: "var(--faint)", TRAIN: "var(--cobalt)", VALIDATION: "var(--ruby)",
          RATE: "var(--emerald)"}
+
+PROBED = (TRAIN, VALIDATION, RATE)
 
 LABELS = {"train": ("training", TRAIN), "val": ("validation", VALIDATION), "test": ("test", VALIDATION)}
 
@@ -36,11 +41,14 @@ PANELS = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/top1", "val/to
           "learned beyond a constant": ("train/beyond_constant",), "learning rate": ("lr", "train/learning_rate")}
 """Title of each panel and the columns of the journal in it."""
 
+FROZEN = "accuracy of frozen features"
+
 
 def learning_curves(history: History) -> list[str]:
     """Loss, accuracy and learning rate over the images seen, an <svg> each; none for columns without a number."""
+    probed = tuple(dict.fromkeys(key for row in history for key in row if key.startswith("probe/")))
     found = {title: {key: line for key in keys if (line := read(history, key)) is not None}
-             for title, keys in PANELS.items()}
+             for title, keys in (PANELS | {FROZEN: probed}).items()}
     return [panel(title, lines) for title, lines in found.items() if lines]
 
 
@@ -59,12 +67,14 @@ def panel(title: str, lines: Mapping[str, Line]) -> str:
 
 def draw_panel(axes: Axes, title: str, lines: Mapping[str, Line]) -> None:
     scale, unit = axis_unit(max(line.samples[-1] for line in lines.values()))
-    for key, line in lines.items():
+    for place, (key, line) in enumerate(lines.items()):
         name, color = LABELS.get(key.split("/")[0], (title, RATE))
+        if key.startswith("probe/"):
+            name, color = probe_name(key.removeprefix("probe/")), PROBED[place % len(PROBED)]
         draw_line(axes, Line(line.samples / scale, line.values), name, color)
     axes.set_xlabel(f"images seen{unit}", color=INK)
     axes.set_ylabel(title, color=INK)
-    if title in ("accuracy", "mean average precision", "learned beyond a constant"):
+    if title in ("accuracy", "mean average precision", "learned beyond a constant", FROZEN):
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0%}".replace("%", " %"))
     if title == "learning rate":
         axes.ticklabel_format(axis="y", scilimits=(-2, 3))

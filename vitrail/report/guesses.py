@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from vitrail.report.pictures import LEAD, Picture, encode, fitted, sheet
+from vitrail.inspection.drawing import LEAD, sheet
+from vitrail.report.pictures import Picture, encode, fitted
 from vitrail.vocabulary import Shown
 
 SIDE = 144

@@ -15,6 +15,7 @@ from vitrail.data.source import Split
 from vitrail.evaluation import Evaluation
 from vitrail.files import write_text
 from vitrail.inspection import NO_ATTENTION, patch_filters, position_similarity
+from vitrail.inspection.place import KINDS
 from vitrail.models import BiTConfig, Family, HybridConfig, ViTConfig, describe
 from vitrail.report import words
 from vitrail.report.figures import History, learning_curves
@@ -132,5 +133,6 @@ def model_pictures(bundle: Bundle) -> dict[str, Any]:
     return {"filters": shown, "filter_count": len(filters.pictures), "filter_share": float(filters.shares.sum()),
             "first_layer": "patch embedding" if config.family in ("vit", "axial-vit") else "first convolution",
             "similarity": tiles, "no_similarity": similarity.reason, "grid": config.grid,
+            "similarity_kind": similarity.kind, "similarity_words": KINDS[similarity.kind],
             "no_attention": NO_ATTENTION.get(config.family, ""),
-            "learned": isinstance(config, ViTConfig) and config.positions != "sincos-2d"}
+            "learned": isinstance(config, ViTConfig) and config.positions not in ("sincos-2d", "rotary-2d")}

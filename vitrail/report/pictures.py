@@ -10,16 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from vitrail.inspection.drawing import LEAD, glass, sheet, spread
+from vitrail.inspection.drawing import lit as lit_pixels
 from vitrail.vocabulary import Size
 
-LEAD = (27, 25, 34)
-"""The color of the bars that hold panes of glass."""
-
 BARS = (98, 93, 108)
-"""The same between panes of a photograph: seen against black and against white."""
-
-GLASS = np.array([(20, 17, 48), (72, 34, 122), (171, 36, 76), (231, 143, 42), (255, 241, 190)], dtype=np.float64)
-"""Dark to light through stained glass: the one color scale of the report. Lightness rises all the way."""
+"""The color of the bars between panes of a photograph: seen against black and against white."""
 
 THUMBNAIL = 144
 """Longest side in pixels of a photograph in the page."""
@@ -74,43 +70,13 @@ def window(raw: UInt8[np.ndarray, "3 height width_px"], patch: Size, side: int =
     return encode(whole, "PNG" if rows * columns < 100 else "JPEG")
 
 
-def sheet(tiles: list[np.ndarray], columns: int, gap: int, color: tuple[int, int, int]) -> np.ndarray:
-    """Tiles of one size in rows, with a gap around each."""
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // columns)
-    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), color, dtype=np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = tile
-    return canvas
-
-
-def glass(values: np.ndarray) -> UInt8[np.ndarray, "*shape 3"]:
-    """Values 0 to 1 as colors."""
-    at = np.linspace(0, 1, len(GLASS))
-    colors = np.stack([np.interp(values, at, GLASS[:, channel]) for channel in range(3)], axis=-1)
-    return colors.round().astype(np.uint8)
-
-
 def lit(raw: UInt8[np.ndarray, "3 height width_px"], shares: Float[np.ndarray, "rows columns"],
         side: int = 128) -> Picture:
     """An image with attention as light falling on it: the most attended patch is brightest, the least is dark."""
     pixels = np.ascontiguousarray(raw.transpose(1, 2, 0))
     enlarge = max(side // max(pixels.shape[:2]), 1)
     pixels = fitted(pixels.repeat(enlarge, 0).repeat(enlarge, 1), side)
-    light = np.asarray(Image.fromarray(spread(shares)).resize((pixels.shape[1], pixels.shape[0]),
-                                                              Image.Resampling.BICUBIC)).clip(0, 1)[..., None]
-    grey = pixels.astype(np.float64).mean(-1, keepdims=True)
-    mixed = (0.42 + 0.16 * light) * grey + (0.24 + 0.46 * light) * glass(light[..., 0])
-    return encode(mixed.clip(0, 255).astype(np.uint8), "JPEG")
-
-
-def spread(values: np.ndarray) -> Float[np.ndarray, "rows columns"]:
-    """From 0 to 1; all one half where they do not differ to speak of."""
-    low, high = float(values.min()), float(values.max())
-    if high - low <= 1e-3 * max(abs(high), 1e-12):
-        return np.full(values.shape, 0.5, dtype=np.float32)
-    return ((values - low) / (high - low)).astype(np.float32)
+    return encode(lit_pixels(pixels, spread(shares)), "JPEG")
 
 
 def filter_sheet(pictures: Float[np.ndarray, "filters height width_px channels"], columns: int = 7) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from vitrail.briefing import bad_words, rows_of
 from vitrail.bundle import Bundle
@@ -14,6 +15,7 @@ from vitrail.report import Run, write_report
 from vitrail.report.guesses import pasted
 from vitrail.run.folder import REPORT
 from vitrail.run.looks import measured, record, watched_evaluation
+from vitrail.run.probing import probe
 from vitrail.run.without_labels import guesses
 from vitrail.training.journal import Journal
 from vitrail.vocabulary import Shown
@@ -44,9 +46,22 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
             bundle.save(shop.folder / "bundle")
         record(shop, journal, split, evaluation)
         yield Evaluated(shop.step, split, evaluation)
+    yield from probe_at_the_end(shop, journal, bundle)
     if shop.world.first and not shop.interrupts:
         yield from write_page(shop, journal, bundle, split, evaluation)
-    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal)
+    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal,
+                   probed=shop.probed)
+
+
+def probe_at_the_end(shop: Workshop, journal: Journal, bundle: Bundle) -> Iterator[Event]:
+    """What the features of the Bundle itself are worth, where the run probes at all."""
+    if shop.probe is None or shop.interrupts:
+        return
+    yield from probe(shop, journal, bundle)
+    if shop.probed is not None:
+        bundle.provenance["probe"] = asdict(shop.probed)
+        if shop.world.first:
+            bundle.save(shop.folder / "bundle")
 
 
 def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None) -> Iterator[Event]:
@@ -57,15 +72,18 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
         if shop.world.first:
             bundle.save(shop.folder / "bundle")
         yield found
+    yield from probe_at_the_end(shop, journal, bundle)
     if not shop.interrupts:
         shown = guesses(shop)
         if shown and not shop.validation:  # else the last look had them
             journal.picture("guesses", pasted(shown), shop.samples)
         headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
                     if found else "No images were set aside, so nothing is measured here.")
+        headline += f" Frozen features: {shop.probed.words()}." if shop.probed else ""
         if shop.world.first:
             yield from write_page(shop, journal, bundle, split, None, headline, shown)
-    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found)
+    yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found,
+                   shop.probed)
 
 
 def beside(shop: Workshop) -> str:

@@ -14,6 +14,7 @@ from vitrail.briefing import bad_words
 from vitrail.errors import DivergedError, RunError
 from vitrail.events import Event, Noted, Stepped
 from vitrail.run.looks import validate
+from vitrail.run.probing import probe
 from vitrail.training.checkpoint import Snapshot, State, snapshot
 from vitrail.training.forecast import is_out_of_memory
 from vitrail.training.journal import Journal
@@ -39,7 +40,10 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
     recent = Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
     every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
+    probing = max(1, round((recipe.evaluation.probe_every or 1.0) * per_epoch))
     saved_step = shop.step
+    if shop.probe and not shop.step and not shop.interrupts:
+        yield from probe(shop, journal, shop.view())  # what there is to gain on
     began, before = time.monotonic(), shop.seconds
     last_saved = began
     with closing(batches), closing(stream), Saver(shop.folder / "checkpoints", shop.world.apart()) as saver:
@@ -60,6 +64,8 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
                     yield Noted(f"After step {step.step:,}: {words}")
             if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
                 yield from validate(shop, journal)
+            if shop.probe and step.step % probing == 0 and not at_end and not shop.interrupts:
+                yield from probe(shop, journal, shop.view())
             yield from (Noted(f"{words} The run goes on and tries again.") for words in saver.troubles())
             if save_now:
                 saver.save(taken(shop))

@@ -16,13 +16,14 @@ import numpy as np
 
 from vitrail.bundle import Bundle
 from vitrail.errors import DataError, UnknownNameError, UsageError
-from vitrail.transfer.features import Features, Layer, features
-from vitrail.transfer.few_shot import ridge
-from vitrail.transfer.linear import linear
-from vitrail.transfer.logistic import logistic
-from vitrail.transfer.neighbors import TEMPERATURE, by_neighbors
+from vitrail.evaluation.frozen.features import Features, Layer, features
+from vitrail.evaluation.frozen.few_shot import ridge
+from vitrail.evaluation.frozen.linear import linear
+from vitrail.evaluation.frozen.logistic import logistic
+from vitrail.evaluation.frozen.neighbors import TEMPERATURE, by_neighbors
+from vitrail.evaluation.frozen.trials import Trial, trials_of
 from vitrail.transfer.scores import Measured, Probed, Score, scored, suite_of
-from vitrail.transfer.task import Task, Trial, open_task, trials_of
+from vitrail.transfer.task import Task, open_task
 from vitrail.vocabulary import Progress
 
 METHODS = {

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
 
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source, Split, open_source
-from vitrail.data.split import few_shot_rows
 from vitrail.errors import DataError
-from vitrail.evaluation.align import class_counts, listed
+from vitrail.evaluation.frozen.trials import small_classes
 from vitrail.evaluation.own_data import own_data
-
-
-class Trial(NamedTuple):
-    """One draw of training images for one method: `rows` of the training split."""
-
-    method: str
-    shots: int | None
-    seed: int
-    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,35 +51,5 @@ def open_task(bundle: Bundle, spec: str, shots: Sequence[int]) -> Task:
         notes.append(f"{spec} has no test split: measured on val.")
     if opened_then is not None:
         notes.append(f"the model was trained on {spec} with its labels; only its {test} images are new to it.")
-    notes += small_classes(source, source.splits["train"], shots)
+    notes += small_classes(source, shots)
     return Task(source, "train", test, tuple(notes))
-
-
-def small_classes(source: Source, train: Split, shots: Sequence[int]) -> list[str]:
-    """Where classes have fewer images than shots were asked for."""
-    counts = class_counts(train.labels, len(source.classes))
-    notes = []
-    for wanted in shots:
-        small = [name for name, count in zip(source.classes, counts, strict=True) if count < wanted]
-        if small:
-            has = "has" if len(small) == 1 else "have"
-            notes.append(f"{wanted} shots on {source.spec}: {listed(small, 3)} {has} fewer images to learn from, down "
-                         f"to {counts.min()}; all of them are taken.")
-    return notes
-
-
-def trials_of(labels: np.ndarray, methods: Sequence[str], shots: Sequence[int], seeds: int,
-              examples: int | None) -> list[Trial]:
-    """Which images each method learns from. Few-shot: `shots` of each class by `seeds` seeds. The others: all images
-    once, or where there are more than `examples`, as many by each seed."""
-    found = []
-    for method in methods:
-        if method == "few-shot":
-            found += [Trial(method, count, seed, few_shot_rows(labels, count, seed))
-                      for count in shots for seed in range(seeds)]
-        elif examples is None or examples >= len(labels):
-            found.append(Trial(method, None, 0, np.arange(len(labels))))
-        else:
-            orders = [np.random.default_rng(seed).permutation(len(labels)) for seed in range(seeds)]
-            found += [Trial(method, None, seed, np.sort(order[:examples])) for seed, order in enumerate(orders)]
-    return found

@@ -22,9 +22,10 @@ from vitrail.weights.completed import completed
 from vitrail.weights.contract import Format, Reading, Told
 from vitrail.weights.hub import fetch, is_hub_name
 from vitrail.weights.huggingface import HuggingFace
+from vitrail.weights.mae_decoder import decoder_in
 from vitrail.weights.native import Native
 from vitrail.weights.official import Official
-from vitrail.weights.opened import look_into, pickle_in
+from vitrail.weights.opened import Opened, look_into, pickle_in
 from vitrail.weights.pickles import open_pickle
 from vitrail.weights.profiles import PROFILES
 from vitrail.weights.timm import Timm
@@ -73,13 +74,17 @@ def read(path: str | Path, told: Told | None = None, *, pickles: bool = False) -
         given = open_pickle(pickle_in(Path(path)))
     for known in FORMATS.values():
         if known.recognize(given):
-            return completed(known.read(given, told), given, told, hub)
+            return completed(with_decoder(known.read(given, told), given), given, told, hub)
     if not given.settings and any("embeddings." in name for name in given.shapes):
         raise BundleError(f"{path} has the keys of Hugging Face transformers, but no config.json beside it says which "
                           "model it is. Put the model's config.json into the same folder.")
     shown = "; ".join(f"{name} {shape}" for name, shape in list(given.shapes.items())[:4]) or "nothing"
     raise BundleError(f"{path} is of no known format. It holds {len(given.shapes)} arrays: {shown}, ... "
                       f"Known: {', '.join(known.describes for known in FORMATS.values())}.")
+
+
+def with_decoder(reading: Reading, given: Opened) -> Reading:
+    return replace(reading, decoder=lambda: decoder_in(given, reading.config.model))
 
 
 def write(bundle: Bundle, path: str | Path, format_name: str) -> Path:

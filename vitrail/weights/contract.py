@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 from torch import Tensor
 
@@ -50,16 +50,30 @@ def plain_vit(bundle: Bundle, format_name: str) -> ViT:
     return cast(ViT, bundle.model)
 
 
+class PretrainedDecoder(NamedTuple):
+    """A masked autoencoder's, of 2111.06377, which no Bundle holds. `load` reads its weights, by the names of
+    `objectives.mae_decoder.Decoder`, and its fixed positions as `table` [patches, width]. Raises BundleError."""
+
+    width: int
+    depth: int
+    heads: int
+    mlp: int
+    outputs: int
+    load: Callable[[], dict[str, Tensor]]
+
+
 @dataclass(frozen=True)
 class Reading:
     """A file understood: its config stands, and `load` takes the memory for its weights. `image_size` of the config
     is the file's own; `load` keeps it. `part` reads one parameter by its name in our model. `file` holds the weights.
+    `decoder` finds what masked pre-training can go on with beside the model.
     """
 
     config: BundleConfig
     load: Callable[[], Bundle]
     part: Callable[[str], Tensor]
     file: Path
+    decoder: Callable[[], PretrainedDecoder | None] = lambda: None
 
     def sha256(self) -> str:
         """What identifies the weights. Raises BundleError where they cannot be read."""

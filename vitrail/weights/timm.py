@@ -54,6 +54,9 @@ HYBRIDS = {(): "vit_tiny_r_s16_p8_224", (2, 2, 2, 2): "vit_small_r26_s32_224", (
            (3, 4, 6, 3): "vit_large_r50_s32_224"}
 """The architectures in timm that have a ResNet of these units in front; its arguments change everything else."""
 
+DECODER = r"decoder_(blocks\.\d+\..*|(embed|norm|pred)\.(weight|bias)|pos_embed)|mask_token"
+"""What masked autoencoders have beside the encoder in their authors' files, whose encoder is timm's."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -88,9 +91,12 @@ class Timm(Format):
         if not given.settings and told.profile is None:
             notes.append(assumed("timm", model, preprocess))
         names = class_names(given, model.classes)
+        held = {name: shape for name, shape in given.shapes.items() if not re.fullmatch(DECODER, name)}
+        if len(held) < len(given.shapes):
+            notes.append("Not read: the decoder of pre-training.")
         config = BundleConfig(model=model, preprocess=preprocess, classes=names, activation="softmax",
                               provenance=origin(given, self.name, notes))
-        return reading(config, rules(model, found), given)
+        return reading(config, rules(model, found), given, held)
 
     def write(self, bundle: Bundle, path: Path) -> Path:
         """A folder with `config.json`, the arguments of the model's class in its `model_args`."""

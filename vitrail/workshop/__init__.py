@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vitrail.workshop.beginning import build_objective
 from vitrail.workshop.mistakes import known_mistakes
+from vitrail.workshop.probing import NEIGHBORS, Probe, probe_words
 from vitrail.workshop.set_up import set_up
 from vitrail.workshop.shop import (
     Watch,
@@ -17,5 +18,6 @@ from vitrail.workshop.shop import (
 from vitrail.workshop.teaching import teacher_words
 from vitrail.workshop.trials import find_learning_rate
 
-__all__ = ["Watch", "Workshop", "build_objective", "circumstances", "find_learning_rate", "known_mistakes", "prepared",
-           "set_up", "start_words", "teacher_words", "trained_bundle", "trained_state"]
+__all__ = ["NEIGHBORS", "Probe", "Watch", "Workshop", "build_objective", "circumstances", "find_learning_rate",
+           "known_mistakes", "prepared", "probe_words", "set_up", "start_words", "teacher_words",
+           "trained_bundle", "trained_state"]

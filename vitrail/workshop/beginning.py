@@ -11,7 +11,7 @@ from vitrail.bundle import Bundle
 from vitrail.data.source import Source
 from vitrail.errors import DataError, RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
-from vitrail.objectives import Classify, Loss, MaskedPatch, Objective
+from vitrail.objectives import Classify, Loss, MaskedAutoencoder, MaskedPatch, Objective
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
 from vitrail.training.compiled import compile_blocks
@@ -92,6 +92,8 @@ def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backe
     settings, normalize = recipe.objective, recipe.preprocess.normalize
     if settings.name == "masked-patch":
         return MaskedPatch(model, normalize, settings.masked_patch, recipe.seed).to(device)
+    if settings.name == "mae":
+        return MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
     if not source.classes:
         raise DataError(f"{source.spec} has no labels, which objective.name=classify learns. Learn without labels: "
                         f"vitrail pretrain {source.spec}")

@@ -24,7 +24,9 @@ from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
 from vitrail.training.precision import Weights, set_attention_kernel
 from vitrail.workshop.beginning import answers, backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.decoding import take_decoder
 from vitrail.workshop.other_run import other_run
+from vitrail.workshop.probing import Probe, open_probe
 from vitrail.workshop.shop import Watch, Workshop
 from vitrail.workshop.trials import parts_for_memory, settle_threads
 
@@ -32,7 +34,8 @@ from vitrail.workshop.trials import parts_for_memory, settle_threads
 def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts, watch: Watch,
            resume: bool, allow_data_change: bool = False, strict: bool = False, world: World = SOLO) -> Workshop:
     """Model, objective, optimizer, loader and backend, as they were where a run goes on (collective)."""
-    same_everywhere(recipe, source, world)
+    probe = open_probe(recipe, source)
+    same_everywhere(recipe, source, world, probe)
     checkpoint, troubles = world.told(
         newest_checkpoint(folder / "checkpoints", strict) if resume and world.first else (None, []))
     state = read_state(checkpoint) if checkpoint else None
@@ -49,6 +52,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
     objective = build_objective(recipe, model, source, backend, world.device)
+    take_decoder(objective, recipe, going_on=state is not None)
     set_attention_kernel(objective, backend.attention)
     kernels = kernel_names(objective)
     sharded = recipe.training.shard and world.size > 1
@@ -63,7 +67,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
                     max_bad=recipe.data.max_bad, world=world.size, rank=world.rank)
     shop = Workshop(recipe, source, folder, objective, learner, model, config, loader, masters, optimizer, backend,
                     interrupts, watch, recipe.schedule.total_steps(len(train_split), recipe.training.batch_size),
-                    world=world, notes=troubles)
+                    world=world, notes=[*troubles, *(probe.notes if probe else ())], probe=probe)
     if recipe.training.average is not None:
         shop.average = Average(masters, recipe.training.average)
     if state is not None and checkpoint is not None:
@@ -89,9 +93,10 @@ def told_with_errors(troubles: list[str]) -> Iterator[None]:
         raise
 
 
-def same_everywhere(recipe: Recipe, source: Source, world: World) -> None:
+def same_everywhere(recipe: Recipe, source: Source, world: World, probe: Probe | None) -> None:
     """Raises RunError where another process has another recipe, other data or another vitrail than the first."""
-    own = {"recipe": recipe.identity(), "data": source.fingerprint, "version of vitrail": __version__}
+    own = {"recipe": recipe.identity(), "data": source.fingerprint, "version of vitrail": __version__,
+           "data of --probe-on": probe.source.fingerprint if probe else ""}
     first, *others = world.gathered(own)
     for rank, theirs in enumerate(others, start=1):
         if differing := [what for what, value in theirs.items() if value != first[what]]:

@@ -17,6 +17,7 @@ from vitrail.bundle import Bundle
 from vitrail.data.loader import Loader
 from vitrail.data.mix import mixed
 from vitrail.data.source import Source
+from vitrail.events import FeaturesMeasured
 from vitrail.models import Model, ModelConfig
 from vitrail.models.families import build_with
 from vitrail.models.vit.another_size import describe_change
@@ -29,6 +30,7 @@ from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import DTYPES, Backend, Weights
 from vitrail.vocabulary import Batch, Progress
+from vitrail.workshop.probing import Probe
 from vitrail.workshop.teaching import teacher_words
 
 Watch = Callable[[str, Progress], None]
@@ -68,6 +70,8 @@ class Workshop:
     world: World = SOLO
     collapse: Collapse = field(default_factory=Collapse)
     notes: list[str] = field(default_factory=list)
+    probe: Probe | None = None
+    probed: FeaturesMeasured | None = None
 
     @property
     def batch_size(self) -> int:

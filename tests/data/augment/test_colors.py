@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 
 import numpy as np
@@ -84,3 +85,17 @@ def test_what_comes_out_can_be_written_to() -> None:
         assert changed.flags.writeable
         assert changed.flags.c_contiguous
         assert (changed.dtype, changed.shape) == (np.uint8, pixels.shape)
+
+
+def test_hues_are_turned_as_by_the_definition_within_the_rounding_of_eight_bits() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (3, 12, 12)).astype(np.uint8)
+    for turn in (-0.5, -0.1, 0.0, 0.05, 0.3):
+        found, expected = colors.hue_turned(pixels, turn), np.empty((3, 12, 12))
+        for row, column in np.ndindex(12, 12):
+            hue, saturation, value = colorsys.rgb_to_hsv(*(pixels[:, row, column] / 255))
+            expected[:, row, column] = 255 * np.array(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value))
+        assert np.abs(found - expected).max() < 12  # a step of hue is 6 / 256 of a channel's range
+        assert np.abs(found - expected).mean() < 2.5
+    grey = np.full((3, 4, 4), 99, np.uint8)
+    assert np.array_equal(colors.hue_turned(grey, 0.3), grey)

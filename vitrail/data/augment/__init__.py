@@ -2,6 +2,7 @@
 
     augmentation.py   Augmentation: the settings, and the order in which they act
     crops.py          which part of a picture is seen
+    multi_crop.py     several crops of one picture, recolored as DINO does
     policies.py       RandAugment, TrivialAugment, 3-Augment: operations and how strong they are
     colors.py         what changes the values of pixels          warps.py     what moves them
     erasing.py        what paints over them                      pixels.py    the array all of them take and give
@@ -11,5 +12,6 @@ start torch's own threads.
 """
 
 from vitrail.data.augment.augmentation import Augmentation
+from vitrail.data.augment.multi_crop import MultiCrop
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "MultiCrop"]

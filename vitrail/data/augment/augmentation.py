@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vitrail.data.augment.colors import recolored
 from vitrail.data.augment.crops import Box, inception_box, moved, resized_box
 from vitrail.data.augment.erasing import erase
+from vitrail.data.augment.multi_crop import MultiCrop
 from vitrail.data.augment.pixels import Pixels
 from vitrail.data.augment.policies import RandAugment, three_augment, trivial_augment
 from vitrail.data.order import Draws
@@ -31,6 +32,7 @@ class Augmentation(BaseModel):
     `brightness`, `contrast`, `saturation`: each is changed by a random factor within 1 +- this.
     `mixup`, `cutmix`: what is done to a whole batch after all this, by the parameter of their Beta distribution;
     with both, each group of `mix_group` pictures draws which; see `mix.py`.
+    `multi_crop`: the crops of an objective that compares several; used by such a one alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,6 +53,7 @@ class Augmentation(BaseModel):
     mixup: Beta = 0.0
     cutmix: Beta = 0.0
     mix_group: Annotated[int, Field(ge=2)] = 8
+    multi_crop: MultiCrop = MultiCrop()
 
     @model_validator(mode="after")
     def check_ranges(self) -> Augmentation:

@@ -141,6 +141,14 @@ def blurred(pixels: Pixels, radius: float) -> Pixels:
     return np.stack([np.asarray(Image.fromarray(plane).filter(ImageFilter.GaussianBlur(radius))) for plane in pixels])
 
 
+def hue_turned(pixels: Pixels, turn: float) -> Pixels:
+    """Hues moved by a share of the whole circle, in Pillow's HSV of 8 bits, as torchvision does it for pictures."""
+    hue, saturation, value = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("HSV").split()
+    moved = Image.fromarray(np.asarray(hue) + np.uint8(int(turn * 255) % 256))
+    turned = Image.merge("HSV", (moved, saturation, value)).convert("RGB")
+    return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
+
+
 def recolored(pixels: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:
     """Brightness, then contrast around the mean grey, then saturation around each pixel's grey: three factors; rounded
     and cut off once, at the end, so up to three grey levels from what Pillow's three calls give."""

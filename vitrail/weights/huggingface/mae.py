@@ -1,4 +1,4 @@
-"""ViT-MAE (2111.06377): the encoder, which sees every patch; the decoder of pre-training is not read. Its positions are
+"""ViT-MAE (2111.06377): the encoder, which sees every patch; mae_decoder.py reads the rest. Its positions are
 fixed sines and cosines, which the file holds as a table."""
 
 from __future__ import annotations

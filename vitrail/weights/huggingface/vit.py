@@ -30,15 +30,18 @@ def body(config: ViTConfig, settings: Settings) -> Iterator[Rule]:
 
 def encoder(config: ViTConfig) -> Iterator[Rule]:
     """The blocks and the last norm."""
-    width, mlp = config.width, config.mlp
     for number in range(config.depth):
-        ours, theirs = f"encoder.blocks.{number}.", f"encoder.layer.{number}."
-        yield from norm(f"{ours}norm1", f"{theirs}layernorm_before", width)
-        yield from attention(config, f"{ours}attention.", f"{theirs}attention.")
-        yield from norm(f"{ours}norm2", f"{theirs}layernorm_after", width)
-        yield from layer(f"{ours}feed_forward.expand", f"{theirs}intermediate.dense", mlp, width)
-        yield from layer(f"{ours}feed_forward.contract", f"{theirs}output.dense", width, mlp)
-    yield from norm("norm", "layernorm", width)
+        yield from block(config, f"encoder.blocks.{number}.", f"encoder.layer.{number}.")
+    yield from norm("norm", "layernorm", config.width)
+
+
+def block(config: ViTConfig, ours: str, theirs: str) -> Iterator[Rule]:
+    width, mlp = config.width, config.mlp
+    yield from norm(f"{ours}norm1", f"{theirs}layernorm_before", width)
+    yield from attention(config, f"{ours}attention.", f"{theirs}attention.")
+    yield from norm(f"{ours}norm2", f"{theirs}layernorm_after", width)
+    yield from layer(f"{ours}feed_forward.expand", f"{theirs}intermediate.dense", mlp, width)
+    yield from layer(f"{ours}feed_forward.contract", f"{theirs}output.dense", width, mlp)
 
 
 def attention(config: ViTConfig, ours: str, theirs: str) -> Iterator[Rule]:

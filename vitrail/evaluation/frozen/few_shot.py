@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitrail.transfer.readout import Readout, whitening
+from vitrail.evaluation.frozen.readout import Readout, whitening
 
 STRENGTH = 2.0**10
 BIAS_FEATURE = 100.0

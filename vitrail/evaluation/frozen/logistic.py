@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vitrail.transfer.dev_split import held_out
-from vitrail.transfer.readout import Readout, whitening
+from vitrail.evaluation.frozen.dev_split import held_out
+from vitrail.evaluation.frozen.readout import Readout, whitening
 
 PENALTIES = tuple(10.0**power for power in range(1, -7, -1))
 """Per image, strongest first: each solution is where the next one starts."""

@@ -17,9 +17,9 @@ from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source
 from vitrail.errors import BundleError, DataError, UnknownNameError
-from vitrail.transfer import feature_cache
-from vitrail.transfer.feature_cache import ABOUT, VALUES, make_room
-from vitrail.transfer.features import Features, features
+from vitrail.evaluation.frozen import feature_cache
+from vitrail.evaluation.frozen.feature_cache import ABOUT, VALUES, make_room
+from vitrail.evaluation.frozen.features import Features, features
 
 
 @pytest.fixture

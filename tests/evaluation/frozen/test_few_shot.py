@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from vitrail.data.split import few_shot_rows
-from vitrail.transfer.few_shot import ridge, solve, with_bias
-from vitrail.transfer.readout import whitening
+from vitrail.evaluation.frozen.few_shot import ridge, solve, with_bias
+from vitrail.evaluation.frozen.readout import whitening
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.mark.parametrize("shots", [5, 25])  # 50 images of 64 numbers, and 150 of 32

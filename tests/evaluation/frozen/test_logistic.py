@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from vitrail.transfer import logistic as station
-from vitrail.transfer.dev_split import held_out
-from vitrail.transfer.logistic import PENALTIES, USUAL, choose_penalty, fit, logistic
+from vitrail.evaluation.frozen import logistic as station
+from vitrail.evaluation.frozen.dev_split import held_out
+from vitrail.evaluation.frozen.logistic import PENALTIES, USUAL, choose_penalty, fit, logistic
 
 
 def drawn(images: int, seed: int = 0, width: int = 10, classes: int = 3,

@@ -25,8 +25,8 @@ from vitrail.data.source import Source, Split
 from vitrail.data.sources.builtin import cache_folder
 from vitrail.errors import BundleError, DataError, ImageError, SaveError, UnknownNameError
 from vitrail.evaluation import Unread
+from vitrail.evaluation.frozen.feature_cache import Entry, keep, recall
 from vitrail.models import Model
-from vitrail.transfer.feature_cache import Entry, keep, recall
 from vitrail.vocabulary import Images, Progress, RawImages
 
 Layer = Literal["embedding", "patches", "both"]

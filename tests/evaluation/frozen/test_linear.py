@@ -10,9 +10,9 @@ import torch
 from test_logistic import drawn
 from torch.nn import functional
 
-from vitrail.transfer import linear as station
-from vitrail.transfer.linear import BATCH, RATES, USUAL, choose_rate, descend, linear
-from vitrail.transfer.logistic import fit
+from vitrail.evaluation.frozen import linear as station
+from vitrail.evaluation.frozen.linear import BATCH, RATES, USUAL, choose_rate, descend, linear
+from vitrail.evaluation.frozen.logistic import fit
 
 
 def test_the_steps_of_torch():

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch.nn import functional
 
-from vitrail.transfer.dev_split import held_out
-from vitrail.transfer.readout import Readout, whitening
+from vitrail.evaluation.frozen.dev_split import held_out
+from vitrail.evaluation.frozen.readout import Readout, whitening
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 USUAL = 1e-2

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from vitrail.transfer import neighbors
-from vitrail.transfer.neighbors import by_neighbors, nearest
+from vitrail.evaluation.frozen import neighbors
+from vitrail.evaluation.frozen.neighbors import by_neighbors, nearest
 
 
 def drawn(images: int, seed: int, width: int = 12, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,86 @@
+"""Attention of every layer, and of every head of the last one, over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
+from vitrail.inspection.drawing import lit, picture_rows, pixels, spread
+from vitrail.inspection.layers import evenly
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.vocabulary import RawImages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_LAYERS, MOST_HEADS = 7, 8
+CAPTION = ("Light falls where {asked} looks; grey is dark. Each picture has a scale of its own, from its least to its "
+           "most attended patch. Above: heads averaged, layer by layer. Below: single heads of the last layer for the "
+           "first image. A few bright patches in plain background are no mistake of the drawing: large models keep "
+           "notes there (see the lens health).")
+
+
+def look(subject: Subject) -> Look:
+    """One image at a time, so that many large ones need no more memory than one."""
+    parts = [attention_maps(subject.bundle, raw[None], subject.place) for raw in subject.few]
+    maps = np.concatenate([part.heads for part in parts], 1)
+    last = [float(part.heads[-1].mean(1).max() / max(part.heads[-1].mean(1).sum(), 1e-9)) for part in parts]
+    asked = parts[0].asked_by
+    pooling = [part.pooling for part in parts if part.pooling is not None]
+    return Look(
+        numbers={"asked_by": asked, "images": list(subject.names[: len(parts)]),
+                 "layers_heads_averaged": maps.mean(2).round(5).tolist(),
+                 "last_layer_heads": maps[-1].round(5).tolist(),
+                 **({"pooling": np.concatenate(pooling).round(5).tolist()} if pooling else {})},
+        drawings=(by_layer(subject.few, parts, subject.names), by_head(subject.few, parts[0], subject.names)),
+        caption=CAPTION.format(asked=asked),
+        found=f"In the last layer the brightest patch has {100 * np.mean(last):.0f} % of the attention to patches, "
+              f"{100 / (maps.shape[-1] * maps.shape[-2]):.1f} % would be its even share.")
+
+
+Rows = Sequence[Sequence[np.ndarray | None]]
+"""Pictures in rows; None leaves a place free."""
+
+
+def by_layer(raw: RawImages, parts: Sequence[AttentionMaps], names: Sequence[str]) -> Drawing:
+    depth = len(parts[0].heads)
+    layers = [int(name) for name in evenly([str(layer) for layer in range(depth)], MOST_LAYERS)]
+    columns = ["image", *(f"layer {layer + 1}" for layer in layers)] + ["pooling"] * (parts[0].pooling is not None)
+    rows = []
+    for image, part in zip(pixels(raw), parts, strict=True):
+        shares = [part.layers[layer, 0] for layer in layers] + ([] if part.pooling is None else [part.pooling[0]])
+        rows.append([enlarged(image), *(lit(enlarged(image), spread(one)) for one in shares)])
+    return rows_drawing("attention", rows, columns, names, "where each layer looks, for some images")
+
+
+def by_head(raw: RawImages, part: AttentionMaps, names: Sequence[str]) -> Drawing:
+    heads: Float[np.ndarray, "heads rows columns"] = part.last[0]
+    chosen = [int(name) for name in evenly([str(head) for head in range(len(heads))], MOST_HEADS)]
+    image = enlarged(pixels(raw[:1])[0])
+    row = [lit(image, spread(heads[head])) for head in chosen]
+    return rows_drawing("attention-heads", [row], [f"head {head + 1}" for head in chosen], names[:1],
+                        "where each head of the last layer looks, for the first image")
+
+
+def rows_drawing(name: str, rows: Rows, columns: Sequence[str], names: Sequence[str], words: str) -> Drawing:
+    """Pictures in rows, all as wide as they can be on a page."""
+    height, width = next(one for one in rows[0] if one is not None).shape[:2]
+    side = 9.6 / max(len(columns), 4)
+
+    def draw(figure: Figure) -> None:
+        picture_rows(figure, rows, columns, names)
+
+    return Drawing(name, draw, side * len(columns) + 0.3, side * height / width * len(rows) + 0.35, words)
+
+
+def enlarged(image: np.ndarray, least: int = 112) -> np.ndarray:
+    """A small picture made larger pixel by pixel, so that light on it is smooth."""
+    times = max(least // max(image.shape[:2]), 1)
+    return image.repeat(times, 0).repeat(times, 1)
+
+
+LENS = Lens("attention", "Where does it look, layer by layer?", look)

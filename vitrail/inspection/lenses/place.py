@@ -1,0 +1,99 @@
+"""Position embeddings, a grid of grids; and how well places can be read off the patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrail.errors import NothingToSeeError
+from vitrail.inspection.drawing import LEAD, glass, picture, scale_beside, sheet, tidy, whole_numbers
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.place import KINDS, PlacesRead, PositionSimilarity, places_read, position_similarity
+from vitrail.models import ViT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 14
+"""Places along a side that have a tile of their own."""
+
+SHADES = 48
+"""Colors that are told apart: a picture of so many is a fifth as large as one of all."""
+
+def look(subject: Subject) -> Look:
+    model = subject.bundle.model
+    similarity = position_similarity(model)
+    read = places_read(subject.bundle, subject.raw, subject.batch_size) if isinstance(model, ViT) else None
+    if similarity.tiles is None and read is None:
+        raise NothingToSeeError(similarity.reason)
+    drawings = [drawing for drawing in (tiles(similarity), curve(read)) if drawing is not None]
+    numbers: dict[str, Any] = {"kind": similarity.kind if similarity.tiles is not None else None,
+                               "reason": similarity.reason}
+    captions, found = [], [similarity.reason] if similarity.reason else []
+    if similarity.tiles is not None:
+        numbers["similarity"] = similarity.tiles.round(4).tolist()
+        captions.append(f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is "
+                        "alike. A bright spot at the tile's own place, with a row and a column through it, means that "
+                        "the model knows its grid.")
+    if read is not None:
+        numbers["read_off"] = {"layers": list(read.layers), "rows": read.rows.round(4).tolist(),
+                               "columns": read.columns.round(4).tolist()}
+        captions.append("The curve: how well a linear model tells a patch's row and column from its features, on "
+                        "images that it was not fitted to. 1 is exactly, 0 no better than always saying the middle.")
+        found.append(f"Rows and columns can be read off linearly to {share(read.rows[0])} and {share(read.columns[0])} "
+                     f"before the first block, to {share(read.rows[-1])} and {share(read.columns[-1])} after the last.")
+    return Look(numbers, tuple(drawings), " ".join(captions), " ".join(found))
+
+
+def share(score: float) -> str:
+    return f"{100 * max(score, 0):.0f} %"
+
+
+def tiles(similarity: PositionSimilarity) -> Drawing | None:
+    if similarity.tiles is None:
+        return None
+    shown = similarity.tiles
+    down, across = (np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in shown.shape[:2])
+    low, high = float(shown.min()), max(float(shown.max()), float(shown.min()) + 1e-6)
+    enlarge = max(56 // max(shown.shape[:2]), 1)
+    steps = ((shown - low) / (high - low) * SHADES).round() / SHADES
+    maps = [glass(steps[row, column]).repeat(enlarge, 0).repeat(enlarge, 1)
+            for row in down for column in across]
+    gap = max(2, maps[0].shape[0] // 14)
+    image = sheet(maps, len(across), gap, LEAD)
+    height, width = maps[0].shape[0] + gap, maps[0].shape[1] + gap
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        picture(axes, image, interpolation="nearest")
+        axes.set_xticks((np.arange(len(across)) + 0.5) * width, [str(column + 1) for column in across], fontsize=7)
+        axes.set_yticks((np.arange(len(down)) + 0.5) * height, [str(row + 1) for row in down], fontsize=7)
+        axes.tick_params(length=0)
+        axes.set_xlabel("column of the patch")
+        axes.set_ylabel("row of the patch")
+        scale_beside(figure, axes, low, high, "alike")
+
+    return Drawing("place", draw, 6.4, max(5.0 * image.shape[0] / image.shape[1] + 0.4, 2.0),
+                   "one small map for each place of the grid of patches")
+
+
+def curve(read: PlacesRead | None) -> Drawing | None:
+    if read is None:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        depth = np.arange(len(read.layers))
+        for scores, color, marker, dash, label in ((read.rows, "#2553a3", "o", "-", "row"),
+                                                   (read.columns, "#c9821b", "s", "--", "column")):
+            axes.plot(depth, scores.clip(min=0), color=color, marker=marker, markersize=4, linestyle=dash, label=label)
+        axes.set_ylim(-0.03, 1.03)
+        whole_numbers(axes)
+        axes.legend(frameon=False)
+        tidy(axes, "block (0: what enters the first one)", "share of the place explained")
+
+    return Drawing("place-read-off", draw, 4.8, 3.2, "how well row and column can be read off, by block")
+
+
+LENS = Lens("place", "Does it know what lies beside what?", look)
