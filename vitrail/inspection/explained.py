@@ -5,9 +5,9 @@
                     image
 
 Covers and curves watch `score`, which people can read: a probability, or a cosine similarity. Gradients are taken of
-`evidence`: a logit, which does not saturate as a probability does. The cosine similarity of an embedding with itself is
-at its largest and has no slope at all, so the evidence of an embedding is how far it stands from that of an empty image,
-in the direction of the whole image's.
+`evidence`: a logit, which does not saturate as a probability does. The cosine similarity of an embedding with itself
+is at its largest and has no slope at all, so the evidence of an embedding is how far it stands from that of an empty
+image, in the direction of the whole image's.
 """
 
 from __future__ import annotations

@@ -19,13 +19,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitrail.errors import UsageError
 from vitrail.inspection.explained import Explained, with_gradients
 from vitrail.inspection.occlusion import Fill, filled
 from vitrail.inspection.panes import Panes, panes_of
 from vitrail.models import Hybrid, Model, ViT
 from vitrail.vocabulary import Images
 
-STEPS = 32
+STEPS: dict[Fill, int] = {"mean": 32, "blur": 128}
+"""Enough for sums within 1 % of what a ViT says, and 5 % of what a ResNet says, both trained for minutes."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,17 @@ class IntegratedGradients:
         return float(np.abs(self.summed - self.made).sum() / max(np.abs(self.made).sum(), 1e-12))
 
 
-def integrated_gradients(asked: Explained, steps: int = STEPS, batch_size: int = 8,
+def integrated_gradients(asked: Explained, steps: int | None = None, batch_size: int = 8,
                          start: Fill | None = None) -> IntegratedGradients:
-    """Of each image, by the midpoint rule over `steps` steps, `batch_size` of them at once. Any model. `start`: what an
-    empty image is; the mean color without, and the image's own blur where contrast means nothing."""
+    """Of each image, by the midpoint rule over `steps` steps (without: as STEPS has it), `batch_size` of them at once.
+    Any model. `start`: what an empty image is; the mean color without, and the image's own blur where contrast means
+    nothing. Raises UsageError for fewer than one step."""
+    if steps is not None and steps < 1:
+        raise UsageError(f"{steps} steps lead nowhere: give at least 1; {STEPS['mean']} is usual.")
     panes, start = panes_of(asked.bundle.model, asked.raw), start or empty_for(asked.bundle.model)
     with with_gradients(asked.bundle.model):
-        found = [along_the_way(asked, image, filled(asked.images(image), start, panes), steps, batch_size)
+        found = [along_the_way(asked, image, filled(asked.images(image), start, panes),
+                               steps or STEPS[start], batch_size)
                  for image in range(len(asked.raw))]
     return IntegratedGradients(np.stack([pixels for pixels, _ in found]), np.array([made for _, made in found]), panes,
                                start)

@@ -59,7 +59,7 @@ def filled(images: Images, fill: Fill, panes: Panes) -> Images:
     """What stands beneath: the mean color, or a blur as wide as a pane, in which no content of one pane is left."""
     if fill == "mean":
         return torch.zeros_like(images)
-    down, across = (blur(side, max(np.diff(edges))) for side, edges in
+    down, across = (blur(side, float(np.diff(edges).max())) for side, edges in
                     zip(images.shape[-2:], (panes.down, panes.across), strict=True))
     blurred = down.to(images.device) @ images.float() @ across.to(images.device).T
     return blurred.to(images.dtype)

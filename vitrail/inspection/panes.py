@@ -53,8 +53,9 @@ class Panes:
         within_rows: np.ndarray = np.add.reduceat(map, self.down[:-1], axis=-2)
         return np.add.reduceat(within_rows, self.across[:-1], axis=-1)
 
-    def spread_over(self, finer: Panes,
-                    map: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch more_rows more_columns"]:
+    def spread_over(
+        self, finer: Panes, map: Float[np.ndarray, "*batch rows columns"]
+    ) -> Float[np.ndarray, "*batch more_rows more_columns"]:
         """The same map on panes that these are made of."""
         rows, columns = (np.searchsorted(mine, theirs[:-1], side="right") - 1 for mine, theirs in
                          ((self.down, finer.down), (self.across, finer.across)))

@@ -46,7 +46,8 @@ def flow(bundle: Bundle, model: ViT, raw: RawImages, grid: Grid) -> Float[Tensor
         if name == POOLING_CORE:
             asked.append(recorded.weights().mean(1)[:, 0])
         elif name in cores:
-            through = (through + mixed(name, recorded.weights().mean(1), through, grid)) / 2  # rows of both sum to one already
+            weights = recorded.weights().mean(1)
+            through = (through + mixed(name, weights, through, grid)) / 2  # rows of both sum to one already
 
     with observe(model, see):
         pooled(bundle, encoded(bundle, raw))

@@ -19,14 +19,14 @@ from vitrail.inspection.explained import Explained, evaluating
 from vitrail.inspection.occlusion import covered
 from vitrail.inspection.panes import Panes
 
-STEPS = 16
+STEPS = 10
 """At so many places between none and all panes the score is measured, closer together at the beginning."""
 
-DRAWS = 5
+DRAWS = 4
 """Random orders of each image."""
 
 SURE = 3.0
-"""An explanation beats random where it is so many standard errors better. Five are tried at once, so two are too few."""
+"""An explanation beats random where it is so many standard errors better. Five are tried at once: two are too few."""
 
 MIDDLE, RANDOM = "middle first", "random"
 """From the middle outward: photographs have their thing there, so a map that knows no more than this is no explanation.
