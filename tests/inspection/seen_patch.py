@@ -22,8 +22,9 @@ def looking_at_one_patch() -> Bundle:
             value.zero_()
         block = model.encoder.blocks[0]
         model.patchify.weight[8] = 20.0 / model.patchify.weight[0].numel()  # type: ignore[index]
-        table = model.encoder.positions.get_parameter(next(iter(dict(model.encoder.positions.named_parameters()))))
-        table.view(7, 16)[:, :7] = 20 * torch.eye(7)
+        places = model.encoder.positions.tables[0]
+        places.class_position[0, 0] = 20.0  # type: ignore[index, operator, union-attr]
+        places.table[:, 1:7] = 20 * torch.eye(6)  # type: ignore[index, operator, union-attr]
         for norm in (block.norm1, block.norm2, model.norm):  # type: ignore[union-attr]
             norm.weight.fill_(1.0)  # type: ignore[operator, union-attr]
         seen = 1 + 2 * SEEN[0] + SEEN[1]

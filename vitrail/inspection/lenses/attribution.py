@@ -51,7 +51,8 @@ def numbers(subject: Subject, asked: Explained, found: Explanations, tried: Tria
         "maps": {name: [[[float(f"{value:.4g}") for value in row] for row in one] for one in map[:shown].tolist()]
                  for name, map in found.maps.items()},
         "left_out": found.left_out,
-        "integrated_gradients": {"start": found.gradients.start, "made": found.gradients.made.round(5).tolist(),
+        "integrated_gradients": {"start": found.gradients.start, "steps": found.gradients.steps,
+                                 "made": found.gradients.made.round(5).tolist(),
                                  "summed": found.gradients.summed.round(5).tolist(),
                                  "missing_share": round(found.gradients.missing, 5)},
         "trial": {"images": deletion.shape[1], "panes": found.panes.count,
