@@ -27,7 +27,7 @@ from results_page import LEDGER, Row, append, rate_of, read_ledger, write_page
 
 from vitrail.bundle import Bundle
 from vitrail.data.source import Source, open_source
-from vitrail.events import Evaluated, Stepped
+from vitrail.events import Evaluated, Measured, Stepped
 from vitrail.recipe import Recipe, read_recipe
 from vitrail.recipes import RECIPES
 from vitrail.run import RECIPE, run
@@ -132,11 +132,14 @@ def trained(recipe: Recipe, folder: Path, source: Source) -> None:
     for event in run(recipe, folder, source=source, resume=resume):
         if isinstance(event, Evaluated):
             print(f"{folder.name}: step {event.step:,}, {event.split} {event.evaluation.top1:.4f}", flush=True)
+        if isinstance(event, Measured):
+            print(f"{folder.name}: step {event.step:,}, {event.split} loss {event.loss:.4f}", flush=True)
 
 
 def tested(folder: Path) -> bool:
     """Whether the run went through its last evaluation: one that was killed in it has a Bundle without a result."""
-    return (folder / "bundle").exists() and "evaluation" in Bundle.load(folder / "bundle").provenance
+    told = Bundle.load(folder / "bundle").provenance if (folder / "bundle").exists() else {}
+    return "evaluation" in told or "loss" in told
 
 
 def outcome(folder: Path) -> Row:

@@ -56,9 +56,10 @@ def ours(case: Case) -> Callable[[], None]:
     return trainer(case, itertools.repeat(batch))
 
 
-def trainer(case: Case, batches: Iterable[Any], clip: float | None = None,
-            average: float | None = None) -> Callable[[], None]:
-    """The product's own path: objective, master weights, backend by measurement, fused AdamW."""
+def trainer(case: Case, batches: Iterable[Any], clip: float | None = None, average: float | None = None,
+            learn: Callable[[Any, Any], Any] | None = None) -> Callable[[], None]:
+    """The product's own path: objective, master weights, backend by measurement, fused AdamW. `learn`: the objective
+    of a model and a way to normalize; classification without."""
     from vitrail.data.preprocess import Preprocess
     from vitrail.objectives import Classify
     from vitrail.training.allocator import keep_freed_memory
@@ -70,7 +71,7 @@ def trainer(case: Case, batches: Iterable[Any], clip: float | None = None,
     keep_freed_memory()
     model = create(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
     config = model.config
-    objective = Classify(model, Preprocess(size=case.image_size).normalize).train()
+    objective = (learn or Classify)(model, Preprocess(size=case.image_size).normalize).train()
     backend = choose_backend(torch.device("cpu"), rows=case.batch * config.tokens, width=config.width, mlp=config.mlp,
                              batch=case.batch, heads=config.heads, tokens=config.tokens)
     set_attention_kernel(objective, backend.attention)

@@ -11,8 +11,9 @@ import pytest
 from tiny import last, tiny_recipe, train
 
 import vitrail
+from vitrail.bundle import Bundle
 from vitrail.comparison.side_by_side import short_names
-from vitrail.comparison.table import markdown
+from vitrail.comparison.table import markdown, outcomes
 from vitrail.errors import BundleError, UsageError
 from vitrail.evaluation.interval import bootstrap_interval
 
@@ -185,3 +186,24 @@ def test_names_are_as_long_as_it_takes_and_harm_nothing(tmp_path):
     assert "<i>" not in text
     assert text.splitlines()[0] == "|  | a\\|b\\x1b[31m&lt;i> (best) | c |"
     assert {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")} == {4}
+
+
+def test_runs_without_labels_show_their_losses_and_what_their_features_are_worth(tmp_path: Path) -> None:
+    """From the journal, and from the Bundles alone."""
+    masked = {"objective__name": "masked-patch", "data__labeled": False, "schedule__steps": 2,
+              "evaluation__probe_every": 1}
+    train(tiny_recipe(**masked), tmp_path / "first")
+    train(tiny_recipe(**masked, seed=1), tmp_path / "second")
+    for paths in ((tmp_path / "first", tmp_path / "second"),
+                  (tmp_path / "first" / "bundle", tmp_path / "second" / "bundle")):
+        found = vitrail.compare(*paths)
+        for run, path in zip(found.runs, paths, strict=True):
+            told = Bundle.load(path).provenance
+            assert run.losses["test"] == pytest.approx(told["loss"]["loss"])
+            assert run.probes == pytest.approx(told["probe"]["scores"])
+        cells = dict(outcomes(found))
+        assert cells["test loss"] == [f"{run.losses['test']:.4g}" for run in found.runs]
+        assert cells["frozen, 20 nearest neighbors"] == [f"{100 * run.probes['knn_20']:.1f} %" for run in found.runs]
+        assert "learned without labels" in found.verdict[0]
+        assert any("frozen features by 10-shot, the best first: " in line for line in found.verdict)
+        assert found.ranked_by is None

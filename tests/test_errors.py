@@ -11,8 +11,8 @@ import pytest
 from vitrail import errors
 from vitrail.errors import ImageError, UnknownNameError, VitrailError
 
-EXIT_CODES = {"VitrailError": 1, "UsageError": 2, "UnknownNameError": 2, "DataError": 3, "ImageError": 3,
-              "BundleError": 1, "PickleError": 1, "SaveError": 1, "RunError": 1, "DivergedError": 1,
+EXIT_CODES = {"VitrailError": 1, "UsageError": 2, "NothingToSeeError": 2, "UnknownNameError": 2, "DataError": 3,
+              "ImageError": 3, "BundleError": 1, "PickleError": 1, "SaveError": 1, "RunError": 1, "DivergedError": 1,
               "QualityGateError": 4}
 
 

@@ -7,10 +7,17 @@ import pytest
 import torch
 from tiny import tiny_recipe, train
 
+from vitrail.briefing import rows_of
+from vitrail.data.source import open_source
 from vitrail.events import Understood
+from vitrail.models import build, describe
+from vitrail.objectives import MaskedAutoencoder
+from vitrail.recipe import Recipe
 from vitrail.training.checkpoint import read_state
+from vitrail.training.guard import Interrupts
+from vitrail.training.precision import Backend
 from vitrail.vocabulary import Batch
-from vitrail.workshop import trials
+from vitrail.workshop import beginning, set_up, trials
 from vitrail.workshop.shop import to_device
 
 
@@ -59,3 +66,31 @@ def test_a_gpu_copies_from_memory_that_does_not_move(monkeypatch: pytest.MonkeyP
     assert (there.views["image"].device.type, there.targets.device.type) == ("meta", "meta")
     assert to_device(batch, torch.device("cpu")) is batch
     assert len(pinned) == 2
+
+
+def autoencoding(**changes: object) -> Recipe:
+    return tiny_recipe(objective__name="mae", objective__mae={"decoder": {"width": 16, "depth": 2, "heads": 2}},
+                       **changes)
+
+
+def test_the_box_counts_what_the_objective_computes_and_not_the_whole_model(tmp_path: Path) -> None:
+    """Three of four patches are masked, so it is less than the model by itself, with its decoder."""
+    recipe = autoencoding(schedule__steps=1000, model__settings={"depth": 4})
+    shop = set_up(recipe, open_source("digits"), tmp_path, Interrupts(), lambda split, progress: None, False)
+    operations = 6 * shop.objective.macs() * 64_000
+    assert operations < 0.6 * 6 * describe(shop.config).macs * 64_000
+    assert f"{operations / 1e9:.3g} gigaFLOPs" in dict(rows_of(shop))["length"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_blocks_of_a_decoder_are_compiled_where_the_models_are(compiled: bool,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(beginning, "compile_blocks", given.append)
+    recipe = autoencoding(training__compile=compiled)
+    model = build(recipe.model.configure(0, (8, 8)))
+    beginning.choose_what_learns(model, recipe)
+    objective = beginning.build_objective(recipe, model, open_source("digits"), Backend("fp32", "fused", ""),
+                                          torch.device("cpu"))
+    assert isinstance(objective, MaskedAutoencoder)
+    assert given == ([model, objective.decoder] if compiled else [])

@@ -21,6 +21,7 @@ from vitrail.recipes.finetune import taught_by
 from vitrail.run import run
 from vitrail.transfer.probe import measure, plan_probe
 from vitrail.transfer.scores import Probed
+from vitrail.transfer.tuning import RUNS, Tuning
 from vitrail.vocabulary import Size
 
 
@@ -73,20 +74,22 @@ def evaluate(bundle: Bundle | str | Path, source: str | None = None, split: str 
 def probe(bundle: Bundle | str | Path, *sources: str, methods: Sequence[str] = ("few-shot", "knn"),
           shots: Sequence[int] = (1, 5, 10, 25), seeds: int = 3, examples: int | None = None,
           neighbors: Sequence[int] = (20,), temperature: float = 0.07, layer: Layer = "embedding",
-          cache: str | Path | None = None) -> Probed:
+          cache: str | Path | None = None, images: Sequence[int] = (), runs: str | Path = RUNS) -> Probed:
     """What the frozen features of a model are worth on labeled images that it was not trained for.
 
     `sources`: as `vitrail train` takes them; several make a suite with a mean. `methods`: few-shot (`shots` images of
-    each class, least squares in closed form), knn (`neighbors`, `temperature`), linear, logistic. `seeds`: draws of
+    each class, least squares in closed form), knn (`neighbors`, `temperature`), linear, logistic, finetune (on these
+    numbers of `images`, from a model's path; its run folders in `runs` are taken up again). `seeds`: draws of
     training images. `examples`: at most so many for the other methods; all of one source, 1,000 each of several,
     without. `layer`: embedding, patches or both. `cache`: where features are kept.
 
     Raises UsageError for what cannot be asked, DataError for sources that cannot be learned from.
     """
     loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    tuning = None if isinstance(bundle, Bundle) else Tuning(str(bundle), images=tuple(images), runs=Path(runs))
     return measure(plan_probe(loaded, sources, methods=methods, shots=shots, seeds=seeds, examples=examples,
                               neighbors=neighbors, temperature=temperature, layer=layer,
-                              cache=None if cache is None else Path(cache)))
+                              cache=None if cache is None else Path(cache), tuning=tuning))
 
 
 def open_for(bundle: Bundle, spec: str | None) -> Source:

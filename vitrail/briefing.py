@@ -12,6 +12,7 @@ from vitrail.training.optimizer import describe_decay
 from vitrail.workshop import Workshop, known_mistakes, probe_words, start_words, teacher_words
 
 FORWARD_SHARE = 1 / 3  # backward costs twice the forward pass
+PLAINLY = "as they are"
 
 
 def understood(shop: Workshop) -> Understood:
@@ -101,7 +102,10 @@ def model_words(shop: Workshop) -> str:
 
 def image_words(shop: Workshop) -> str:
     height, width = shop.recipe.preprocess.size
-    return f"{height}x{width} pixels; in training {', '.join(augmentation_words(shop.recipe.augmentation))}"
+    words = augmentation_words(shop.recipe.augmentation)
+    if "image" not in shop.objective.views:
+        words = ["several crops of each, recolored and blurred", *(word for word in words if word != PLAINLY)]
+    return f"{height}x{width} pixels; in training {', '.join(words)}"
 
 
 def augmentation_words(chosen: Augmentation) -> list[str]:
@@ -116,7 +120,7 @@ def augmentation_words(chosen: Augmentation) -> list[str]:
              "TrivialAugment" if chosen.trivial_augment else "", "3-Augment" if chosen.three_augment else "",
              "recolored" if chosen.brightness or chosen.contrast or chosen.saturation else "",
              "partly erased" if chosen.erase else "", f"mixed ({' or '.join(mixing)})" if mixing else ""]
-    return [word for word in words if word] or ["as they are"]
+    return [word for word in words if word] or [PLAINLY]
 
 
 def optimizer_words(shop: Workshop) -> str:
@@ -146,7 +150,7 @@ def length_words(shop: Workshop) -> str:
     if shop.total_steps is None:
         return f"{duration(shop.recipe.schedule.seconds or 0.0)} of training"
     epochs = shop.total_steps * shop.batch_size / len(shop.source.splits["train"])
-    flops = 1e18 * describe(shop.config).training_exaflops(shop.total_steps * shop.batch_size)
+    flops = 6 * shop.objective.macs() * shop.total_steps * shop.batch_size
     return f"{shop.total_steps:,} steps, {epochs:.3g} epochs, {scaled(flops)}FLOPs"
 
 

@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from vitrail.data.augment import Augmentation
+from vitrail.data.augment import Augmentation, MultiCrop
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Source, open_source
 from vitrail.errors import UnknownNameError, UsageError
 from vitrail.models import ModelConfig, configure
-from vitrail.objectives import Distillation, MaeSettings, MaskedPatchSettings
+from vitrail.objectives import DinoSettings, Distillation, MaeSettings, MaskedPatchSettings
 from vitrail.training.adapters import AdapterSettings
 from vitrail.training.checkpoint import recipe_hash
 from vitrail.training.optimizer import OptimizerSettings
@@ -83,7 +83,7 @@ class ModelSettings(Settings):
         return configure(self.name, **{**self.settings, **kept, "classes": classes, "image_size": image_size})
 
 
-OWNERS = {"masked_patch": "masked-patch", "mae": "mae"}
+OWNERS = {"masked_patch": "masked-patch", "mae": "mae", "dino": "dino"}
 """Settings of an objective that are those of one name alone; the others belong to classify."""
 
 
@@ -92,7 +92,7 @@ class ObjectiveSettings(Settings):
     the same classes, `teacher_share` of the loss compares its answers: the best one (`distillation` "hard") or all of
     them ("soft", at a `temperature`). What has no labels has settings of its own, such as `masked_patch`."""
 
-    name: Literal["classify", "masked-patch", "mae"] = "classify"
+    name: Literal["classify", "masked-patch", "mae", "dino"] = "classify"
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     teacher: WeightsSettings | None = None
@@ -101,6 +101,7 @@ class ObjectiveSettings(Settings):
     temperature: PositiveFloat = 3.0
     masked_patch: MaskedPatchSettings = MaskedPatchSettings()
     mae: MaeSettings = MaeSettings()
+    dino: DinoSettings = DinoSettings()
 
     @property
     def labeled(self) -> bool:
@@ -184,6 +185,15 @@ class Recipe(Settings):
         if not self.objective.labeled and (self.augmentation.mixup or self.augmentation.cutmix):
             raise ValueError(f"objective.name={self.objective.name} has no labels to mix: set augmentation.mixup=0 and "
                              "augmentation.cutmix=0")
+        if self.objective.name == "dino" and self.training.average is not None:
+            raise ValueError("objective.name=dino has a moving average of its own, the teacher, which the Bundle then "
+                             "holds: leave out training.average")
+        if self.objective.name == "dino" and self.augmentation.crop != "none":
+            raise ValueError("objective.name=dino cuts crops of its own, augmentation.multi_crop: set "
+                             "augmentation.crop=none")
+        if self.objective.name != "dino" and self.augmentation.multi_crop != MultiCrop():
+            raise ValueError(f"augmentation.multi_crop is for objective.name=dino; {self.objective.name} sees one crop "
+                             "of a picture: leave it as it is by default")
         if self.evaluation.probe_on is not None and self.evaluation.probe_every is None:
             raise ValueError("evaluation.probe_on says on which images to probe, but not how often: --probe-every 1")
         if self.objective.teacher is None and (unused := self.objective.model_dump(
@@ -229,7 +239,9 @@ class Recipe(Settings):
         value = self.model_dump(mode="json")
         for path, setting in changes.items():
             assign(value, path, setting)
-            value["reasons"].pop(REASONED.get(path.split(".")[0]), None)  # it was not a default, then
+            for part, reason in REASONED.items():
+                if f"{path}.".startswith(f"{part}."):
+                    value["reasons"].pop(reason, None)  # it was not a default, then
         batch = self.training.batch_size
         asked = value["training"]["batch_size"]
         if "training.micro_batches" not in changes and isinstance(asked, int):
@@ -240,7 +252,8 @@ class Recipe(Settings):
 
 
 CHANNELS = 3  # of every picture, by the one way to decode them
-REASONED = {"schedule": "length", "model": "model", "preprocess": "images", "optimizer": "optimizer"}
+REASONED = {"schedule": "length", "model": "model", "preprocess": "images", "optimizer": "optimizer",
+            "objective.dino": "learning"}
 LENGTHS = ("epochs", "steps", "seconds")
 
 

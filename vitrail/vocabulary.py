@@ -60,11 +60,20 @@ class Batch:
 
 
 class Shown(NamedTuple):
-    """A guess about a picture, uint8 [3, height, width] each: what the model saw, its guess, and what is there."""
+    """What is to be seen of one picture, uint8 [3, height, width] each: what the model saw, its guess, and what is
+    there; or what else a `Legend` says."""
 
     seen: UInt8[Tensor, "3 height width_px"]
     guess: UInt8[Tensor, "3 height width_px"]
     truth: UInt8[Tensor, "3 height width_px"]
+
+
+class Legend(NamedTuple):
+    """What rows of `Shown` are: a word for files and boards, a title, and a sentence or two below."""
+
+    name: str
+    title: str
+    words: str
 
 
 class Progress(NamedTuple):

@@ -63,6 +63,20 @@ def test_a_masked_autoencoder_chooses_a_decoder_in_proportion_and_pictures_witho
     assert "What it guesses" in (tmp_path / "first" / "report.html").read_text()
 
 
+def test_self_distillation_chooses_crops_and_heads_in_proportion(attempts: Attempts, tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--objective", "dino", "--set",
+                       "objective.dino.koleo.weight=0.1", "--out", "first", "--steps", "1", "-m", "mu/4", "-q")
+    assert code == 0, words
+    kept = json.loads((tmp_path / "first" / "recipe.json").read_text())
+    crops, heads = kept["augmentation"]["multi_crop"], kept["objective"]["dino"]
+    assert kept["augmentation"]["crop"] == "none"
+    assert [2 * side for side in crops["local_size"]] == kept["preprocess"]["size"]
+    assert (heads["prototypes"], heads["hidden"], heads["bottleneck"]) == (256, 128, 32)
+    assert heads["koleo"]["weight"] == 0.1
+    assert "What it sees" in (tmp_path / "first" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["train", "photos", *SHORT], 3, "no class folders"),
     (["train", "photos", "--recipe", "pretrain", "--dry-run", *SHORT], 0, ""),

@@ -62,3 +62,15 @@ def test_mistakes_are_explained(vitrail_cli, arguments, code, message):  # noqa:
     assert outcome.code == code, outcome.err
     assert message in outcome.err
     assert outcome.out == ""
+
+
+@pytest.mark.usefixtures("bundle")
+def test_fine_tuning_has_its_own_run_folders(vitrail_cli) -> None:  # noqa: F811
+    asked = ("probe", "features", "digits", "--method", "finetune", "--images", 20, 40, "--seeds", 1, "--steps", 1)
+    outcome = vitrail_cli(*asked, "--json", "--out", "found")
+    assert [score["images"] for score in json.loads(outcome.out)["scores"]] == [20, 40]
+    assert "recipe finetune, 20, 40 training images, 1 draw; runs in found/runs" in outcome.err
+    assert len(list(Path("found/runs").glob("*/*/bundle"))) == 2
+    outcome = vitrail_cli("probe", "features", "digits", "--images", 20)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "add --method finetune" in outcome.err

@@ -124,6 +124,8 @@ def test_images_without_an_evaluation_are_looked_at(tmp_path: Path) -> None:
     page = write(tmp_path, bundle_of(("a", "b"), pooling="mean"), split=split_of(np.zeros(3, np.int64)))
     assert "Where it looks" in page.words
     assert "the mean over all patches" in page.words
+    assert "How far each head looks" in page.words
+    assert "averaged over all patches and over 3 images" in page.words
 
 
 def test_two_hundred_classes_stay_legible(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_counts_add_up_over_calls_and_processes_and_come_back_from_a_checkpoint(
     collapse.gather(objective, Two())
     assert collapse.counted.tolist() == [2, 6]
     assert Collapse(collapse.counted.tolist()).counted.tolist() == [2, 6]
-    row = Collapse([2, 6]).row(objective, 0.5)
+    row = Collapse([2, 6]).row(objective, {"train/loss": 0.5})
     constant = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
     assert row["train/constant_loss"] == pytest.approx(constant)
     assert row["train/beyond_constant"] == pytest.approx(1 - 0.5 / constant)
@@ -62,7 +62,8 @@ def test_counts_add_up_over_calls_and_processes_and_come_back_from_a_checkpoint(
 
 def spoken(losses: list[float], counts: list[float], progress: float = 0.5) -> list[str]:
     collapse, objective = Collapse(counts), Counting()
-    return [words for loss in losses if (words := collapse.words(collapse.row(objective, loss), progress))]
+    rows = (collapse.row(objective, {"train/loss": loss}) for loss in losses)
+    return [words for row in rows if (words := collapse.words(objective, row, progress))]
 
 
 def test_it_is_told_once_where_nothing_is_learned() -> None:
@@ -84,8 +85,22 @@ def test_targets_that_are_all_the_same_are_told() -> None:
 def test_an_objective_that_counts_nothing_says_nothing() -> None:
     collapse = Collapse()
     collapse.gather(Counting())
-    assert collapse.row(Counting(), 1.0) == {}
-    assert collapse.words({}, 1.0) is None
+    assert collapse.row(Counting(), {"train/loss": 1.0}) == {}
+    assert collapse.words(Counting(), {}, 1.0) is None
+
+
+def test_targets_that_change_are_compared_by_what_was_counted_last() -> None:
+    class Passing(Counting):
+        passing, compared = True, "own"
+
+    collapse, objective = Collapse(), Passing([1.0, 1.0], [3.0, 3.0], [8.0, 0.0])
+    collapse.gather(objective)
+    collapse.gather(objective)
+    assert collapse.row(objective, {"train/own": 0.5, "train/loss": 9.0})["train/constant_loss"] == pytest.approx(
+        np.log(2))
+    collapse.gather(objective)
+    assert collapse.row(objective, {"train/own": 0.5})["train/constant_loss"] == 0
+    assert collapse.row(objective, {"train/own": 0.5}) == {}
 
 
 # In a run.

@@ -85,7 +85,11 @@ def test_two_processes_take_the_steps_of_one(layout: dict[str, Any], attempts: A
 
 WITHOUT_LABELS: dict[str, dict[str, Any]] = {
     "masked-patch": {"evaluation__probe_every": 0.2},
-    "mae": {"objective__mae": {"decoder": {"width": 16, "depth": 2, "heads": 2}}}}
+    "mae": {"objective__mae": {"decoder": {"width": 16, "depth": 2, "heads": 2}}},
+    "dino": {"augmentation__crop": "none", "augmentation__multi_crop__local": 2, "training__average": None,
+             "augmentation__multi_crop__local_size": 4,
+             "objective__dino": {"prototypes": 32, "hidden": 32, "bottleneck": 16, "hold_prototypes": 0.25,
+                                 "koleo": {"weight": 0.1}, "ibot": {"weight": 1.0, "head": "own"}}}}
 LAYOUTS: dict[str, dict[str, Any]] = {"replicas": {}, "shards": SHARDED, "parts": {"training__micro_batches": 4}}
 
 

@@ -231,6 +231,16 @@ def test_a_config_that_says_nonsense_of_the_decoder_is_not_believed(tmp_path: Pa
     assert found.heads == 2  # as wide as in all that are published: 32
 
 
+@pytest.mark.parametrize("said", [3, -2, 64])
+def test_a_decoder_that_cannot_be_is_not_chosen(said: int, tmp_path: Path) -> None:
+    peer_in(tmp_path / "mae")
+    settings = json.loads((tmp_path / "mae" / "config.json").read_text())
+    (tmp_path / "mae" / "config.json").write_text(json.dumps(settings | {"decoder_num_attention_heads": said}))
+    source = open_source(photos(tmp_path / "photos"), labeled=False)
+    chosen = RECIPES["pretrain"](source, weights=str(tmp_path / "mae"), objective="mae").objective.mae.decoder
+    assert (chosen.width, chosen.heads) == {3: (32, 1), -2: (64, 2), 64: (64, 64)}[said]
+
+
 def test_other_files_have_no_decoder(tmp_path: Path) -> None:
     golden = Path(__file__).parents[1] / "golden" / "vit_token.npz"
     assert weights.read(golden).decoder() is None

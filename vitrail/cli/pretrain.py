@@ -15,7 +15,7 @@ from vitrail.errors import UsageError
 
 def pretrain(
     source: str | None = None, /, *,
-    objective: Literal["masked-patch", "mae"] | None = None,
+    objective: Literal["masked-patch", "mae", "dino"] | None = None,
     target: Literal["mean-color", "downsized", "pixels"] | None = None,
     corrupted: float | None = None,
     masked: float | None = None,
@@ -40,7 +40,8 @@ def pretrain(
         A folder of images, with class folders or without, or anything else that `vitrail train` takes.
     objective
         masked-patch: guess patches whose embeddings were corrupted. mae: guess patches that the model does not compute
-        at all, which costs a fraction of the time (masked autoencoder).
+        at all, which costs a fraction of the time (masked autoencoder). dino: say of one crop what the model's own
+        average says of another, which costs a multiple of the time (self-distillation).
     target
         What masked-patch guesses of a patch: mean-color (3 bits a channel), downsized (the same at 4x4) or pixels.
     corrupted

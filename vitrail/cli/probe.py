@@ -20,6 +20,9 @@ WIDE = 100_000
 """Columns where there is no terminal: a file or a pipe takes lines of any length."""
 
 
+UNITS = {"probing": "draws", "fine-tuning": "steps"}
+
+
 def probe(
     bundle: str, /, *sources: str,
     shots: Counts = (1, 5, 10, 25),
@@ -29,6 +32,9 @@ def probe(
     neighbors: Counts = (20,),
     temperature: float = 0.07,
     layer: str = "embedding",
+    images: Counts = (),
+    finetune_recipe: str = "finetune",
+    steps: Count | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     markdown: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
@@ -43,6 +49,8 @@ def probe(
 
         vitrail probe runs/first digits fashion:embedded --out suite/
 
+        vitrail probe runs/first fashion --method knn finetune --images 100 1000
+
     Parameters
     ----------
     bundle
@@ -55,7 +63,7 @@ def probe(
     seeds
         Draws of training images; the mean and its interval are over them.
     method
-        few-shot (least squares in closed form, the paper's), knn, linear, logistic.
+        few-shot (least squares in closed form, the paper's), knn, linear, logistic, finetune.
     examples
         At most so many training images for the other methods, drawn anew by each seed. All of one source, 1,000 each
         of several, without.
@@ -65,6 +73,14 @@ def probe(
         How much nearer neighbors count more, for knn; 0.07 in DINO.
     layer
         embedding (what the head reads), patches (the mean of the patches) or both.
+    images
+        Numbers of training images to fine-tune on, each a row of the table, such as 100 1000; as many as the other
+        methods have without. Runs lie in OUT/runs, or in runs/probe, and are taken up again when asked again.
+    finetune_recipe
+        finetune (short and gentle) or paper_finetune (Table 4: 500 steps up to 10,000 images), at the model's own
+        image size.
+    steps
+        Of fine-tuning; those of the recipe without.
     json
         Print everything as JSON on stdout.
     markdown
@@ -82,20 +98,23 @@ def probe(
     from vitrail.cli.loading import load_features
     from vitrail.evaluation.frozen.features import Layer
     from vitrail.transfer.probe import measure, plan_probe
+    from vitrail.transfer.tuning import RUNS, Tuning
 
     if json and markdown:
         raise UsageError("Give one of --json and --markdown: each is a form of the same.")
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
+    if (images or steps) and "finetune" not in method:
+        raise UsageError("--images and --steps belong to fine-tuning: add --method finetune")
+    tuning = Tuning(bundle, finetune_recipe, images, steps, RUNS if out is None else out / "runs")
     view = RunView()
     plan = plan_probe(load_features(bundle), sources, methods=method, shots=shots, seeds=seeds, examples=examples,
                       neighbors=neighbors, temperature=temperature, layer=cast(Layer, layer), cache=cache,
-                      batch_size=batch_size)
+                      batch_size=batch_size, tuning=tuning)
     show_box(view.console, "what I understood", understood(plan))
     for note in plan.notes:
         view.say(f"note: {note}")
-    probed = measure(plan, lambda doing, at: view.passing(doing, at, "draws" if doing.startswith("probing") else
-                                                          "images"))
+    probed = measure(plan, lambda doing, at: view.passing(doing, at, UNITS.get(doing.split()[0], "images")))
     if out is not None:
         for written in write(probed, out):
             view.say(f"written: {written}")
@@ -132,6 +151,10 @@ def understood(plan: Plan) -> list[tuple[str, str]]:
 
 def settings_words(plan: Plan, method: str) -> str:
     draws = "1 draw" if plan.seeds == 1 else f"{plan.seeds} draws"
+    if method == "finetune" and plan.tuning is not None:
+        counts = ", ".join(f"{count:,}" for count in plan.tuning.images) or (
+            "all" if plan.examples is None else f"up to {plan.examples:,}")
+        return f"recipe {plan.tuning.recipe}, {counts} training images, {draws}; runs in {plan.tuning.runs}"
     if method == "few-shot":
         return f"{', '.join(map(str, plan.shots))} of each class, {draws} each"
     learned = "all training images" if plan.examples is None else f"up to {plan.examples:,} images a source, {draws}"

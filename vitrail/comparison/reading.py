@@ -21,6 +21,7 @@ from vitrail.training.checkpoint import State, read_state, step_folders
 from vitrail.training.journal import JOURNAL, read_journal
 
 KINDS = ("top1", "mean_average_precision")
+PROBE = "probe/"
 Row = dict[str, Any]
 
 
@@ -41,6 +42,8 @@ class Score(BaseModel):
 class RunFacts(BaseModel):
     """One run or Bundle. `settings`: its recipe by dotted keys. `circumstances`: in what it ran; None: not recorded.
 
+    `losses`: by split, the last ones of a run that has no score there, since it learns without labels. `probes`: the
+    last accuracies of its frozen features, by "few_shot_10" and the like, where it measured them on the way.
     `images_per_second`: of the steps alone where there is a journal. `measured_on`: by split, a digest of the names of
     its images. `best_epoch`: where the validation score was highest.
     """
@@ -53,6 +56,8 @@ class RunFacts(BaseModel):
     settings: dict[str, Any]
     circumstances: dict[str, Any]
     scores: dict[str, Score]
+    losses: dict[str, float] = {}
+    probes: dict[str, float] = {}
     train_loss: float | None = None
     step: int
     samples: int
@@ -100,7 +105,10 @@ def run_facts(folder: Path) -> RunFacts:
     return RunFacts(
         path=str(folder), finished=done, state=words, settings=dotted(recipe), scores=scores,
         circumstances=circumstances(history | begun, begun.get("data") or (state.data if state else None)),
-        train_loss=next((row["train/loss"] for row in reversed(rows) if "train/loss" in row), None),
+        losses={split: loss for split in ("test", "val") if split not in scores
+                and (loss := newest(rows, f"{split}/loss")) is not None},
+        probes=last_probes(rows),
+        train_loss=newest(rows, "train/loss"),
         step=step, samples=step * recipe.training.batch_size, seconds=seconds,
         epochs=step * recipe.training.batch_size / images if images else None,
         images_per_second=step_rate(rows, recipe.training.batch_size),
@@ -123,6 +131,8 @@ def bundle_facts(path: Path) -> RunFacts:
         settings=dotted(recipe) if recipe else {"model.name": config.model.name,
                                                 "preprocess.size": list(config.preprocess.size)},
         circumstances=circumstances(history, None),
+        losses={told["split"]: told["loss"]} if (told := history.get("loss")) else {},
+        probes=(history.get("probe") or {}).get("scores", {}),
         images_per_second=samples / seconds if seconds else None)
 
 
@@ -203,6 +213,15 @@ def scored(rows: Iterable[Row], split: str) -> list[Row]:
 def last_score(rows: list[Row], split: str, held: Held | None) -> Score | None:
     found = scored(rows, split)
     return score_of(found[-1], split, held) if found else None
+
+
+def newest(rows: list[Row], key: str) -> float | None:
+    return next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
+
+
+def last_probes(rows: list[Row]) -> dict[str, float]:
+    row = next((row for row in reversed(rows) if any(key.startswith(PROBE) for key in row)), {})
+    return {key.removeprefix(PROBE): value for key, value in row.items() if key.startswith(PROBE)}
 
 
 def best_row(rows: list[Row]) -> Row | None:

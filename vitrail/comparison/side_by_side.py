@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from vitrail.comparison.reading import RunFacts, Score, as_text, read_facts
 from vitrail.errors import BundleError, UsageError
+from vitrail.evaluation.frozen.trials import probe_name
 
 LONE_FILE = ".safetensors"
 MOST_NAMED = 4
@@ -109,6 +110,8 @@ def differences(runs: Sequence[RunFacts]) -> dict[str, list[Any]]:
 def verdict(runs: Sequence[RunFacts], names: Sequence[str], split: str | None) -> list[str]:
     """The best against each other one, by their intervals."""
     measured = [(name, run.scores[split]) for name, run in zip(names, runs, strict=True) if split in run.scores]
+    if split is None and any(run.losses for run in runs):
+        return without_labels(runs, names)
     if split is None or len(measured) < 2:
         return ["fewer than two runs were measured on one split, so none can be called better."]
     (best, leader), *others = measured
@@ -116,6 +119,20 @@ def verdict(runs: Sequence[RunFacts], names: Sequence[str], split: str | None) -
     for name, score in others:
         groups.setdefault(apart(best, leader, score), []).append(name)
     return [f"{best} against {listed(held)}: {words}" for words, held in groups.items()]
+
+
+def without_labels(runs: Sequence[RunFacts], names: Sequence[str]) -> list[str]:
+    """What may be said of runs that have losses alone."""
+    words = ["learned without labels, so no accuracy was measured, and losses of different objectives or targets "
+             "cannot be compared. Measure all on the same labeled images: vitrail probe RUN SOURCE"]
+    on = {run.settings.get("evaluation.probe_on") or run.settings.get("data.source") for run in runs if run.probes}
+    for key in dict.fromkeys(key for run in runs for key in run.probes) if len(on) == 1 else ():
+        order = sorted(((run.probes[key], name) for run, name in zip(runs, names, strict=True) if key in run.probes),
+                       reverse=True)
+        if len(order) > 1:
+            told = listed([f"{name} {100 * value:.1f} %" for value, name in order])
+            words.append(f"frozen features by {probe_name(key)}, the best first: {told}.")
+    return words
 
 
 def apart(name: str, best: Score, other: Score) -> str:

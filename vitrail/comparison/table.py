@@ -8,6 +8,7 @@ from typing import Any
 from vitrail.briefing import duration
 from vitrail.comparison.reading import RunFacts, Score, as_text
 from vitrail.comparison.side_by_side import Comparison
+from vitrail.evaluation.frozen.trials import probe_name
 from vitrail.evaluation.writers import printable
 
 ABSENT = "-"
@@ -19,8 +20,8 @@ OUTCOMES: dict[str, Callable[[RunFacts], str | None]] = {
     "state": lambda run: run.state,
     "test": lambda run: score_words(run.scores.get("test")),
     "val": lambda run: score_words(run.scores.get("val")),
-    "test loss": lambda run: number(run.scores["test"].loss) if "test" in run.scores else None,
-    "val loss": lambda run: number(run.scores["val"].loss) if "val" in run.scores else None,
+    "test loss": lambda run: number(run.scores["test"].loss if "test" in run.scores else run.losses.get("test")),
+    "val loss": lambda run: number(run.scores["val"].loss if "val" in run.scores else run.losses.get("val")),
     "train loss": lambda run: number(run.train_loss),
     "steps": lambda run: f"{run.step:,}",
     "samples": lambda run: f"{run.samples:,}",
@@ -40,6 +41,9 @@ def headings(comparison: Comparison) -> list[str]:
 def outcomes(comparison: Comparison) -> list[Row]:
     """Rows that at least one run can fill."""
     rows = [(label, [value(run) for run in comparison.runs]) for label, value in OUTCOMES.items()]
+    probes = dict.fromkeys(key for run in comparison.runs for key in run.probes)
+    rows += [(f"frozen, {probe_name(key)}", [percent(run.probes.get(key)) for run in comparison.runs])
+             for key in probes]
     return [(label, [cell or ABSENT for cell in cells]) for label, cells in rows if any(cells)]
 
 
@@ -78,6 +82,10 @@ def score_words(score: Score | None) -> str | None:
     kind = "" if score.kind == "top1" else " mean average precision"
     images = f" of {score.images:,}" if score.images else ""
     return f"{100 * score.value:.1f} %{kind}{interval}{images}"
+
+
+def percent(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.1f} %"
 
 
 def number(value: float | None) -> str | None:

@@ -158,7 +158,9 @@ class MaskedAutoencoder(Objective):
 def moments(pixels: Float[Tensor, "batch patches pixels"]) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each patch's pixels, of all channels together. The variance is the unbiased one, as in the
     published code."""
-    variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
+    mean = pixels.mean(-1, keepdim=True)
+    # Not torch.var_mean: on a CPU it took 7 % of a small model's whole step (2026-11).
+    variance = (pixels - mean).square().sum(-1, keepdim=True) / (pixels.shape[-1] - 1)
     return mean, (variance + LEAST_VARIANCE).sqrt()
 
 

@@ -99,6 +99,9 @@ class MaskedPatch(Objective):
         return (f"masked-patch: of each image's {self.model.config.patches} patches {self.corrupted} are corrupted; of "
                 f"each of these the model guesses {what}")
 
+    def macs(self) -> int:
+        return super().macs() + self.corrupted * self.prediction.in_features * self.prediction.out_features
+
     def losses(self, batch: Batch) -> Losses:
         raw = batch.views["image"]
         corruption = self.corruption(batch)

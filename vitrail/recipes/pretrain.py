@@ -14,14 +14,18 @@ behind supervised pre-training, 2 before none).
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from vitrail import weights as published
-from vitrail.data.augment import Augmentation
+from vitrail.data.augment import Augmentation, MultiCrop
 from vitrail.data.source import Source
 from vitrail.models import ViTConfig
-from vitrail.objectives import MaeSettings
+from vitrail.objectives import DinoSettings, MaeSettings
 from vitrail.objectives.mae_decoder import DecoderSettings
 from vitrail.recipe import ObjectiveSettings, Recipe
 from vitrail.recipes import default
@@ -32,6 +36,11 @@ BIG, HEAD = 768, 32
 
 MAE_RATE, MAE_BATCH = 1.5e-4, 256  # 2111.06377, table 8: in proportion to the batch
 LEAST_AREA = 0.2  # of a picture that a crop shows, there too
+
+PER_PROTOTYPE, FEWEST_PROTOTYPES = 20, 256  # 2104.14294: 65,536 for 1.28 million images
+LOCAL_CROPS, LOCAL_SIDE, BLURRED = 6, 0.5, 224  # there 8 or 10 of 96 pixels beside 224, for which its blur is
+CONVOLUTIONS = 8
+"""Sides of local crops for a model without patches are multiples of this, and at least twice as long."""
 
 
 def choose(source: Source, *, model: str | None = None, image_size: Size | None = None, seed: int = 0,
@@ -45,20 +54,22 @@ def choose(source: Source, *, model: str | None = None, image_size: Size | None 
         "augmentation": chosen.augmentation.model_copy(update={"mixup": 0.0, "cutmix": 0.0}),
     }
     chosen = chosen.model_copy(update=given)
-    return Recipe.model_validate(chosen.model_copy(update=OWN.get(objective, nothing)(chosen)).model_dump())
+    return Recipe.model_validate(chosen.model_copy(update=OWN.get(objective, nothing)(
+        chosen, len(source.splits["train"]))).model_dump())
 
 
-def nothing(chosen: Recipe) -> dict[str, Any]:
+def nothing(chosen: Recipe, images: int) -> dict[str, Any]:
     """What is chosen for an objective beyond what all have."""
     return {}
 
 
-def mae(chosen: Recipe) -> dict[str, Any]:
+def mae(chosen: Recipe, images: int) -> dict[str, Any]:
     """Pictures are cropped and flipped, no more, since masks vary them enough (2111.06377, table 1e)."""
     config = chosen.model.configure(2, chosen.preprocess.size)
     moved = chosen.augmentation.model_dump(include={"crop", "pad", "area", "ratio", "flip"})
     moved["area"] = (max(LEAST_AREA, moved["area"][0]), moved["area"][1])
-    optimizer, reasons = chosen.optimizer.model_copy(update={"betas": (0.9, 0.95)}), chosen.reasons
+    optimizer = chosen.optimizer.model_copy(update={"betas": (0.9, 0.95)})
+    reasons = chosen.reasons | {"images": chosen.reasons["images"].partition("; varied")[0]}
     if chosen.model.weights is None and isinstance(config, ViTConfig) and config.width >= BIG:
         rate = MAE_RATE * chosen.training.batch_size / MAE_BATCH
         optimizer = optimizer.model_copy(update={"learning_rate": rate, "weight_decay": 0.05})
@@ -72,9 +83,10 @@ def choose_decoder(chosen: Recipe, encoder: ViTConfig) -> DecoderSettings:
     """That of the weights, where their file holds one for patches of this size."""
     given = chosen.model.weights
     found = published.read(given.path, published.Told(chosen.preprocess.size)).decoder() if given else None
-    if found is None or found.outputs != encoder.channels * encoder.patch[0] * encoder.patch[1]:
-        return light_decoder(encoder)
-    return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
+    if found is not None and found.outputs == encoder.channels * encoder.patch[0] * encoder.patch[1]:
+        with contextlib.suppress(ValidationError):  # a file may say anything
+            return DecoderSettings(width=found.width, depth=found.depth, heads=found.heads)
+    return light_decoder(encoder)
 
 
 def light_decoder(encoder: ViTConfig) -> DecoderSettings:
@@ -86,4 +98,19 @@ def light_decoder(encoder: ViTConfig) -> DecoderSettings:
     return DecoderSettings(width=heads * HEAD, depth=max(1, round(encoder.depth / 3)), heads=heads)
 
 
-OWN: dict[str, Callable[[Recipe], dict[str, Any]]] = {"mae": mae}
+def dino(chosen: Recipe, images: int) -> dict[str, Any]:
+    """Heads in proportion to the model and the data, and crops to the pictures: of local ones a side is half of the
+    picture's, in whole patches."""
+    config, size = chosen.model.configure(2, chosen.preprocess.size), chosen.preprocess.size
+    step, least = (config.patch, 1) if isinstance(config, ViTConfig) else ((CONVOLUTIONS, CONVOLUTIONS), 2)
+    local = tuple(max(least, round(LOCAL_SIDE * side / one)) * one for side, one in zip(size, step, strict=True))
+    prototypes = min(DinoSettings().prototypes, max(FEWEST_PROTOTYPES, 2 ** round(math.log2(images / PER_PROTOTYPE))))
+    settings = DinoSettings(prototypes=prototypes, hidden=min(2048, 4 * config.embedding),
+                            bottleneck=min(256, config.embedding))
+    crops = MultiCrop(local=LOCAL_CROPS, local_size=local, blur_radius=(0.1, max(0.5, 2.0 * min(size) / BLURRED)))
+    reasons = chosen.reasons | {"learning": f"{PER_PROTOTYPE} images to a prototype, as published on ImageNet"}
+    return {"objective": ObjectiveSettings(name="dino", dino=settings), "reasons": reasons,
+            "augmentation": Augmentation(flip=chosen.augmentation.flip, multi_crop=crops)}
+
+
+OWN: dict[str, Callable[[Recipe, int], dict[str, Any]]] = {"mae": mae, "dino": dino}

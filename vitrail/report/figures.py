@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def panel(title: str, lines: Mapping[str, Line]) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True,
                        metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return for_page(buffer.getvalue(), title)
+    return for_page(buffer.getvalue(), f"{title} over the images seen")
 
 
 def draw_panel(axes: Axes, title: str, lines: Mapping[str, Line]) -> None:
@@ -129,7 +130,7 @@ def axis_unit(largest: float) -> tuple[float, str]:
     return (1e3, " (thousands)") if largest >= 2e4 else (1, "")
 
 
-def for_page(svg: str, title: str) -> str:
+def for_page(svg: str, words: str) -> str:
     """Only the <svg> element, in the page's colors, without what would clash or point outside: names of namespaces
     (HTML needs none) and identifiers that nothing in the picture refers to."""
     svg = svg[svg.index("<svg") :]
@@ -141,4 +142,4 @@ def for_page(svg: str, title: str) -> str:
         svg = svg.replace(stand_in, color)
     head, rest = svg.split(">", 1)
     head = re.sub(r'\s(width|height|version)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title} over the images seen">{rest}'
+    return f'{head} role="img" aria-label="{escape(words)}">{rest}'

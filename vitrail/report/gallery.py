@@ -8,15 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from markupsafe import Markup
 
 from vitrail.bundle import Bundle
 from vitrail.data.source import Split
 from vitrail.errors import ImageError
 from vitrail.evaluation import Evaluation
 from vitrail.inspection import AttentionMaps, attention_maps
+from vitrail.inspection.drawing import drawn
+from vitrail.inspection.lens import Subject
+from vitrail.inspection.lenses import LENSES
 from vitrail.models import ViTConfig
 from vitrail.report import choices, pictures
+from vitrail.report.figures import for_page
 from vitrail.report.pictures import Picture
+
+MEASURED = 32
+"""Images over which the distance of attention is averaged."""
 
 MOST_LAYERS = 6
 """Layers whose attention is shown; of a deeper model, evenly many."""
@@ -51,6 +59,14 @@ class AttentionTable(NamedTuple):
     asked_by: str
     columns: list[str]
     rows: list[AttentionRow]
+
+
+class DistanceFigure(NamedTuple):
+    """A figure as an <svg>, what it says and how it is read."""
+
+    picture: Markup
+    found: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -121,6 +137,20 @@ class Gallery:
             rows.append(AttentionRow(self.caption(place), pictures.thumbnail(raw),
                                      [pictures.lit(raw, one) for one in shares]))
         return AttentionTable(maps.asked_by, columns + ["pooling"] * (maps.pooling is not None), rows)
+
+    def distance(self) -> DistanceFigure | None:
+        """How far the heads look, over some images from all over the split; by the lens of `vitrail inspect`."""
+        if self.split is None or not len(self.split) or not isinstance(self.bundle.model.config, ViTConfig):
+            return None
+        places = np.linspace(0, len(self.split) - 1, min(len(self.split), MEASURED)).round().astype(int).tolist()
+        views = self.read(places)
+        if not views:
+            return None
+        raw = torch.from_numpy(np.stack(list(views.values())))
+        look = LENSES["attention-distance"].look(Subject(self.bundle, raw, tuple(map(str, views))))
+        drawing, = look.drawings
+        svg = for_page(drawn(drawing, "svg", transparent=True).decode(), drawing.words)
+        return DistanceFigure(Markup(svg), look.found, look.caption)
 
     def look(self, raw: np.ndarray) -> AttentionMaps:
         """One image at a time: what is recorded of every layer would take gigabytes for many large ones."""

@@ -23,7 +23,7 @@ from vitrail.report.gallery import Gallery
 from vitrail.report.guesses import guess_sheet
 from vitrail.report.pictures import filter_sheet, grid_of_grids
 from vitrail.report.results import class_rows, matrix
-from vitrail.vocabulary import Shown
+from vitrail.vocabulary import Legend, Shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -35,7 +35,8 @@ class Run:
     `trained_on`: "6,000 images of fashion". `seconds`: how long training took. `facts`: rows of "what was trained on
     what", by label. `history`: rows of `metrics.jsonl`. `measured_on`: the split of the evaluation. `notes`: what a
     reader must know, such as an early stop. `commands`: what to type next. Without labels, `headline` says in the place
-    of an evaluation how well it went, and `guesses` show it.
+    of an evaluation how well it went, and `guesses` show it, with
+    their `legend`.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Run:
     commands: Sequence[str] = ()
     headline: str = ""
     guesses: Sequence[Shown] = ()
+    legend: Legend | None = None
 
 
 def write_report(path: str | Path, run: Run, bundle: Bundle, *, evaluation: Evaluation | None = None,
@@ -63,20 +65,25 @@ def write_report(path: str | Path, run: Run, bundle: Bundle, *, evaluation: Eval
 
 def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split | None) -> str:
     """The page as text."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": words.percent}
     gallery = Gallery(bundle, split, evaluation)
-    return environment.get_template("report.html").render(
+    return environment().get_template("report.html").render(
         run=run, facts=dict(run.facts) | model_facts(bundle),
         headline=run.headline or words.headline(evaluation, run.measured_on), certainty=words.certainty(evaluation),
         trained=trained(run), tiles=tiles(run, evaluation), evaluation=evaluation,
         compared=any(key.startswith("val/") for row in run.history for key in row),
         curves=[Markup(curve) for curve in learning_curves(run.history)],
-        guesses=guess_sheet(run.guesses) if run.guesses else None,
+        guesses=guess_sheet(run.guesses) if run.guesses and run.legend else None,
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
-        attention=gallery.attention(), **model_pictures(bundle))
+        attention=gallery.attention(), distance=gallery.distance(), **model_pictures(bundle))
+
+
+def environment() -> Environment:
+    """How templates are filled in."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"percent": words.percent}
+    return made
 
 
 def trained(run: Run) -> str:

@@ -76,7 +76,7 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
     if not shop.interrupts:
         shown = guesses(shop)
         if shown and not shop.validation:  # else the last look had them
-            journal.picture("guesses", pasted(shown), shop.samples)
+            journal.picture(shop.objective.legend.name, pasted(shown), shop.samples)
         headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
                     if found else "No images were set aside, so nothing is measured here.")
         headline += f" Frozen features: {shop.probed.words()}." if shop.probed else ""
@@ -104,7 +104,7 @@ def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | No
         history=journal.rows(), measured_on=split or "test",
         notes=(*shop.source.warnings, *shop.notes, *bad_words(shop)),
         commands=(*next_commands(shop, folder), f"tensorboard --logdir {folder}/tb"),
-        headline=headline, guesses=shown,
+        headline=headline, guesses=shown, legend=shop.objective.legend,
     )
     try:
         write_report(shop.folder / REPORT, page, bundle, evaluation=evaluation,

@@ -36,7 +36,7 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
         lambda step: recipe.optimizer.learning_rate * recipe.schedule.factor(step, shop.progress, shop.total_steps),
         start=shop.step, samples=shop.samples, micro_batches=shop.micro_batches,
         clip=recipe.optimizer.clip, seed=recipe.seed, average=shop.average, world=shop.world,
-        names=shop.loader.split.names)
+        names=shop.loader.split.names, progress=lambda: shop.progress)
     recent = Recent()
     per_epoch = len(shop.loader.split) / recipe.training.batch_size
     every = max(1, round(recipe.evaluation.every_epochs * per_epoch))
@@ -58,9 +58,9 @@ def train(shop: Workshop, journal: Journal) -> Iterator[Event]:
             if step.step % recipe.training.log_every == 0 or at_end:
                 row = recent.row(step)
                 shop.collapse.gather(shop.objective, shop.world)
-                beyond = shop.collapse.row(shop.objective, row["train/loss"])
+                beyond = shop.collapse.row(shop.objective, row)
                 journal.write(row | beyond)
-                if words := shop.collapse.words(beyond, shop.progress):
+                if words := shop.collapse.words(shop.objective, beyond, shop.progress):
                     yield Noted(f"After step {step.step:,}: {words}")
             if shop.validation and (step.step % every == 0 or at_end) and not shop.interrupts:
                 yield from validate(shop, journal)
@@ -157,4 +157,4 @@ def taken(shop: Workshop) -> Snapshot | None:
                   micro_batches=shop.micro_batches * shop.world.size,
                   best=shop.best, best_step=shop.best_step, data=shop.source.fingerprint, classes=shop.source.classes,
                   counted=shop.collapse.counted.tolist())
-    return snapshot(shop.weights, shop.optimizer, state, shop.average)
+    return snapshot(shop.weights, shop.optimizer, state, shop.average, shop.objective.memory())

@@ -10,11 +10,13 @@ from contextlib import closing
 import numpy as np
 import torch
 
-from vitrail.data.loader import in_order
+from vitrail.data.loader import looked_through
 from vitrail.data.source import Split
+from vitrail.data.views import EvalView, View
 from vitrail.errors import DataError
 from vitrail.models.families import build_with
 from vitrail.objectives import Objective
+from vitrail.training.adapters import merged
 from vitrail.training.compiled import eagerly
 from vitrail.training.precision import DTYPES, set_attention_kernel
 from vitrail.vocabulary import Batch, Progress, Shown
@@ -26,12 +28,13 @@ SHOWN = 6
 
 @contextlib.contextmanager
 def as_it_is_now(shop: Workshop) -> Iterator[Objective]:
-    """The objective for a look during training, with the average where there is one (collective). Random numbers that
-    it draws depend on the images alone, so that looks can be compared."""
+    """The objective for a look during training, with the average where there is one that is no teacher (collective).
+    Random numbers that it draws depend on the images alone, so that looks can be compared."""
     objective = shop.objective
-    if shop.average is not None or shop.weights.sharded:
+    if shop.weights.sharded or (shop.average is not None and objective.follower() is None):
         objective = copied(shop)
     objective.eval()
+    objective.begin_step(shop.progress)
     try:
         with torch.no_grad(), eagerly(shop.recipe.training.compile):
             yield objective
@@ -43,9 +46,11 @@ def copied(shop: Workshop) -> Objective:
     """A whole objective of its own with the trained values (collective)."""
     model = build_with(shop.config, trained_state(shop)).to(shop.device)
     objective = build_objective(shop.recipe, model, shop.source, shop.backend, shop.device)
-    values = shop.weights.export(shop.objective, None if shop.average is None else shop.average.values)
-    own = {name: value for name, value in values.items() if not name.startswith("model.")}
-    objective.load_state_dict(own, strict=False)
+    averaged = shop.average is not None and shop.objective.follower() is None
+    values = shop.weights.export(shop.objective, shop.average.values if averaged and shop.average else None)
+    objective.load_state_dict(merged(values, shop.recipe.training.adapters.scale), strict=False)
+    for name, value in shop.objective.memory().items():
+        objective.memory()[name].copy_(value)
     set_attention_kernel(objective, shop.backend.attention)
     return objective.to(DTYPES[shop.backend.precision])
 
@@ -58,7 +63,8 @@ def own_loss(shop: Workshop, split: str) -> tuple[float, int] | None:
     total, count, stopped = 0.0, 0, False
     with as_it_is_now(shop) as objective:
         began = time.perf_counter()
-        with closing(batches(shop, images, part)) as stream:
+        view = shop.loader.view if "image" not in objective.views else EvalView(shop.recipe.preprocess)
+        with closing(batches(shop, images, part, view)) as stream:
             for batch in stream:
                 total += float(objective(batch).total) * len(batch.indices)
                 count += len(batch.indices)
@@ -76,19 +82,21 @@ def own_loss(shop: Workshop, split: str) -> tuple[float, int] | None:
     return sum(one[0] for one in parts) / read, read
 
 
-def batches(shop: Workshop, images: Split, part: np.ndarray) -> Generator[Batch, None, None]:
-    """Images of a split as they are, at positions that are their places in it."""
+def batches(shop: Workshop, images: Split, part: np.ndarray, view: View) -> Generator[Batch, None, None]:
+    """Images of a split, at positions that are their places in it, by which the view draws too."""
     if not len(part):
         return
-    for raw, indices, _ in in_order(images.subset(part), shop.recipe.preprocess, shop.recipe.evaluation.batch_size):
-        if len(indices):
-            places = torch.from_numpy(part)[indices]
-            yield Batch({"image": raw.to(shop.device)}, torch.zeros(len(indices), dtype=torch.int64), places, places)
+    for views, places, _ in looked_through(images, view, shop.recipe.evaluation.batch_size, seed=shop.recipe.seed,
+                                           samples=part.tolist()):
+        if len(places):
+            yield Batch({name: view.to(shop.device) for name, view in views.items()},
+                        torch.zeros(len(places), dtype=torch.int64), places, places)
 
 
 def guesses(shop: Workshop) -> list[Shown]:
     """Of the first images that are held out, or trained on where none is (collective)."""
     name = next(name for name in ("val", "test", "train") if name in shop.source.splits)
-    images = shop.source.splits[name]
-    with as_it_is_now(shop) as objective, closing(batches(shop, images, np.arange(min(SHOWN, len(images))))) as stream:
+    images, plain = shop.source.splits[name], EvalView(shop.recipe.preprocess)
+    some = np.arange(min(SHOWN, len(images)))
+    with as_it_is_now(shop) as objective, closing(batches(shop, images, some, plain)) as stream:
         return [one for batch in stream for one in objective.shown(batch)]

@@ -3,10 +3,11 @@
     RUN/checkpoints/step-00001200/weights.safetensors     fp32 masters by name
                                  /optimizer.safetensors   moments, as "exp_avg/NAME"
                                  /average.safetensors     the moving average by name, where there is one
+                                 /memory.safetensors      what else the objective remembers, where it does
                                  /state.json              step, samples, seconds, recipe hash, backend, best so far
                                  /manifest.json           SHA-256 of each, written last
 
-A run whose parameters are sharded over processes writes shard-*.safetensors in the place of the first three, one from
+A run whose parameters are sharded over processes writes shard-*.safetensors in the place of the first four, one from
 each process, by torch.distributed.checkpoint. Either kind is read by any number of processes, sharded or not.
 
 Random numbers and the order of samples are functions of (seed, step, position): they need no state here.
@@ -39,7 +40,7 @@ from vitrail.training.precision import Backend, Weights
 from vitrail.training.sharded_checkpoint import Tensors, is_sharded, read_shards, write_shards
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-AVERAGE = "average.safetensors"
+AVERAGE, MEMORY = "average.safetensors", "memory.safetensors"
 
 
 class State(BaseModel):
@@ -75,11 +76,14 @@ class Snapshot:
 
 
 @torch.no_grad()
-def snapshot(weights: Weights, optimizer: torch.optim.Optimizer, state: State,
-             average: Average | None = None) -> Snapshot:
+def snapshot(weights: Weights, optimizer: torch.optim.Optimizer, state: State, average: Average | None = None,
+             memory: Tensors | None = None) -> Snapshot:
+    """`memory`: what the objective remembers."""
     files = {WEIGHTS: dict(weights.named_masters()), OPTIMIZER: optimizer_tensors(optimizer)}
     if average is not None:
         files[AVERAGE] = average.named()
+    if memory:
+        files[MEMORY] = memory
     copies = {file: {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
               for file, tensors in files.items()}
     return Snapshot(copies, state, weights.sharded)
@@ -180,16 +184,21 @@ def read_state(path: Path) -> State:
         raise BundleError(f"{path / STATE} cannot be read: {error}.") from error
 
 
-def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer,
-                    average: Average | None = None) -> None:
-    """Put weights, moments and average back; each process of a sharded run takes its part. Raises BundleError where
-    names or shapes do not fit the model."""
-    values, moments, followed = read_tensors(path, weights, average is not None)
+@torch.no_grad()
+def load_checkpoint(path: Path, weights: Weights, optimizer: torch.optim.Optimizer, average: Average | None = None,
+                    memory: Tensors | None = None) -> None:
+    """Put weights, moments, average and memory back; each process of a sharded run takes its part. Raises BundleError
+    where names or shapes do not fit the model."""
+    remembered = memory or {}
+    values, moments, followed, kept = read_tensors(path, weights, average is not None, bool(remembered))
     refuse_misfit(path, values, moments, None if average is None else followed,
                   {name: master.shape for name, master in weights.named_masters()})
+    refuse_other_shapes(path, "its memory: ", kept, {name: value.shape for name, value in remembered.items()})
     weights.restore(values)
     if average is not None:
         average.restore(followed)
+    for name, value in remembered.items():
+        value.copy_(kept[name])
     restore_optimizer(optimizer, moments)
 
 
@@ -203,13 +212,17 @@ def refuse_misfit(path: Path, values: Tensors, moments: Tensors, followed: Tenso
                               ("its moments: ", shaped, {key: model[owners[key]] for key in shaped
                                                          if owners[key] in model}),
                               ("its moving average: ", followed or {}, {} if followed is None else model)):
-        if words := misfit({name: value.shape for name, value in there.items()}, here):
-            raise BundleError(f"{path} does not fit this model: {what}{words}.")
+        refuse_other_shapes(path, what, there, here)
 
 
-def read_tensors(path: Path, weights: Weights, averaged: bool) -> tuple[Tensors, Tensors, Tensors]:
-    """Weights, moments, and the moving average (empty unless `averaged`), by name."""
-    files = [WEIGHTS, OPTIMIZER, *([AVERAGE] if averaged else [])]
+def refuse_other_shapes(path: Path, what: str, there: Tensors, here: dict[str, torch.Size]) -> None:
+    if words := misfit({name: value.shape for name, value in there.items()}, here):
+        raise BundleError(f"{path} does not fit this model: {what}{words}.")
+
+
+def read_tensors(path: Path, weights: Weights, averaged: bool, remembered: bool) -> list[Tensors]:
+    """Weights, moments, the moving average (empty unless `averaged`) and the memory (unless `remembered`), by name."""
+    files = [WEIGHTS, OPTIMIZER, *([AVERAGE] if averaged else []), *([MEMORY] if remembered else [])]
     if is_sharded(path):
         parts = read_shards(path, dict(weights.named_masters()))
         read = [{key.partition("/")[2]: value for key, value in parts.items() if key.startswith(f"{Path(file).stem}/")}
@@ -219,7 +232,8 @@ def read_tensors(path: Path, weights: Weights, averaged: bool) -> tuple[Tensors,
             read = [load_file(path / file) for file in files]
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path} cannot be read: {error}.") from error
-    return read[0], read[1], read[2] if averaged else {}
+    by_file = dict(zip(files, read, strict=True))
+    return [by_file.get(file, {}) for file in (WEIGHTS, OPTIMIZER, AVERAGE, MEMORY)]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from collections.abc import Mapping
 
 import torch
 
@@ -32,7 +33,7 @@ ALIKE = 1e-3
 
 
 class Collapse:
-    """Counts over all processes and the whole run; `counted` goes into checkpoints."""
+    """Counts over all processes, and over the whole run where targets stay; `counted` goes into checkpoints."""
 
     def __init__(self, counted: list[float] | None = None) -> None:
         self.counted = torch.tensor(counted or [], dtype=torch.float64)
@@ -45,16 +46,19 @@ class Collapse:
             if own is not None and len(own):
                 self.counted = self.counted + own if len(self.counted) else own
 
-    def row(self, objective: Objective, loss: float) -> dict[str, float]:
-        """Numbers for the journal: the loss of the best constant answer, and which share of it is gone."""
+    def row(self, objective: Objective, row: Mapping[str, float]) -> dict[str, float]:
+        """Numbers to add to a row of the journal: the loss of the best constant answer, and which share of it is
+        gone."""
         if not len(self.counted):
             return {}
-        constant = objective.constant_loss(self.counted)
+        loss, constant = row[f"train/{objective.compared}"], objective.constant_loss(self.counted)
+        if objective.passing:
+            self.counted = self.counted[:0]
         gone = 1 - loss / constant if constant > 0 else 0.0
         self.recent.append(gone)
         return {"train/constant_loss": constant, "train/beyond_constant": gone}
 
-    def words(self, row: dict[str, float], progress: float) -> str | None:
+    def words(self, objective: Objective, row: dict[str, float], progress: float) -> str | None:
         """What to say after a row, once: that nothing is learned."""
         if self.told or progress < BEFORE or len(self.recent) < ROWS or not row:
             return None
@@ -63,9 +67,4 @@ class Collapse:
         if constant >= ALIKE and (gone >= LEAST or falling):
             return None
         self.told = True
-        if constant < ALIKE:
-            return (f"what is to be guessed is nearly the same everywhere: one answer for all has a loss of "
-                    f"{constant:.2g}. There is nothing to learn from it. Look at the images, and at --target.")
-        return (f"the model has learned nothing from the images so far: its loss is that of one answer for all "
-                f"({constant:.3f}), or {100 * gone:.1f} % below it. Use another learning rate (--lr auto finds one), a "
-                "longer run, or another --target.")
+        return objective.standstill(constant, gone, constant < ALIKE)

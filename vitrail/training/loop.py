@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from vitrail.objectives import Objective
 from vitrail.training.average import Average
 from vitrail.training.compiled import compiler_in_words
 from vitrail.training.divergence import refuse_non_finite
@@ -46,21 +47,30 @@ def steps(
     average: Average | None = None,
     world: World = SOLO,
     names: Sequence[str] | None = None,
+    progress: Callable[[], float] | None = None,
 ) -> Generator[Step, None, None]:
     """Forward, backward, clip, step, average - once for each batch, endlessly.
 
     `objective`: an Objective, or what calls it in a world of several processes; each of those has its equal part of
     every batch. `learning_rate(step)` is asked before each step (from 0). Each part is cut into `micro_batches` whose
     gradients add up to the whole. Random numbers are seeded by (seed, step, micro-batch of the world), so nothing about
-    them needs saving. Raises DivergedError before an update that a non-finite loss or gradient would spoil, in all
-    processes alike, and says which images the batch held, by their `names` in the split.
+    them needs saving. `progress` says what share of the run lies behind; without it this is a trial, in which the
+    objective is not told of steps, and what it remembers stays.
+
+    Raises DivergedError before an update that a non-finite loss or gradient would spoil, in all processes alike, and
+    says which images the batch held, by their `names` in the split.
     """
+    told = weights.module if progress is not None and isinstance(weights.module, Objective) else None
     for step, batch in enumerate(batches, start=start):
         began = time.perf_counter()
         rate = learning_rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
+        behind = 0.0 if progress is None else progress()
+        if told is not None:
+            told.begin_step(behind)
         parts = world.mean(backward(objective, batch, weights, micro_batches, (seed, step), world.rank))
+        weights.hold(told.held if told is not None else ())
         norm = gradient_norm(weights, world)
         refuse_non_finite(step, objective, batch, weights, parts, norm, names, world)
         if clip is not None and norm > clip:
@@ -69,7 +79,9 @@ def steps(
         weights.publish()
         weights.clear_gradients()
         if average is not None:
-            average.update(step + 1)
+            average.update(step + 1, told.kept(behind) if told is not None and told.follower() is not None else None)
+        if told is not None:
+            told.end_step(world.summed)
         samples += len(batch.targets) * world.size
         yield Step(step + 1, samples, parts, rate, norm, time.perf_counter() - began)
 

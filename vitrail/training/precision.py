@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -154,18 +154,20 @@ class Weights:
 
     In fp32 both are the same tensors, and where parameters are `sharded` over processes, which round them when they
     gather them. Only parameters that require gradients take part; of the others the fp32 values are kept aside, since
-    they leave the run as they came.
+    they leave the run as they came, but not of the `follower`, which is an average of these.
     """
 
-    def __init__(self, module: nn.Module, precision: Precision, *, sharded: bool = False) -> None:
+    def __init__(self, module: nn.Module, precision: Precision, *, sharded: bool = False,
+                 follower: nn.Module | None = None) -> None:
         self.module = module
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
         self.sharded = sharded
         self.separate = precision != "fp32" and not sharded
+        followed = set(map(id, follower.parameters())) if follower is not None else set()
         self.frozen = {id(p): p.detach().float().clone() for p in module.parameters()
-                       if self.separate and not p.requires_grad}
+                       if self.separate and not p.requires_grad and id(p) not in followed}
         self.masters: list[Tensor] = list(self.copies)
         if self.separate:
             self.masters = [p.detach().float().clone() for p in self.copies]
@@ -188,6 +190,12 @@ class Weights:
     def gradients(self) -> list[Tensor]:
         """The masters' gradients, or this process's parts of them."""
         return [local(master.grad) for master in self.masters if master.grad is not None]
+
+    def hold(self, names: Collection[str]) -> None:
+        """Drop the gradients of some, so that an optimizer leaves them as they are."""
+        for name, master in self.named_masters() if names else ():
+            if name in names:
+                master.grad = None
 
     def clear_gradients(self) -> None:
         for master in self.masters:

@@ -1,6 +1,7 @@
 """The tensors of a checkpoint that are spread over processes: torch.distributed.checkpoint, in safetensors.
 
-    shard-00001-....safetensors    the parts of process 0: "weights/NAME", "optimizer/exp_avg/NAME", "average/NAME"
+    shard-00001-....safetensors    the parts of process 0: "weights/NAME", "optimizer/exp_avg/NAME", "average/NAME",
+                                   "memory/NAME"
 
 Its usual format is a pickle, which could run programs when it is opened; this one cannot.
 """

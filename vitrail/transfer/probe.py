@@ -16,6 +16,7 @@ import numpy as np
 
 from vitrail.bundle import Bundle
 from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.evaluation import Unread
 from vitrail.evaluation.frozen.features import Features, Layer, features
 from vitrail.evaluation.frozen.few_shot import ridge
 from vitrail.evaluation.frozen.linear import linear
@@ -24,6 +25,7 @@ from vitrail.evaluation.frozen.neighbors import TEMPERATURE, by_neighbors
 from vitrail.evaluation.frozen.trials import Trial, trials_of
 from vitrail.transfer.scores import Measured, Probed, Score, scored, suite_of
 from vitrail.transfer.task import Task, open_task
+from vitrail.transfer.tuning import Tuning, checked, tuned_accuracy
 from vitrail.vocabulary import Progress
 
 METHODS = {
@@ -31,6 +33,7 @@ METHODS = {
     "knn": "nearest neighbors",
     "linear": "a linear layer by SGD, its learning rate chosen on a fifth of the training images",
     "logistic": "logistic regression, its penalty chosen on a fifth of the training images",
+    "finetune": "the whole model goes on learning",
 }
 
 SUITE_EXAMPLES = 1_000
@@ -41,7 +44,8 @@ Watch = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured. `examples`: at most so many training images of each source, None for all."""
+    """What will be measured. `examples`: at most so many training images of each source, None for all. `tuning`: how
+    the model is fine-tuned, where that is one of the methods."""
 
     bundle: Bundle
     tasks: tuple[Task, ...]
@@ -54,6 +58,7 @@ class Plan:
     layer: Layer
     cache: Path | None
     batch_size: int
+    tuning: Tuning | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -71,7 +76,8 @@ class Answered(NamedTuple):
 def plan_probe(bundle: Bundle, sources: Sequence[str], *, methods: Sequence[str] = ("few-shot", "knn"),
                shots: Sequence[int] = (1, 5, 10, 25), seeds: int = 3, examples: int | None = None,
                neighbors: Sequence[int] = (20,), temperature: float = TEMPERATURE,
-               layer: Layer = "embedding", cache: Path | None = None, batch_size: int = 64) -> Plan:
+               layer: Layer = "embedding", cache: Path | None = None, batch_size: int = 64,
+               tuning: Tuning | None = None) -> Plan:
     """Open the sources and check what was asked for. `examples`: 1,000 where there are several sources, else all.
 
     Raises UsageError for what cannot be asked, DataError for sources that cannot be learned from.
@@ -79,13 +85,17 @@ def plan_probe(bundle: Bundle, sources: Sequence[str], *, methods: Sequence[str]
     refuse_nonsense(sources, methods, shots, seeds, neighbors, temperature, examples)
     if layer not in get_args(Layer):
         raise UnknownNameError("layer", layer, get_args(Layer))
+    if "finetune" in methods and tuning is None:
+        raise UsageError("Fine-tuning starts from a file, so that its runs can go on. Give the path of the model, not "
+                         "a Bundle in memory.")
     several = tuple(dict.fromkeys(sources))
     if examples is None and len(several) > 1:
         examples = SUITE_EXAMPLES
     counts = tuple(sorted(set(shots))) if "few-shot" in methods else ()
     tasks = tuple(open_task(bundle, spec, counts) for spec in several)
     return Plan(bundle, tasks, tuple(dict.fromkeys(methods)), counts, seeds, examples, tuple(sorted(set(neighbors))),
-                temperature, layer, cache, batch_size)
+                temperature, layer, cache, batch_size,
+                checked(tuning) if "finetune" in methods and tuning else None)
 
 
 def refuse_nonsense(sources: Sequence[str], methods: Sequence[str], shots: Sequence[int], seeds: int,
@@ -109,19 +119,46 @@ def refuse_nonsense(sources: Sequence[str], methods: Sequence[str], shots: Seque
 
 def measure(plan: Plan, watch: Watch | None = None) -> Probed:
     """Everything of the plan. `watch`: what is being done, and how far it is."""
-    measured, scores, width = [], [], 0
+    measured: list[Measured] = []
+    scores: list[Score] = []
+    width = plan.bundle.model.config.embedding
     for task in plan.tasks:
-        trials = trials_of(task.train_split.labels, plan.methods, plan.shots, plan.seeds, plan.examples)
-        rows = np.unique(np.concatenate([trial.rows for trial in trials]))
-        train = features_of(plan, task, task.train, rows if len(rows) < len(task.train_split) else None, watch)
-        test = features_of(plan, task, task.test, None, watch)
-        scores += score_trials(plan, task, trials, train, test, watch)
-        width = train.values.shape[1]
+        frozen = tuple(method for method in plan.methods if method != "finetune")
+        unread: tuple[Unread, ...] = ()
+        if frozen:
+            trials = trials_of(task.train_split.labels, frozen, plan.shots, plan.seeds, plan.examples)
+            rows = np.unique(np.concatenate([trial.rows for trial in trials]))
+            train = features_of(plan, task, task.train, rows if len(rows) < len(task.train_split) else None, watch)
+            test = features_of(plan, task, task.test, None, watch)
+            scores += score_trials(plan, task, trials, train, test, watch)
+            width, unread = train.values.shape[1], (*train.unread, *test.unread)
+        if plan.tuning is not None:
+            scores += score_tuning(plan, plan.tuning, task, watch)
         measured.append(Measured(source=task.spec, kind=task.source.kind, classes=len(task.source.classes),
-                                 train=len(task.train_split), test=len(task.test_split),
-                                 unread=(*train.unread, *test.unread)))
+                                 train=len(task.train_split), test=len(task.test_split), unread=unread))
     return Probed(model=plan.bundle.model.config.name, layer=plan.layer, width=width, sources=tuple(measured),
                   scores=tuple(scores), suite=suite_of(scores, measured), notes=plan.notes)
+
+
+def score_tuning(plan: Plan, tuning: Tuning, task: Task, watch: Watch | None) -> list[Score]:
+    """The accuracy after fine-tuning, for each number of images; as many draws as the other methods have."""
+    labels, images, scores = task.train_split.labels, len(task.test_split), []
+    for count in dict.fromkeys(len(labels) if asked is None else min(asked, len(labels)) for asked in (
+            count or plan.examples for count in tuning.counts)):
+        found = []
+        for trial in trials_of(labels, ["finetune"], (), plan.seeds, count):
+            refuse_single_class(task, labels[trial.rows])
+            found.append(tuned_accuracy(tuning, task, trial.rows, trial.seed, plan.bundle.preprocess.size, watch))
+        setting = f"{count:,} images" if tuning.images else ""
+        scores.append(scored(found, images, source=task.spec, method="finetune", setting=setting, shots=None,
+                             images=count))
+    return scores
+
+
+def refuse_single_class(task: Task, labels: np.ndarray) -> None:
+    if len(np.unique(labels)) < 2:
+        raise DataError(f"{task.spec}: the {len(labels)} training images of this draw have a single class, and there "
+                        "is nothing to tell it from. Take more images, or add some of another class.")
 
 
 def features_of(plan: Plan, task: Task, split: str, rows: np.ndarray | None, watch: Watch | None) -> Features:
@@ -143,9 +180,7 @@ def score_trials(plan: Plan, task: Task, trials: Sequence[Trial], train: Feature
         at = at[at >= 0]  # a picture that cannot be read is not learned from, and nothing stands in for it
         values = train.values if len(at) == len(train) else train.values[at]
         labels = train.labels if len(at) == len(train) else train.labels[at]
-        if len(np.unique(labels)) < 2:
-            raise DataError(f"{task.spec}: the {len(labels)} training images of this draw have a single class, and "
-                            "there is nothing to tell it from. Take more images, or add some of another class.")
+        refuse_single_class(task, labels)
         for answered in answers(plan, trial, values, labels, len(task.source.classes), test.values):
             right = int((answered.predicted == test.labels).sum()) / images
             key = (trial.method, answered.setting, trial.shots)

@@ -50,6 +50,8 @@ def open_task(bundle: Bundle, spec: str, shots: Sequence[int]) -> Task:
     if test == "val":
         notes.append(f"{spec} has no test split: measured on val.")
     if opened_then is not None:
-        notes.append(f"the model was trained on {spec} with its labels; only its {test} images are new to it.")
+        learned = bundle.provenance["recipe"]["data"].get("labeled", True)
+        labels = "with its labels" if learned else "without its labels"
+        notes.append(f"the model was trained on {spec} {labels}; only its {test} images are new to it.")
     notes += small_classes(source, shots)
     return Task(source, "train", test, tuple(notes))

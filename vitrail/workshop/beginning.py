@@ -8,10 +8,12 @@ import torch
 
 from vitrail import weights
 from vitrail.bundle import Bundle
+from vitrail.data.multi_crop import MultiCropView
 from vitrail.data.source import Source
+from vitrail.data.views import TrainView, View
 from vitrail.errors import DataError, RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
-from vitrail.objectives import Classify, Loss, MaskedAutoencoder, MaskedPatch, Objective
+from vitrail.objectives import Classify, Dino, Loss, MaskedAutoencoder, MaskedPatch, Objective
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
 from vitrail.training.compiled import compile_blocks
@@ -93,7 +95,14 @@ def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backe
     if settings.name == "masked-patch":
         return MaskedPatch(model, normalize, settings.masked_patch, recipe.seed).to(device)
     if settings.name == "mae":
-        return MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        autoencoder = MaskedAutoencoder(model, normalize, settings.mae, recipe.seed).to(device)
+        if recipe.training.compile:
+            compile_blocks(autoencoder.decoder)
+        return autoencoder
+    if settings.name == "dino":
+        crops = recipe.augmentation.multi_crop
+        return Dino(model, normalize, settings.dino, recipe.seed, local=crops.local,
+                    local_size=crops.local_size).to(device)
     if not source.classes:
         raise DataError(f"{source.spec} has no labels, which objective.name=classify learns. Learn without labels: "
                         f"vitrail pretrain {source.spec}")
@@ -103,6 +112,13 @@ def build_objective(recipe: Recipe, model: Model, source: Source, backend: Backe
         return objective
     bundle = trained_weights(settings.teacher, "objective.teacher")
     return taught(objective, bundle, settings, source, backend, device)
+
+
+def training_view(recipe: Recipe, objective: Objective) -> View:
+    """How the objective looks at the training images."""
+    if "image" in objective.views:
+        return TrainView(recipe.preprocess, recipe.augmentation)
+    return MultiCropView(recipe.preprocess, recipe.augmentation)
 
 
 def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Backend:

@@ -10,7 +10,6 @@ from vitrail import __version__
 from vitrail.data.loader import Loader
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
-from vitrail.data.views import TrainView
 from vitrail.errors import DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
@@ -23,7 +22,14 @@ from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
 from vitrail.training.precision import Weights, set_attention_kernel
-from vitrail.workshop.beginning import answers, backend_for, build_objective, choose_what_learns, first_model
+from vitrail.workshop.beginning import (
+    answers,
+    backend_for,
+    build_objective,
+    choose_what_learns,
+    first_model,
+    training_view,
+)
 from vitrail.workshop.decoding import take_decoder
 from vitrail.workshop.other_run import other_run
 from vitrail.workshop.probing import Probe, open_probe
@@ -58,11 +64,12 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     sharded = recipe.training.shard and world.size > 1
     if sharded:
         shard(objective, backend.precision, world)
-    masters = Weights(objective, backend.precision, sharded=sharded)
+    follower = objective.follower()
+    masters = Weights(objective, backend.precision, sharded=sharded, follower=follower)
     learner = objective if sharded else replicate(objective, masters, world)
     optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels)
     train_split = source.splits["train"]
-    loader = Loader(remember(train_split, recipe.preprocess), TrainView(recipe.preprocess, recipe.augmentation),
+    loader = Loader(remember(train_split, recipe.preprocess), training_view(recipe, objective),
                     recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,
                     max_bad=recipe.data.max_bad, world=world.size, rank=world.rank)
     shop = Workshop(recipe, source, folder, objective, learner, model, config, loader, masters, optimizer, backend,
@@ -70,8 +77,10 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
                     world=world, notes=[*troubles, *(probe.notes if probe else ())], probe=probe)
     if recipe.training.average is not None:
         shop.average = Average(masters, recipe.training.average)
+    elif follower is not None:
+        shop.average = Average(masters, follower=follower)
     if state is not None and checkpoint is not None:
-        load_checkpoint(checkpoint, masters, optimizer, shop.average)
+        load_checkpoint(checkpoint, masters, optimizer, shop.average, objective.memory())
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.collapse = Collapse(state.counted)

@@ -64,7 +64,7 @@ def forecast_fits(shop: Workshop, parts: int) -> bool:
     free = free_bytes(shop.device)
     images = -(-shop.share // parts)
     wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
-    activations = wider * describe(shop.config).activation_bytes * images
+    activations = wider * describe(shop.config).activation_bytes * images * shop.objective.images_each()
     gradients = sum(4 * local(master).numel() for master in shop.weights.masters)
     moments = moment_bytes(shop.recipe.optimizer, shop.weights)
     needed = activations + gradients + moments + written_beside(shop)
@@ -150,7 +150,7 @@ def peak_so_far(shop: Workshop) -> int | None:
 
 
 def written_beside(shop: Workshop) -> int:
-    return snapshot_bytes(shop.recipe.optimizer, shop.weights, shop.recipe.training.average is not None) if (
+    return snapshot_bytes(shop.recipe.optimizer, shop.weights, shop.average is not None) if (
         shop.device.type == "cpu") else 0
 
 

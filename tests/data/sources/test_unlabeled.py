@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -67,3 +69,63 @@ def test_an_archive_needs_no_class_folders_either(plant, tmp_path):
         for path in root.rglob("*.png"):
             archive.write(path, path.name)
     assert counts(tmp_path / "flat.zip") == {"train": 8, "val": 1, "test": 1}
+
+
+def written(path: Path, rows: list[dict[str, str]]) -> Path:
+    """The same rows as CSV, JSON Lines or Parquet."""
+    if path.suffix == ".csv":
+        path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]))
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_manifest_needs_no_labels(plant, suffix):
+    root = plant(*[f"{number}.png" for number in range(20)])
+    paths = [f"{number}.png" for number in range(20)]
+    bare = written(root / f"bare{suffix}", [{"path": path} for path in paths])
+    assert counts(bare) == {"train": 16, "val": 2, "test": 2}
+    assert open_source(bare, labeled=False).kind == f"manifest ({suffix[1:]}, without labels)"
+    with pytest.raises(DataError, match=r"no column 'label'.*vitrail pretrain"):
+        open_source(bare)
+    split = written(root / f"split{suffix}", [
+        {"path": path, "split": "test" if place < 5 else "train"} for place, path in enumerate(paths)])
+    assert counts(split, validation=0) == {"train": 15, "test": 5}
+
+
+def test_a_manifest_with_a_label_missing_has_none_where_none_is_needed(plant):
+    root = plant(*[f"{number}.png" for number in range(10)])
+    some = [{"path": f"{number}.png", "label": "" if number == 3 else "cat" if number % 2 else "dog"}
+            for number in range(10)]
+    path = written(root / "some.csv", some)
+    assert counts(path) == {"train": 8, "val": 1, "test": 1}
+    with pytest.raises(DataError, match="row 5 has no label"):
+        open_source(path)
+    whole = written(root / "whole.csv", [row | {"label": row["label"] or "dog"} for row in some])
+    assert open_source(whole, labeled=False).classes == ("cat", "dog")
+
+
+def test_arrays_need_no_labels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    np.savez(tmp_path / "one.npz", images=images)
+    assert counts(tmp_path / "one.npz") == {"train": 16, "val": 2, "test": 2}
+    with pytest.raises(DataError, match=r"has the arrays images uint8.*vitrail pretrain"):
+        open_source(tmp_path / "one.npz")
+    np.savez(tmp_path / "two.npz", x_train=images, x_test=images[:5] // 2, y_test=np.arange(5))
+    assert counts(tmp_path / "two.npz", validation=0) == {"train": 20, "test": 5}
+    np.savez(tmp_path / "labels.npz", images=images, labels=np.arange(20) % 2)
+    assert open_source(tmp_path / "labels.npz", labeled=False).classes == ("0", "1")
+
+
+def test_shards_without_labels_are_refused_with_a_way_out(plant, tmp_path):
+    root = plant(*[f"{number}.png" for number in range(4)])
+    with tarfile.open(tmp_path / "bare-0.tar", "w") as shard:
+        for path in sorted(root.rglob("*.png")):
+            shard.add(path, path.name)
+    with pytest.raises(DataError, match="Learn from a folder, an archive, a manifest"):
+        open_source(f"shards:{tmp_path}/bare-*.tar", labeled=False)

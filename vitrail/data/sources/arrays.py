@@ -3,6 +3,7 @@
     images, labels                                        one set; splits are made
     train_images, train_labels, test_images, ...          splits (train, val, test); x_train, y_train ... likewise
     classes                                               optional names of the label numbers
+    images alone, or train_images, test_images            where no label is needed
 
 Labels are whole numbers, text, or 0/1 in [N, classes] for several labels a picture. Nothing is unpickled.
 """
@@ -41,16 +42,19 @@ def open_arrays(request: Request) -> Source:
     """Open an .npz file. Raises DataError that says which arrays are there and which are allowed."""
     arrays = read_arrays(request.path, request.spec)
     found = {split: pair for split, pairs in KEYS.items() for pair in pairs
-             if pair[0] in arrays and pair[1] in arrays}
+             if pair[0] in arrays and (pair[1] in arrays or not request.labeled)}
     if not found or ("" in found and len(found) > 1):
         there = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items())
         raise DataError(f"{request.spec} has the arrays {there or 'none'}. Needed are images and labels, or "
-                        f"train_images, train_labels, test_images, test_labels (or x_train, y_train, ...); {LAYOUTS}.")
+                        f"train_images, train_labels, test_images, test_labels (or x_train, y_train, ...); {LAYOUTS}. "
+                        "Without labels, learn by vitrail pretrain.")
     images = [check_images(arrays[pair[0]], f"{request.spec}: {pair[0]}") for pair in found.values()]
     shapes = {array.shape[1:] for array in images}
     if len(shapes) > 1:
         raise DataError(f"{request.spec}: the splits hold pictures of different shapes, {sorted(shapes)}. They must be "
                         "of one shape.")
+    if not all(pair[1] in arrays for pair in found.values()):  # then none of them has one
+        return arrays_source(request, list(found), images, [np.full(len(some), "") for some in images], None)
     labels, classes = [], arrays.get("classes")
     for pair, some in zip(found.values(), images, strict=True):
         labels.append(check_labels(arrays[pair[1]], len(some), f"{request.spec}: {pair[1]}"))
@@ -81,7 +85,7 @@ def arrays_source(request: Request, splits: list[str], images: list[np.ndarray],
         multilabel=multilabel, class_order=tuple(names) if names else None, numeric_order=True,
         warnings=dark_warnings(images, request.spec),
         content=hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest())
-    own = "" if splits == [""] else ", with splits of its own"
+    own = ("" if splits == [""] else ", with splits of its own") + ("" if any(rows) else ", without labels")
     return assemble(listing, request, f"arrays of {' x '.join(map(str, pixels.shape[1:]))} pixels{own}")
 
 

@@ -76,6 +76,11 @@ def embedded_source(folder: Path, request: Request, prefix: str, kind: str) -> S
     return idx_source(pictures, request, prefix, kind, classes, indices, folder_note(request))
 
 
+def photographs() -> dict[str, bytes]:
+    """Two photographs for looking at models that come without images, by name."""
+    return {path.name: path.read_bytes() for path in sorted((EMBEDDED / "photographs").glob("*.jpg"))}
+
+
 def folder_note(request: Request) -> list[str]:
     """Say how to reach a folder that has the name of a built-in source."""
     if not request.path.exists():

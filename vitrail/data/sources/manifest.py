@@ -4,6 +4,7 @@
     a/1.jpg,cat,train         paths are relative to the manifest, or absolute
     a/2.jpg,cat|dog,val       one cell with `|` (or one JSON list) makes the whole source multi-label
 
+Without a column of labels, or with an empty cell in it, it is a source for learning without labels.
 Labels that are all whole numbers are names too, ordered as numbers; other names are ordered as strings.
 """
 
@@ -48,7 +49,7 @@ def recognizes(request: Request) -> bool:
 def open_manifest(request: Request) -> Source:
     """Open a manifest. Raises DataError naming the rows that are wrong; rows whose file is missing are left out."""
     table = READERS[request.path.suffix.lower()](request.path)
-    rows = read_rows(table, request.spec)
+    rows = read_rows(table, request.spec, request.labeled)
     folder = os.path.dirname(os.path.expanduser(request.spec))
     repeated = drop_repeated(rows, request.spec)
     unusable, sizes = drop_unusable(rows, folder, request.spec)
@@ -58,11 +59,13 @@ def open_manifest(request: Request) -> Source:
                       rows.multilabel, numeric_order=True, warnings=[*repeated, *unusable])
     many = ", several labels a picture" if rows.multilabel else ""
     splits = ", with splits of its own" if rows.splits else ""
-    return assemble(listing, request, f"manifest ({request.path.suffix[1:].lower()}{many}{splits})")
+    free = "" if any(any(names) for names in rows.labels) else ", without labels"
+    return assemble(listing, request, f"manifest ({request.path.suffix[1:].lower()}{many}{splits}{free})")
 
 
-def read_rows(table: Table, spec: str) -> Rows:
-    """Find the columns and turn every cell into names."""
+def read_rows(table: Table, spec: str, labeled: bool = True) -> Rows:
+    """Find the columns and turn every cell into names. Unless pictures have to be `labeled`, one without a label counts
+    too, and then none of them has one."""
     if not table.numbers:
         raise DataError(f"{spec} has no rows below its header.")
     paths = [cell if isinstance(cell, str) else "" for cell in column(table, PATH_COLUMNS, spec)]
@@ -71,9 +74,12 @@ def read_rows(table: Table, spec: str) -> Rows:
     refuse_rows(table, [row for row, path in enumerate(paths) if "://" in path], spec,
                 "a URL, and nothing is fetched")
     refuse_rows(table, [row for row, path in enumerate(paths) if "\0" in path], spec, "a path with a zero byte")
-    cells = column(table, LABEL_COLUMNS, spec)
+    free = not labeled and not any(name in table.columns for name in LABEL_COLUMNS)
+    cells = [""] * len(paths) if free else column(table, LABEL_COLUMNS, spec)
     multilabel = any(isinstance(cell, (list, tuple)) or (isinstance(cell, str) and "|" in cell) for cell in cells)
     labels = [names_in(cell, spec, number) for cell, number in zip(cells, table.numbers, strict=True)]
+    if not labeled and not multilabel and not all(labels):
+        labels = [("",) for _ in labels]
     if not multilabel:
         refuse_rows(table, [row for row, names in enumerate(labels) if not names], spec, "no label")
     present = next((name for name in SPLIT_COLUMNS if name in table.columns), None)
@@ -87,7 +93,8 @@ def column(table: Table, names: Sequence[str], spec: str) -> list[Any]:
             return table.columns[name]
     raise DataError(f"{spec} has no column {names[0]!r}. It has {', '.join(map(repr, table.columns)) or 'none'}; "
                     f"accepted are {', '.join(map(repr, names))}. The first line names the columns: "
-                    "path,label[,split].")
+                    "path,label[,split]." + (" Without labels, learn by vitrail pretrain." if names is LABEL_COLUMNS
+                                             else ""))
 
 
 def names_in(cell: Any, spec: str, number: int) -> tuple[str, ...]:

@@ -35,14 +35,15 @@ def look(subject: Subject) -> Look:
                                 f"{len(subject.raw)} given.")
     names, alike = layer_similarity(subject.bundle, subject.raw, subject.batch_size)
     numbers: dict[str, Any] = {"layers_compared": names, "alignment": none_for_nan(alike)}
-    drawings, found = [matrix(names, alike)], []
+    drawings, found = [matrix(names, alike)], [f"Of the layers, {names[0]} and {names[-1]} are alike by "
+                                               f"{alike[0, -1]:.2f} (1: the same)."]
     if is_transformer:
         state = health(subject.bundle, subject.raw, subject.batch_size)
         numbers |= counted(state)
         drawings = [heads("health-entropy", "attention entropy", state.entropy, state.layers, 1.0),
                     heads("health-heads", "what a head adds", state.added, state.layers, None),
                     lengths(state), *drawings]
-        found = words(state)
+        found = words(state) + found
     return Look(numbers, tuple(drawings), (CAPTION if is_transformer else "") + ALIKE, " ".join(found))
 
 

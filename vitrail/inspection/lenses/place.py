@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, glass, picture, scale_beside, sheet, tidy, whole_numbers
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject
-from vitrail.inspection.place import KINDS, PlacesRead, PositionSimilarity, places_read, position_similarity
+from vitrail.inspection.place import KINDS, LEAST_READ, PlacesRead, PositionSimilarity, places_read, position_similarity
 from vitrail.models import ViT
 
 if TYPE_CHECKING:
@@ -24,37 +25,59 @@ SHADES = 48
 def look(subject: Subject) -> Look:
     model = subject.bundle.model
     similarity = position_similarity(model)
-    read = places_read(subject.bundle, subject.raw, subject.batch_size) if isinstance(model, ViT) else None
-    if similarity.tiles is None and read is None:
-        raise NothingToSeeError(similarity.reason)
-    drawings = [drawing for drawing in (tiles(similarity), curve(read)) if drawing is not None]
-    numbers: dict[str, Any] = {"kind": similarity.kind if similarity.tiles is not None else None,
-                               "reason": similarity.reason}
-    captions, found = [], [similarity.reason] if similarity.reason else []
-    if similarity.tiles is not None:
-        numbers["similarity"] = similarity.tiles.round(4).tolist()
-        captions.append(f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is "
-                        "alike. A bright spot at the tile's own place, with a row and a column through it, means that "
-                        "the model knows its grid.")
-    if read is not None:
-        numbers["read_off"] = {"layers": list(read.layers), "rows": read.rows.round(4).tolist(),
-                               "columns": read.columns.round(4).tolist()}
-        captions.append("The curve: how well a linear model tells a patch's row and column from its features, on "
-                        "images that it was not fitted to. 1 is exactly, 0 no better than always saying the middle.")
-        found.append(f"Rows and columns can be read off linearly to {share(read.rows[0])} and {share(read.columns[0])} "
-                     f"before the first block, to {share(read.rows[-1])} and {share(read.columns[-1])} after the last.")
-    return Look(numbers, tuple(drawings), " ".join(captions), " ".join(found))
+    parts = [grid_of_grids(similarity)] if similarity.tiles is not None else []
+    found = [similarity.reason] if similarity.reason else []
+    if isinstance(model, ViT):
+        read = places_read(subject.bundle, subject.raw, subject.batch_size)
+        if read is None:
+            found.append(f"{len(subject.raw)} images are too few to read places off the features: {LEAST_READ} are "
+                         "needed.")
+        else:
+            parts.append(reading(read))
+    if not parts:
+        raise NothingToSeeError(" ".join(found))
+    numbers: dict[str, Any] = {"reason": similarity.reason}
+    for part in parts:
+        numbers |= part.numbers
+    return Look(numbers, tuple(drawing for part in parts for drawing in part.drawings),
+                " ".join(part.caption for part in parts), " ".join([*found, *(part.found for part in parts)]).strip())
+
+
+def grid_of_grids(similarity: PositionSimilarity) -> Look:
+    assert similarity.tiles is not None
+    down, across = tiled(similarity.tiles)
+    return Look(
+        numbers={"kind": similarity.kind, "places": {"rows": down.tolist(), "columns": across.tolist()},
+                 "similarity": similarity.tiles[np.ix_(down, across)].round(4).tolist()},
+        drawings=(tiles(similarity.tiles),),
+        caption=f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is alike. A "
+                "bright spot at the tile's own place, with a row and a column through it, means that the model knows "
+                "its grid.")
+
+
+def reading(read: PlacesRead) -> Look:
+    return Look(
+        numbers={"read_off": {"layers": list(read.layers), "rows": read.rows.round(4).tolist(),
+                              "columns": read.columns.round(4).tolist()}},
+        drawings=(curve(read),),
+        caption="The curve: how well a linear model tells a patch's row and column from its features, on images that "
+                "it was not fitted to. 1 is exactly, 0 no better than always saying the middle.",
+        found=f"Rows and columns can be read off linearly to {share(read.rows[0])} and {share(read.columns[0])} before "
+              f"the first block, to {share(read.rows[-1])} and {share(read.columns[-1])} after the last.")
 
 
 def share(score: float) -> str:
     return f"{100 * max(score, 0):.0f} %"
 
 
-def tiles(similarity: PositionSimilarity) -> Drawing | None:
-    if similarity.tiles is None:
-        return None
-    shown = similarity.tiles
+def tiled(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the places that have a tile: every one, or of a large grid evenly many."""
     down, across = (np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in shown.shape[:2])
+    return down, across
+
+
+def tiles(shown: Float[np.ndarray, "rows columns rows columns"]) -> Drawing:
+    down, across = tiled(shown)
     low, high = float(shown.min()), max(float(shown.max()), float(shown.min()) + 1e-6)
     enlarge = max(56 // max(shown.shape[:2]), 1)
     steps = ((shown - low) / (high - low) * SHADES).round() / SHADES
@@ -78,10 +101,7 @@ def tiles(similarity: PositionSimilarity) -> Drawing | None:
                    "one small map for each place of the grid of patches")
 
 
-def curve(read: PlacesRead | None) -> Drawing | None:
-    if read is None:
-        return None
-
+def curve(read: PlacesRead) -> Drawing:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         depth = np.arange(len(read.layers))

@@ -64,6 +64,10 @@ class World:
         """The sum over all processes."""
         return value
 
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, number by number."""
+        return values
+
     def gathered(self, thing: Thing) -> list[Thing]:
         """What each process has, by rank."""
         return [thing]
@@ -109,6 +113,11 @@ class Group(World):
 
     def total(self, value: float) -> float:
         return self.reduced([value], "SUM")[0]
+
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        added = values.detach().to("cpu", torch.float64, copy=True)
+        self.dist.all_reduce(added, self.dist.ReduceOp.SUM, self.group)
+        return added.to(values)
 
     def gathered(self, thing: Thing) -> list[Thing]:
         things: list[Any] = [None] * self.size

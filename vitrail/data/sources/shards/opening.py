@@ -39,7 +39,11 @@ def open_shards(request: Request) -> Source:
             raise DataError(f"{request.spec}: {trouble}. Copy or pack them again, or go on without them by "
                             "--set data.skip_bad_shards=true.")
         warnings.append(f"{trouble}. Their pictures are left out.")
-    return assemble(listing_of(found, warnings), request, described(found))
+    listing = listing_of(found, warnings)
+    if not len(listing.names) and not request.labeled:
+        raise DataError(f"{request.spec} has no picture with a label, and shards need labels also where none is "
+                        "learned. Learn from a folder, an archive, a manifest or an .npz file.")
+    return assemble(listing, request, described(found))
 
 
 def listing_of(found: Found, warnings: list[str]) -> Listing:

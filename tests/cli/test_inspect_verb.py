@@ -1,0 +1,137 @@
+"""`vitrail inspect`, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_cli import vitrail_cli  # noqa: F401
+from tiny import tiny_recipe
+
+import vitrail
+from vitrail.bundle import Bundle
+from vitrail.data.preprocess import Preprocess
+from vitrail.inspection.lenses import LENSES
+from vitrail.run import run
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = vitrail.create("mu/4", classes=3, image_size=16)
+    return Bundle(model, Preprocess(size=(16, 16)), ("cat", "dog", "2")).save(tmp_path / "model")
+
+
+def picture(path: str, size: tuple[int, int] = (20, 16)) -> str:
+    path_ = Path(path)
+    path_.parent.mkdir(parents=True, exist_ok=True)
+    Image.effect_noise(size, 80).convert("RGB").save(path_)
+    return path
+
+
+class Addresses(HTMLParser):
+    """Whatever a page points to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attributes if name in ("src", "href", "action", "data")]
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_page_with_figures_and_numbers(vitrail_cli):  # noqa: F811
+    outcome = vitrail_cli("inspect", "model", picture("one.png"), picture("two.jpg"), "--out", "seen")
+    assert outcome.code == 0, outcome.err
+    assert "[what I understood]" in outcome.err
+    assert outcome.out == ""
+    numbers = json.loads(Path("seen/inspect.json").read_text())["models"][0]
+    assert list(numbers["lenses"]) == list(LENSES)
+    assert numbers["images"] == ["one.png", "two.jpg"]
+    assert all("found" in told for told in numbers["lenses"].values())
+    figures = {path.name for path in Path("seen/figures").iterdir()}
+    assert {"rollout.svg", "rollout.png", "attention-distance.svg", "filters.png"} <= figures
+    page = Path("seen/inspect.html").read_text()
+    addresses = Addresses()
+    addresses.feed(page)
+    assert all(one.startswith(("#", "data:")) for one in addresses.found)
+    assert not re.search(r"url\((?!#)", page)
+    assert all(lens.title in page for lens in LENSES.values())
+    assert "#0101" not in page  # stand-ins for the colors of the page
+
+
+@pytest.mark.usefixtures("bundle")
+def test_without_images_two_photographs_take_their_place(vitrail_cli):  # noqa: F811
+    outcome = vitrail_cli("inspect", "model", "--lens", "filters", "rollout", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "two photographs" in outcome.err
+    told = json.loads(outcome.out)["models"][0]
+    assert told["images"] == ["dahlia.jpg", "pagoda.jpg"]
+    assert list(told["lenses"]) == ["filters", "rollout"]
+    assert Path("inspection/inspect.html").exists()
+
+
+def test_a_run_its_own_images_and_one_of_its_checkpoints_beside_it(vitrail_cli, tmp_path):  # noqa: F811
+    recipe = tiny_recipe(schedule={"steps": 3}, training={"batch_size": 8, "average": 0.5})
+    for _ in run(recipe, tmp_path / "first"):
+        pass
+    checkpoint = next((tmp_path / "first" / "checkpoints").glob("step-*"))
+    outcome = vitrail_cli("inspect", "first", checkpoint, "--lens", "attention-distance", "--count", 4, "--json")
+    assert outcome.code == 0, outcome.err
+    one, other = json.loads(outcome.out)["models"]
+    assert len(one["images"]) == 4
+    assert one["lenses"]["attention-distance"]["numbers"] == other["lenses"]["attention-distance"]["numbers"]
+    assert Path("inspection/figures/attention-distance-2.png").exists()
+    assert "beside" in Path("inspection/inspect.html").read_text()
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_resnet_beside_a_transformer(vitrail_cli):  # noqa: F811
+    resnet = vitrail.create("R26x0.25", classes=3, image_size=32, depths=(1, 1))
+    Bundle(resnet, Preprocess(size=(32, 32))).save("resnet")
+    outcome = vitrail_cli("inspect", "model", "resnet", picture("folder/one.png"), "folder", "--lens", "rollout")
+    assert outcome.code == 0, outcome.err
+    assert "convolutions only" in outcome.err
+    assert "convolutions only" in Path("inspection/inspect.html").read_text()
+
+
+@pytest.mark.usefixtures("bundle")
+def test_another_size_a_place_and_a_damaged_picture(vitrail_cli):  # noqa: F811
+    Path("bad.png").write_bytes(b"no picture")
+    outcome = vitrail_cli("inspect", "model", picture("one.png"), "bad.png", "--lens", "attention", "--image-size",
+                          "24x32", "--place", 5, 7, "--json")
+    assert outcome.code == 0, outcome.err
+    assert "bad.png" in outcome.err
+    assert "left out" in outcome.err
+    told = json.loads(outcome.out)["models"][0]
+    assert told["images"] == ["one.png"]
+    assert told["lenses"]["attention"]["numbers"]["asked_by"] == "the patch in row 5, column 7"
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (("model", "one.png", "--lens", "rolout"), 2, "Did you mean 'rollout'"),
+    (("model", "nowhere.png"), 3, "there is no such file"),
+    (("model", "nowhere"), 3, "there is no such file"),
+    (("model", "bad.png"), 3, "None of the 1 images can be read"),
+    (("nowhere",), 1, "no Bundle at nowhere"),
+    (("model", "one.png", "--out", "one.png"), 2, "is a file"),
+    (("model", "one.png", "--place", "4", "0", "--lens", "attention"), 2, "rows are 0 to 3"),
+    (("model", "one.png", "--image-size", "17"), 2, "divisible"),
+    (("model", "one.png", "--image-size", "big"), 2, "is not a size"),
+    (("model", "one.png", "--target", "cow"), 2, "Unknown class 'cow'"),
+    (("model", "one.png", "--count", "0"), 2, "0"),
+])
+def test_mistakes_when_inspecting(vitrail_cli, arguments, code, message):  # noqa: F811
+    picture("one.png")
+    Path("bad.png").write_bytes(b"no picture")
+    outcome = vitrail_cli("inspect", *arguments)
+    assert outcome.code == code, outcome.err
+    assert message in outcome.err
+    assert outcome.out == ""

@@ -1,0 +1,103 @@
+"""One suite for every lens, on every kind of model that can be loaded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import pictures, tiny
+
+from vitrail.bundle import Bundle
+from vitrail.data.preprocess import Preprocess
+from vitrail.errors import UnknownNameError
+from vitrail.inspection.drawing import drawn
+from vitrail.inspection.lens import Look, Subject
+from vitrail.inspection.lenses import LENSES
+from vitrail.inspection.looking import chosen, looks
+from vitrail.models import create
+
+MODELS: dict[str, Any] = {
+    "class token": lambda: tiny(),
+    "registers and mean": lambda: tiny(registers=2, pooling="mean", positions="sincos-2d"),
+    "attention pooling": lambda: tiny(pooling="attention"),
+    "two tokens": lambda: tiny(pooling="distilled"),
+    "relative": lambda: tiny(positions="relative"),
+    "relative bias": lambda: tiny(positions="relative-bias", pooling="mean"),
+    "rotary": lambda: tiny(positions="rotary-2d"),
+    "no positions": lambda: tiny(positions="none"),
+    "bf16": lambda: tiny().to(torch.bfloat16),
+    "no head": lambda: create("mu/4", classes=0, image_size=(12, 8), width=16, depth=3, heads=2, mlp=32).eval(),
+    "axial": lambda: create("axial-mu/4", classes=3, image_size=(12, 8)).eval(),
+    "hybrid": lambda: create("R26x0.25+mu/4", classes=3, image_size=(12, 8)).eval(),
+    "resnet": lambda: create("R26x0.25", classes=3, image_size=(12, 8), depths=(1, 1)).eval(),
+    "axial resnet": lambda: create("axial-R26x0.25", classes=3, image_size=(16, 16), depths=(1, 1)).eval(),
+}
+RESNETS = ("resnet", "axial resnet")
+NOTHING = dict.fromkeys(("attention-distance", "attention", "rollout"), RESNETS) | {"place": RESNETS}
+
+
+def subject_of(kind: str, images: int = 5, **settings: Any) -> Subject:
+    torch.manual_seed(0)
+    model = MODELS[kind]()
+    size = model.config.image_size
+    return Subject(Bundle(model, Preprocess(size=size)), pictures(images, size),
+                   tuple(f"picture-{number}.png" for number in range(images)), shown=2, batch_size=2, **settings)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", LENSES)
+def test_a_lens_looks_at_a_model_or_says_why_not(name: str, kind: str) -> None:
+    subject = subject_of(kind)
+    model = subject.bundle.model
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    (_, look), = looks(subject, [LENSES[name]])
+    if kind in NOTHING.get(name, ()):
+        assert isinstance(look, str)
+        assert len(look) > 30
+    else:
+        assert isinstance(look, Look), look
+        assert json.loads(json.dumps(look.numbers, allow_nan=False))
+        assert look.drawings
+        assert look.found.endswith(".")
+        assert look.caption.endswith(".")
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["class token", "axial", "resnet", "no positions"])
+def test_drawings_are_files_that_can_be_opened(kind: str) -> None:
+    names = []
+    for _, look in looks(subject_of(kind), list(LENSES.values())):
+        if isinstance(look, Look):
+            for drawing in look.drawings:
+                svg = drawn(drawing, "svg")
+                assert svg == drawn(drawing, "svg")  # nothing of the day or by chance
+                assert b"http://www.w3.org" in svg[:400]
+                assert drawn(drawing, "png").startswith(b"\x89PNG")
+                names.append(drawing.name)
+    assert len(names) == len(set(names))
+
+
+def test_one_image_is_enough_but_where_images_are_compared() -> None:
+    found = {lens.name: look for lens, look in looks(subject_of("class token", 1), list(LENSES.values()))}
+    assert all(isinstance(look, Look) for look in found.values())
+    assert "1 images are too few" in found["place"].found  # type: ignore[union-attr]
+    lone = {lens.name: look for lens, look in looks(subject_of("resnet", 1), [LENSES["health"]])}
+    assert lone["health"] == "Layers of a ResNet are compared over images: 4 are needed at least, 1 given."
+
+
+def test_an_unknown_lens() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'rollout'"):
+        chosen(["filters", "rolout"])
+    assert [lens.name for lens in chosen(["rollout", "filters", "rollout"])] == ["rollout", "filters"]
+    assert len(chosen([])) == len(LENSES)
+
+
+def test_the_attention_of_a_place_that_is_asked_for() -> None:
+    look = LENSES["attention"].look(subject_of("class token", place=(2, 1)))
+    assert look.numbers["asked_by"] == "the patch in row 2, column 1"
+    assert np.shape(look.numbers["layers_heads_averaged"]) == (3, 2, 3, 2)

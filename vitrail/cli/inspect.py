@@ -1,0 +1,130 @@
+"""vitrail inspect BUNDLE [IMAGES...]"""
+
+from __future__ import annotations
+
+import json as writing
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from vitrail.cli.numbers import Count
+from vitrail.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from vitrail.bundle import Bundle
+    from vitrail.cli.console import RunView
+    from vitrail.cli.subjects import Pictures
+    from vitrail.inspection.lens import Lens, Subject
+    from vitrail.report.inspected import Inspected
+
+
+def inspect(
+    bundle: str, /, *images: str,
+    lens: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    out: Annotated[Path, Parameter(alias="-o")] = Path("inspection"),
+    count: Count = 128,
+    shown: Count = 6,
+    place: tuple[int, int] | None = None,
+    target: str | None = None,
+    image_size: str | None = None,
+    batch_size: Count = 8,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Look at what a model sees: filters, positions, attention, features, explanations, signs of trouble.
+
+        vitrail inspect runs/first
+
+        vitrail inspect dinov2.safetensors cat.jpg dog.jpg --lens attention rollout features
+
+        vitrail inspect runs/first runs/second --out side-by-side
+
+    Parameters
+    ----------
+    bundle
+        A run folder, a Bundle, a checkpoint of a run, or published weights in any format that vitrail reads.
+    images
+        Pictures, folders of them, or a source as `vitrail train` takes it; a second model first, to see both side by
+        side. Without: the held-out images of the model's own run, else two photographs that come with vitrail.
+    lens
+        Which questions to ask; all without. filters, place, attention-distance, attention, rollout, features,
+        attribution, occlusion, health.
+    out
+        A folder for inspect.html, inspect.json and every figure as SVG and PNG.
+    count
+        Images that are measured, at most.
+    shown
+        Images that are drawn, of those.
+    place
+        Row and column of the patch, counted from 0, whose attention is shown; the class token's (or the mean) without.
+    target
+        The class to explain, by name or index; what the model answers without.
+    image_size
+        Look at another image size than the model's own: 384 or 224x448.
+    batch_size
+        Images at a time.
+    json
+        Print all numbers on stdout, too.
+    """
+    from vitrail.cli.console import RunView, show_box
+    from vitrail.cli.run_options import parse_size
+    from vitrail.cli.subjects import as_seen, choose_pictures, is_model, load_model
+    from vitrail.inspection.lens import Subject
+    from vitrail.inspection.looking import chosen
+    from vitrail.report.inspected import numbers_of, write_inspection
+
+    lenses = chosen(lens)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
+    size = None if image_size is None else parse_size(image_size)
+    second = bool(images) and is_model(images[0])
+    models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]
+    pictures = choose_pictures(models[0][1], images[int(second):], count)
+    view = RunView()
+    show_box(view.console, "what I understood", understood([word for word, _ in models], pictures, lenses))
+    inspected = []
+    for word, loaded in models:
+        raw, names = as_seen(loaded, pictures)
+        subject = Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
+                          batch_size)
+        inspected.append(look_through(view, word, subject, lenses))
+    written = write_inspection(out, inspected)
+    if json:
+        print(writing.dumps({"models": [numbers_of(one) for one in inspected]}))
+    view.say(f"written: {written[0]}, {written[1].name} and {len(written) - 2} figures in {out}/figures")
+    sys.stdout.flush()
+    return 0
+
+
+def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> list[tuple[str, str]]:
+    number = len(pictures.names)
+    return [("model" if len(models) == 1 else "models", " beside ".join(models)),
+            ("images", f"{number:,}: {pictures.words}"),
+            ("questions", ", ".join(one.name for one in lenses))]
+
+
+def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens]) -> Inspected:
+    """Say what each lens sees as soon as it is known."""
+    from vitrail.inspection.looking import looks
+    from vitrail.report.inspected import Inspected
+
+    seen = {}
+    for lens, look in looks(subject, lenses):
+        seen[lens.name] = look
+        view.say(f"{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
+    return Inspected(title, subject.bundle, subject.names, seen)
+
+
+def index_of(bundle: Bundle, target: str) -> int:
+    """The class that was named, by its name or its number. Raises UsageError."""
+    classes = bundle.model.config.classes
+    if not classes:
+        raise UsageError("The model has no classes: it gives features, not answers. Leave out --target.")
+    if bundle.classes and target in bundle.classes:
+        return bundle.classes.index(target)
+    if target.isdigit() and int(target) < classes:
+        return int(target)
+    if bundle.classes:
+        raise UnknownNameError("class", target, bundle.classes)
+    raise UsageError(f"There is no class {target}: they have numbers from 0 to {classes - 1}.")
