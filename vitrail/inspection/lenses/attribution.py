@@ -75,8 +75,9 @@ def words(asked: Explained, tried: Trial) -> str:
     over = "On this image" if count == 1 else f"Over {count} images"
     worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
     if not tried.trusted:
-        return (f"{over} no explanation orders the patches better than chance: trust none of them here. (A random "
-                f"order has {worth[RANDOM]:.2f}, the best explanation {max(worth[n] for n in tried.gain):.2f}.)")
+        most = max(worth[name] for name in tried.gain if name != MIDDLE)
+        return (f"{over} no explanation orders the patches better than chance: trust none of them here. The area "
+                f"between the curves of the best is {most:.2f}, that of a random order {worth[RANDOM]:.2f}.")
     best = tried.trusted[0]
     said = (f"{over} trust {best} most: the area between its curves is {worth[best]:.2f}, that of a random order "
             f"{worth[RANDOM]:.2f} (standard error {tried.error:.2f}).")
