@@ -25,6 +25,7 @@ OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "masked-pixels": ("masked-patch", {f"{MASKED}target": "pixels", f"{MASKED}corrupted": 0.5}),
     "masked-color-15": ("masked-patch", {f"{MASKED}target": "mean-color", f"{MASKED}corrupted": 0.15}),
     "mae": ("mae", {}),
+    "dino": ("dino", {}),
 }
 """Objective and settings; the recipe `pretrain` chooses what else an objective wants."""
 
@@ -61,7 +62,7 @@ def labeled_part(source: Source, labels: int | None, seed: int) -> Source:
     train = source.splits["train"]
     rows = np.sort(few_shot_rows(train.labels, max(1, labels // len(source.classes)), seed))
     splits = {"train": train.subset(rows), "test": source.splits["test"]}
-    return replace(source, splits=splits, fingerprint=f"{source.fingerprint} {len(rows)} of each by {seed}")
+    return replace(source, splits=splits, fingerprint=f"{source.fingerprint} {len(rows)} drawn by {seed}")
 
 
 def looks_of(part: Source) -> int:

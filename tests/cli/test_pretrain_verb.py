@@ -72,14 +72,29 @@ def test_self_distillation_chooses_crops_and_heads_in_proportion(attempts: Attem
     crops, heads = kept["augmentation"]["multi_crop"], kept["objective"]["dino"]
     assert kept["augmentation"]["crop"] == "none"
     assert [2 * side for side in crops["local_size"]] == kept["preprocess"]["size"]
+    assert crops["local_area"][0] == min(0.5, crops["local_size"][0] ** 2 / 16**2)  # none is enlarged
     assert (heads["prototypes"], heads["hidden"], heads["bottleneck"]) == (256, 128, 32)
     assert heads["koleo"]["weight"] == 0.1
+    assert kept["optimizer"]["learning_rate"] == 5e-4 * kept["training"]["batch_size"] / 256
     assert "What it sees" in (tmp_path / "first" / "report.html").read_text()
+
+
+def test_features_are_measured_on_other_images_on_the_way(attempts: Attempts, tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--out", "first", "--probe-every", "1", "--probe-on",
+                       "digits", "--set", "evaluation.probe_images=60", *SHORT)
+    assert code == 0, words
+    assert "frozen features: 10-shot " in words
+    assert "20 nearest neighbors " in words
+    assert "right on 60 val images of digits" in words
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["train", "photos", *SHORT], 3, "no class folders"),
     (["train", "photos", "--recipe", "pretrain", "--dry-run", *SHORT], 0, ""),
+    (["pretrain", "photos", "--probe-every", "1", *SHORT], 3, "Name a labeled source: --probe-on SOURCE"),
+    (["pretrain", "photos", "--probe-every", "0", *SHORT], 2, "greater than 0"),
+    (["pretrain", "photos", "--probe-on", "digits", *SHORT], 2, "how often: --probe-every 1"),
     (["pretrain", "photos", "--lr", "search", *SHORT], 2, "without labels there is none"),
     (["pretrain", "photos", "--target", "colour"], 2, "mean-color"),
     (["pretrain", "photos", "--corrupted", "1", *SHORT], 2, "less than 1"),

@@ -117,6 +117,27 @@ def test_their_guesses_and_their_loss(layout: str, normalized: bool, tmp_path: P
     assert loss.item() == pytest.approx(theirs.loss.item(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("capsys")
+def test_a_pickle_of_the_authors_is_converted_with_its_decoder(tmp_path: Path) -> None:
+    from vitrail.cli.convert import convert
+
+    peer_in(tmp_path)
+    pickle = tmp_path / "mae.pth"
+    torch.save({"model": load_file(as_the_authors_have_it(tmp_path))}, pickle)
+    assert convert(pickle, tmp_path / "converted", heads=4) == 0
+    assert convert(tmp_path / "converted", tmp_path / "again") == 0
+    wanted = objective_of(tmp_path / "authors" / "mae.safetensors").decoder.state_dict()
+    for folder in ("converted", "again"):
+        found = weights.read(tmp_path / folder).decoder()
+        assert found is not None
+        assert found[:5] == (64, 3, 2, 256, 48)
+        held = found.load()
+        assert held.keys() == wanted.keys()
+        assert all(torch.equal(held[name], value) for name, value in wanted.items())
+    assert convert(tmp_path / "converted", tmp_path / "written", to="timm") == 0
+    assert weights.read(tmp_path / "written").decoder() is None
+
+
 # Which decoder a run goes on with, and what it says of it.
 
 
@@ -149,6 +170,58 @@ def test_a_run_goes_on_with_the_decoder_of_the_file(tmp_path: Path) -> None:
     assert f"a decoder of 3 layers, 64 wide and from {tmp_path / 'mae'}, guesses" in words
     kept = next(value for name, value in held.items() if name.endswith("decoder.embed.weight"))
     assert torch.equal(kept, peer.decoder.decoder_embed.weight.detach())
+
+
+@pytest.mark.parametrize("average", [None, 0.5])
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_what_mae_learned_is_gone_on_from_with_its_decoder(keep: str, average: float | None, tmp_path: Path) -> None:
+    small = {"decoder": {"width": 16, "depth": 2, "heads": 1}}
+    recipe = tiny_recipe(objective__name="mae", objective__mae=small, training__average=average, evaluation__keep=keep,
+                         schedule__steps=3)
+    learned = last(train(recipe, tmp_path / "first")).bundle.decoder
+    assert learned is not None
+    started = weights_settings(str(tmp_path / "first"), (8, 8)).model_dump(mode="json")
+    still = recipe.replaced({"model.weights": started, "optimizer.learning_rate": 1e-30, "schedule.steps": 1,
+                             "training.average": None})
+    events = train(still, tmp_path / "second")
+    assert isinstance(events[0], Understood)
+    assert f"16 wide and from {tmp_path / 'first'}, guesses" in dict(events[0].rows)["learning"]
+    again = last(events).bundle.decoder
+    assert again is not None
+    assert learned.weights.keys() == again.weights.keys()
+    assert all(torch.allclose(value, again.weights[name], atol=1e-6) for name, value in learned.weights.items())
+    labeled = tiny_recipe(model__weights=started, schedule__steps=1, model__settings={})
+    assert last(train(labeled, tmp_path / "labels")).bundle.decoder is None
+    assert not (tmp_path / "labels" / "bundle" / "mae_decoder.safetensors").exists()
+
+
+@pytest.mark.parametrize(("harm", "words"), [
+    (lambda held: {name: value for name, value in held.items() if name != "norm.bias"}, "norm.bias is missing"),
+    (lambda held: held | {"gate": torch.zeros(1)}, "gate is not known"),
+    (lambda held: held | {"embed.weight": torch.zeros(3, 3)}, "embed.weight is"),
+    (lambda held: {"mask": held["mask"]}, "is missing")])
+def test_a_decoder_that_does_not_fit_its_bundle_is_told(harm: Any, words: str, tmp_path: Path) -> None:
+    peer_in(tmp_path / "mae")
+    bundle = weights.load(tmp_path / "mae", decoder=True)
+    assert bundle.decoder is not None
+    bundle.decoder = bundle.decoder._replace(weights=harm(bundle.decoder.weights))
+    bundle.save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=words):
+        made_with(tmp_path / "bundle", 16)
+
+
+def test_a_decoder_file_that_was_changed_keeps_its_bundle_from_loading(tmp_path: Path) -> None:
+    peer_in(tmp_path / "mae")
+    weights.load(tmp_path / "mae", decoder=True).save(tmp_path / "bundle")
+    file = tmp_path / "bundle" / "mae_decoder.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BundleError, match="has changed"):
+        Bundle.load(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="cannot be read"):
+        weights.read(tmp_path / "bundle").decoder()
+    save_file({"mask": torch.zeros(4)}, file, {"heads": "no"})
+    with pytest.raises(BundleError, match="how many attention heads"):
+        weights.read(tmp_path / "bundle").decoder()
 
 
 @pytest.mark.parametrize(("changes", "words"), [

@@ -58,7 +58,8 @@ def convert(
     patches = parse_size(patch, "--patch") if patch else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bundle = weights.load(source, size, patch=patches, heads=heads, profile=profile, pickles=True)
+        bundle = weights.load(source, size, patch=patches, heads=heads, profile=profile, pickles=True,
+                              decoder=to == "vitrail")
     say_notes(bundle)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

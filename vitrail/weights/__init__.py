@@ -12,7 +12,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from vitrail.bundle import Bundle
+from vitrail.bundle import Bundle, MaskedDecoder
 from vitrail.errors import BundleError, PickleError, UnknownNameError
 from vitrail.models.vit.another_size import at_size, describe_change
 from vitrail.vocabulary import Size
@@ -43,7 +43,7 @@ FORMATS: dict[str, Format] = {
 
 
 def load(path: str | Path, image_size: int | Size | None = None, *, patch: int | Size | None = None,
-         heads: int | None = None, profile: str | None = None, pickles: bool = False) -> Bundle:
+         heads: int | None = None, profile: str | None = None, pickles: bool = False, decoder: bool = False) -> Bundle:
     """A trained model from any known format. Raises BundleError, with the keys and shapes that do not fit.
 
     `path`: a file, a folder, or `hf:OWNER/NAME` on the Hugging Face hub (see `hub.py`).
@@ -51,10 +51,15 @@ def load(path: str | Path, image_size: int | Size | None = None, *, patch: int |
     that the weights come from. `patch`: pixels likewise; kernels are resized by FlexiViT's pseudo-inverse.
     `heads`: attention heads, for a file that does not tell and has an unusual width. `profile`: whose numbers the file
     has, where that is not what its format implies (PROFILES). `pickles`: PyTorch's files are opened too, as weights
-    only; `vitrail convert` asks for it, nothing else does.
+    only; `vitrail convert` asks for it, nothing else does. `decoder`: also that of masked pre-training, where there is
+    one for patches of this size.
     """
     size, wanted = as_size(image_size), as_size(patch)
-    bundle = resized(read(path, Told(size, heads, profile), pickles=pickles).load(), size, wanted)
+    reading = read(path, Told(size, heads, profile), pickles=pickles)
+    bundle = resized(reading.load(), size, wanted)
+    if decoder and wanted is None and (found := reading.decoder()) is not None:
+        bundle.decoder = MaskedDecoder(found.heads, {name: value for name, value in found.load().items()
+                                                     if name != "table"})
     if (reason := bundle.silence()) and bundle.model.config.classes:
         warnings.warn(f"{Path(path).name}: {reason}", stacklevel=2)
         bundle.provenance["notes"] = [*(note for note in notes_of(bundle) if note != reason), reason]
@@ -84,6 +89,9 @@ def read(path: str | Path, told: Told | None = None, *, pickles: bool = False) -
 
 
 def with_decoder(reading: Reading, given: Opened) -> Reading:
+    """A Bundle's own reader knows where it lies."""
+    if FORMATS["vitrail"].recognize(given):
+        return reading
     return replace(reading, decoder=lambda: decoder_in(given, reading.config.model))
 
 

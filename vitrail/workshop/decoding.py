@@ -1,12 +1,16 @@
-"""The decoder of a masked autoencoder that goes on from published weights, where their file holds it."""
+"""The decoder of a masked autoencoder: from the file of the weights it goes on from, and into the Bundle at the end."""
 
 from __future__ import annotations
 
 import torch
 
-from vitrail import weights
+from vitrail import weights as published
+from vitrail.bundle import MaskedDecoder, describe_differences
+from vitrail.errors import BundleError
 from vitrail.objectives import MaskedAutoencoder, Objective
 from vitrail.recipe import Recipe
+from vitrail.training.average import Average
+from vitrail.training.precision import Weights
 from vitrail.weights.contract import PretrainedDecoder
 
 CLOSE = 1e-3
@@ -19,21 +23,32 @@ def take_decoder(objective: Objective, recipe: Recipe, *, going_on: bool) -> Non
     given = recipe.model.weights
     if given is None or not isinstance(objective, MaskedAutoencoder):
         return
-    found = weights.read(given.path, weights.Told(recipe.preprocess.size)).decoder()
+    found = published.read(given.path, published.Told(recipe.preprocess.size)).decoder()
     if found is None:
         objective.origin = f" and new, since {given.path} holds none"
     elif differing := differences(objective, found):
         objective.origin = f" and new, since the one in {given.path} {differing}"
     else:
         state = found.load()
-        table = objective.decoder.table
-        if table.shape == state["table"].shape and not torch.allclose(table.cpu(), state["table"], atol=CLOSE):
+        table, theirs = objective.decoder.table, state.pop("table", None)
+        if theirs is not None and table.shape == theirs.shape and not torch.allclose(table.cpu(), theirs, atol=CLOSE):
             objective.origin = f" and new, since the one in {given.path} has other positions than sines and cosines"
             return
-        del state["table"]
+        wanted, held = ({name: tuple(value.shape) for name, value in part.items()}
+                        for part in (objective.decoder.state_dict(), state))
+        if misfit := describe_differences(wanted, held):
+            raise BundleError(f"The decoder in {given.path} does not fit its model: {'; '.join(misfit)}.")
         objective.origin = f" and from {given.path}"
         if not going_on:
             objective.decoder.load_state_dict(state)
+
+
+def decoder_of(objective: Objective, weights: Weights, average: Average | None) -> MaskedDecoder | None:
+    """What was learned beside the model, for its Bundle (collective)."""
+    if not isinstance(objective, MaskedAutoencoder):
+        return None
+    held = weights.export(objective.decoder, None if average is None else average.values)
+    return MaskedDecoder(objective.settings.decoder.heads, held)
 
 
 def differences(objective: MaskedAutoencoder, found: PretrainedDecoder) -> str:

@@ -30,6 +30,7 @@ from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.precision import DTYPES, Backend, Weights
 from vitrail.vocabulary import Batch, Progress
+from vitrail.workshop.decoding import decoder_of
 from vitrail.workshop.probing import Probe
 from vitrail.workshop.teaching import teacher_words
 
@@ -185,4 +186,5 @@ def trained_bundle(shop: Workshop) -> Bundle:
         **({"teacher": teacher_words(shop.recipe, shop.objective)} if shop.recipe.objective.teacher else {}),
         "unreadable": dict(list(shop.loader.bad.items())[:100]),
     }
-    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.classes, shop.activation, provenance)
+    return Bundle(model.eval().requires_grad_(False), shop.recipe.preprocess, shop.classes, shop.activation, provenance,
+                  decoder_of(shop.objective, shop.weights, shop.average))
