@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
-from vitrail.errors import BundleError, UsageError
+from vitrail.errors import BundleError, NothingToSeeError, UsageError
 from vitrail.inspection.explained import Explained, explained
 from vitrail.inspection.integrated_gradients import integrated_gradients
 from vitrail.inspection.occlusion import occlusion
@@ -113,7 +113,7 @@ def test_a_diverged_model_is_refused() -> None:
     bundle = bundle_of()
     with torch.no_grad():
         bundle.model.get_submodule("head").weight[0, 0] = torch.nan  # type: ignore[index, operator]
-    with pytest.raises(BundleError, match="not finite"):
+    with pytest.raises(NothingToSeeError, match="not finite"):
         explained(bundle, pictures())
 
 

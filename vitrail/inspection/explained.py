@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitrail.bundle import Bundle
-from vitrail.errors import BundleError, UsageError
+from vitrail.errors import NothingToSeeError, UsageError
 from vitrail.inspection.lens import in_batches, normalized
 from vitrail.inspection.panes import check_images
 from vitrail.models import Model
@@ -83,7 +83,7 @@ def answered(model: Model, images: Images, embedding: bool) -> Float[Tensor, "ba
 @torch.no_grad()
 def explained(bundle: Bundle, raw: RawImages, target: int | None = None, batch_size: int = 8) -> Explained:
     """What there is to explain. Raises UsageError for a target that is no class or images that do not fit, BundleError
-    for a model that answers nothing."""
+    for a target of a model that answers nothing, NothingToSeeError where answers are not finite."""
     check_images(bundle.model, raw)
     check_target(bundle, target)
     silent = bundle.silence() is not None
@@ -92,8 +92,8 @@ def explained(bundle: Bundle, raw: RawImages, target: int | None = None, batch_s
                              for part in in_batches(raw, batch_size)])
         empty = answered(bundle.model, torch.zeros_like(normalized(bundle, raw[:1])), silent)
     if not bool(answers.isfinite().all()):
-        raise BundleError(f"{bundle.model.config.name} answers with numbers that are not finite: there is nothing to "
-                          "explain. Its weights are damaged, or its training has diverged.")
+        raise NothingToSeeError(f"{bundle.model.config.name} answers with numbers that are not finite: there is "
+                                "nothing to explain. Its weights are damaged, or its training has diverged.")
     whole, away = F.normalize(answers, dim=1), F.normalize(answers - empty, dim=1)
     if silent:
         return Explained(bundle, raw, None, whole, away)
