@@ -14,7 +14,7 @@ from vitrail.inspection.lens import Drawing, Lens, Look, Subject
 from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS
-from vitrail.inspection.trial import DRAWS, MIDDLE, RANDOM, STEPS, Trial, trial
+from vitrail.inspection.trial import DRAWS, MIDDLE, RANDOM, STEPS, SURE, Trial, trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,13 +76,13 @@ def words(asked: Explained, tried: Trial) -> str:
     worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
     if not tried.trusted:
         most = max(worth[name] for name in tried.gain if name != MIDDLE)
-        return (f"{over} no explanation orders the patches better than chance: trust none of them here. The area "
+        return (f"{over}, no explanation orders the patches better than chance: trust none of them here. The area "
                 f"between the curves of the best is {most:.2f}, that of a random order {worth[RANDOM]:.2f}.")
     best = tried.trusted[0]
-    said = (f"{over} trust {best} most: the area between its curves is {worth[best]:.2f}, that of a random order "
+    said = (f"{over}, trust {best} most: the area between its curves is {worth[best]:.2f}, that of a random order "
             f"{worth[RANDOM]:.2f} (standard error {tried.error:.2f}).")
-    if worth[MIDDLE] >= worth[best]:
-        said += f" But going from the middle outward does as well ({worth[MIDDLE]:.2f}), so it tells little."
+    if worth[MIDDLE] > worth[best] - SURE * tried.error:
+        said += f" But going from the middle outward is not clearly worse ({worth[MIDDLE]:.2f})."
     worse = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
     return said + (f" No better than chance: {', '.join(worse)}." if worse else "")
 
