@@ -44,7 +44,7 @@ def subject_of(kind: str, images: int = 5, **settings: Any) -> Subject:
     model = MODELS[kind]()
     size = model.config.image_size
     return Subject(Bundle(model, Preprocess(size=size)), pictures(images, size),
-                   tuple(f"picture-{number}.png" for number in range(images)), shown=2, batch_size=2, **settings)
+                   tuple(f"picture-{number}.png" for number in range(images)), shown=2, batch_size=4, **settings)
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -21,8 +21,9 @@ from vitrail.vocabulary import Grid, RawImages
 
 @torch.inference_mode()
 def rollout(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Float[np.ndarray, "images rows columns"]:
-    """Shares of the answer from 0 to 1, as the class token reads them; without one, the mean over all patches, or the
-    learned query where the model pools by attention. What came from the class token and registers themselves is left
+    """Shares of the answer from 0 to 1, as the class token reads them (and the mean over all patches, where the
+    answer is made of both); without one, the mean over all patches, or the learned query where the model pools by
+    attention. What came from the class token and registers themselves is left
     out, so a map sums to at most 1. One layer's maps of one batch are in memory at a time, heads averaged.
 
     Raises NothingToSeeError for a model without attention among patches.
@@ -45,17 +46,17 @@ def flow(bundle: Bundle, model: ViT, raw: RawImages, grid: Grid) -> Float[Tensor
         if name == POOLING_CORE:
             asked.append(recorded.weights().mean(1)[:, 0])
         elif name in cores:
-            through = (through + mixed(name, recorded, through, grid)) / 2  # rows of both sum to one already
+            weights = recorded.weights().mean(1)
+            through = (through + mixed(name, weights, through, grid)) / 2  # rows of both sum to one already
 
     with observe(model, see):
         pooled(bundle, encoded(bundle, raw))
     return read_from(model, through, asked)
 
 
-def mixed(core: str, recorded: Recorded, through: Float[Tensor, "batch tokens tokens"],
-          grid: Grid) -> Float[Tensor, "batch tokens tokens"]:
-    """One layer's attention, heads averaged, times what went before."""
-    weights = recorded.weights().mean(1)
+def mixed(core: str, weights: Float[Tensor, "lines asking tokens"], through: Float[Tensor, "batch tokens tokens"],
+          grid: Grid) -> Float[Tensor, "batch asking tokens"]:
+    """One layer's attention, one number for all heads, times what went before."""
     if ".row." in core:
         rows = weights.unflatten(0, (-1, grid[0]))
         return torch.einsum("brqk,brkn->brqn", rows, through.unflatten(1, grid)).flatten(1, 2)
@@ -70,6 +71,8 @@ def read_from(model: ViT, through: Float[Tensor, "batch tokens tokens"],
     config = model.config
     if config.pooling == "attention":
         return torch.einsum("bk,bkn->bn", asked[0], through[:, config.prefix:])
+    if config.pooling == "token+mean":
+        return (through[:, 0] + through[:, config.prefix:].mean(1)) / 2
     if config.class_tokens:
         return through[:, : config.class_tokens].mean(1)
     return through[:, config.prefix:].mean(1)

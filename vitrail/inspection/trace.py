@@ -54,24 +54,56 @@ def observe(model: nn.Module, see: Callable[[str, Recorded], None]) -> Iterator[
 
     A compiled model may skip hooks without a word, so its eager original is asked for: raises UsageError.
     """
-    if hasattr(model, "_orig_mod"):
-        raise UsageError("Inspection needs the eager model, and this one is compiled. Give the model as it was before "
-                         "torch.compile (compiled._orig_mod).")
     with ExitStack() as hooks:
-        for name, module in model.named_modules():
-            if isinstance(module, AttentionCore):
-                hooks.enter_context(module.register_forward_pre_hook(seen_by(see, name), with_kwargs=True))
+        for name, core in cores(model):
+            hooks.enter_context(core.register_forward_pre_hook(seen_by(see, name), with_kwargs=True))
         yield
 
 
 def seen_by(see: Callable[[str, Recorded], None], name: str) -> Any:
     def before(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        call = dict(zip(("queries", "keys", "values", "bias"), given, strict=False)) | named
-        bias = call.get("bias")
-        see(name, Recorded(call["queries"].detach(), call["keys"].detach(), call["values"].detach(),
-                           None if bias is None else bias.detach()))
+        queries, keys, values, bias = entered(given, named)
+        see(name, Recorded(queries.detach(), keys.detach(), values.detach(), None if bias is None else bias.detach()))
 
     return before
+
+
+@contextmanager
+def weighted(model: nn.Module, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """The weights of every call of an AttentionCore, [batch, heads, tokens, others] in float32, by the module's name.
+    What leaves the core is computed from them, in place of what its kernel gave, so that the answer has a gradient
+    with respect to each. Hooks are always removed. Raises UsageError for a compiled model.
+    """
+    with ExitStack() as hooks:
+        for name, core in cores(model):
+            hooks.enter_context(core.register_forward_hook(through_weights(see, name), with_kwargs=True))
+        yield
+
+
+def through_weights(see: Callable[[str, Tensor], None], name: str) -> Any:
+    def after(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], left: Tensor) -> Tensor:
+        queries, keys, values, bias = entered(given, named)
+        weights = attention_weights(queries.float(), keys.float(), None if bias is None else bias.float())
+        if not weights.requires_grad:  # nothing in front of it learns
+            weights.requires_grad_()
+        see(name, weights)
+        return (weights @ values.float()).to(left.dtype)
+
+    return after
+
+
+def entered(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Queries, keys, values and bias of one call of an AttentionCore."""
+    call = dict(zip(("queries", "keys", "values", "bias"), given, strict=False)) | named
+    return call["queries"], call["keys"], call["values"], call.get("bias")
+
+
+def cores(model: nn.Module) -> list[tuple[str, AttentionCore]]:
+    """Every attention core by its name, in the order of the model. Raises UsageError for a compiled model."""
+    if hasattr(model, "_orig_mod"):
+        raise UsageError("Inspection needs the eager model, and this one is compiled. Give the model as it was before "
+                         "torch.compile (compiled._orig_mod).")
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, AttentionCore)]
 
 
 @contextmanager

@@ -1,0 +1,137 @@
+"""Which patches speak for the answer, by several explanations, and which of these to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrail.inspection.drawing import QUIET, pixels, tidy
+from vitrail.inspection.explained import Explained, explained
+from vitrail.inspection.explanations import SIGNED, Explanations, explanations
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_light
+from vitrail.inspection.lenses.attention import enlarged
+from vitrail.inspection.occlusion import COVERS
+from vitrail.inspection.trial import DRAWS, MIDDLE, RANDOM, STEPS, SURE, Trial, trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_TRIED = 16
+PASSES = 2 * (7 + DRAWS) * STEPS + COVERS + 100
+"""Through the model, for one image, about."""
+
+CAPTION = ("Light falls on the patches that speak for the answer beside the image; dark ones do nothing, or speak "
+           "against it. Each picture has a scale of its own. Explanations differ, and a convincing picture proves "
+           "nothing, so the curves try them: patches are taken away (left) or put back (right) in the order of each "
+           "explanation, the most important first. A good explanation falls early on the left and rises early on the "
+           "right. Its worth is the area under the right curve minus that under the left one. It has to beat a random "
+           "order, and to be more than a guess, the order from the middle outward. Occlusion has a head start: it was "
+           "made by covering, too.")
+
+
+def look(subject: Subject) -> Look:
+    raw = subject.raw[: affordable(subject, PASSES, MOST_TRIED)]
+    asked = explained(subject.bundle, raw, subject.target, subject.batch_size)
+    found = explanations(asked, subject.batch_size)
+    tried = trial(asked, found.panes, found.maps, subject.batch_size)
+    shown = min(subject.shown, len(raw))
+    return Look(
+        numbers=numbers(subject, asked, found, tried, shown),
+        drawings=(pictures(subject, asked, found, tried, shown), curves(asked, tried)),
+        caption=CAPTION + left_out(found) + fewer(subject, len(raw), MOST_TRIED), found=words(asked, tried))
+
+
+def numbers(subject: Subject, asked: Explained, found: Explanations, tried: Trial, shown: int) -> dict[str, Any]:
+    deletion, insertion = tried.areas
+    return {
+        "images": list(subject.names[:shown]), "explained": asked.names[:shown], "unit": asked.unit,
+        "maps": {name: [[[float(f"{value:.4g}") for value in row] for row in one] for one in map[:shown].tolist()]
+                 for name, map in found.maps.items()},
+        "left_out": found.left_out,
+        "integrated_gradients": {"start": found.gradients.start, "steps": found.gradients.steps,
+                                 "made": found.gradients.made.round(5).tolist(),
+                                 "summed": found.gradients.summed.round(5).tolist(),
+                                 "missing_share": round(found.gradients.missing, 5)},
+        "trial": {"images": deletion.shape[1], "panes": found.panes.count,
+                  "fractions": tried.fractions.round(4).tolist(),
+                  "deletion": rounded(tried.deletion.mean(1), tried.orders),
+                  "insertion": rounded(tried.insertion.mean(1), tried.orders),
+                  "deletion_area": rounded(deletion.mean(1), tried.orders),
+                  "insertion_area": rounded(insertion.mean(1), tried.orders),
+                  "better_than_random": {name: round(gain, 5) for name, gain in tried.gain.items()},
+                  "standard_error": round(tried.error, 5), "trusted": tried.trusted}}
+
+
+def rounded(values: np.ndarray, orders: Sequence[str]) -> dict[str, Any]:
+    return dict(zip(orders, values.round(5).tolist(), strict=True))
+
+
+def words(asked: Explained, tried: Trial) -> str:
+    """Which explanation did best, and by how much."""
+    count = tried.deletion.shape[1]
+    over = "On this image" if count == 1 else f"Over {count} images"
+    worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
+    if not tried.trusted:
+        most = max(worth[name] for name in tried.gain if name != MIDDLE)
+        return (f"{over}, no explanation orders the patches better than chance: trust none of them here. The area "
+                f"between the curves of the best is {most:.2f}, that of a random order {worth[RANDOM]:.2f}.")
+    best = tried.trusted[0]
+    said = (f"{over}, trust {best} most: the area between its curves is {worth[best]:.2f}, that of a random order "
+            f"{worth[RANDOM]:.2f} (standard error {tried.error:.2f}).")
+    if worth[MIDDLE] > worth[best] - SURE * tried.error:
+        said += f" But going from the middle outward is not clearly worse ({worth[MIDDLE]:.2f})."
+    worse = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
+    return said + (f" No better than chance: {', '.join(worse)}." if worse else "")
+
+
+def left_out(found: Explanations) -> str:
+    if not found.left_out:
+        return ""
+    return f" Not here: {', '.join(found.left_out)}. {next(iter(found.left_out.values()))}"
+
+
+# Pictures.
+
+
+def pictures(subject: Subject, asked: Explained, found: Explanations, tried: Trial, shown: int) -> Drawing:
+    rows = []
+    for number, image in enumerate(map(enlarged, pixels(subject.raw[:shown]))):
+        rows.append([(image, ""), *((in_light(image, maps[number], name in SIGNED), "")
+                                    for name, maps in found.maps.items())])
+    return answers("attribution", rows, ["image", *found.maps], subject.names, asked, tried.deletion[0, :, 0],
+                         "images, each beside its explanations")
+
+
+# Curves.
+
+LOOKS = (("#0072b2", "-", "o"), ("#d55e00", "--", "s"), ("#009e73", "-.", "^"),
+         ("#cc79a7", (0, (5, 1, 1, 1, 1, 1)), "D"), ("#b8860b", (0, (3, 1.5)), "v"))
+"""Color, dashes and marker: each alone is enough to tell the lines apart (colors of Okabe and Ito)."""
+
+
+def curves(asked: Explained, tried: Trial) -> Drawing:
+    def draw(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, lines, title in ((left, tried.deletion, "taken away"), (right, tried.insertion, "put back")):
+            for number, (order, line) in enumerate(zip(tried.orders, lines.mean(1), strict=True)):
+                axes.plot(100 * tried.fractions, line, label=order, **looks(order, number))
+            tidy(axes, f"% of the patches {title}, the most important first", "")
+        left.set_ylabel(asked.unit)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+
+    return Drawing("attribution-trial", draw, 8.8, 3.2,
+                   "how the answer falls and returns as patches are taken away and put back, by explanation")
+
+
+def looks(order: str, number: int) -> dict[str, Any]:
+    if order in (MIDDLE, RANDOM):
+        dotted = order == MIDDLE
+        return {"color": QUIET, "linestyle": ":" if dotted else "-", "linewidth": 1.5 if dotted else 2.5, "zorder": 1}
+    color, dashes, marker = LOOKS[number % len(LOOKS)]
+    return {"color": color, "linestyle": dashes, "marker": marker, "markersize": 4, "linewidth": 1.3}
+
+
+LENS = Lens("attribution", "What speaks for the answer, and which picture of it can be trusted?", look)

@@ -1,0 +1,63 @@
+"""What the answer needs: panes covered one at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from vitrail.inspection.drawing import pixels
+from vitrail.inspection.explained import Explained, explained
+from vitrail.inspection.lens import Lens, Look, Subject
+from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_light
+from vitrail.inspection.lenses.attention import enlarged
+from vitrail.inspection.occlusion import COVERS, Fill, Occlusion, occlusion
+
+FILLS: dict[str, Fill] = {"under the mean color": "mean", "under its own blur": "blur"}
+
+CAPTION = ("One pane of the image after the other is covered ({rows} by {columns} panes), and the model answers again. "
+           "Light falls where the {unit} falls most; in the dark a cover changes nothing, or even helps. Each picture "
+           "has a scale of its own, up to the number beneath it: how far the {unit} falls under the worst cover. "
+           "A cover is itself something to see: trust what both fillings show. Where the model is sure, one pane alone "
+           "may change little, because the others tell it the same.")
+
+
+def look(subject: Subject) -> Look:
+    raw = subject.few[: affordable(subject, len(FILLS) * COVERS, subject.shown)]
+    asked = explained(subject.bundle, raw, subject.target, subject.batch_size)
+    found = {title: occlusion(asked, fill, subject.batch_size) for title, fill in FILLS.items()}
+    by_mean, by_blur = found.values()
+    rows, columns = by_mean.panes.grid
+    shown = [enlarged(image) for image in pixels(raw)]
+    pictures = [[(image, ""), *((in_light(image, one.falls[number], signed=True), worst(one.falls[number]))
+                                for one in found.values())] for number, image in enumerate(shown)]
+    return Look(
+        numbers={"images": list(subject.names[: len(shown)]), "explained": asked.names, "unit": asked.unit,
+                 "whole": by_mean.whole.round(5).tolist(),
+                 "falls": {fill: one.falls.round(5).tolist() for fill, one in zip(FILLS.values(), found.values(),
+                                                                                strict=True)},
+                 "agreement": agreement(by_mean, by_blur)},
+        drawings=(answers("occlusion", pictures, ["image", *FILLS], subject.names, asked, by_mean.whole,
+                          "images, each beside what the answer needs"),),
+        caption=CAPTION.format(rows=rows, columns=columns, unit=asked.unit) + fewer(subject, len(raw), subject.shown),
+        found=words(asked, by_mean, agreement(by_mean, by_blur)))
+
+
+def worst(falls: Float[np.ndarray, "rows columns"]) -> str:
+    return f"falls by {falls.max():.2g}" if falls.max() > 0 else "never falls"
+
+
+def agreement(one: Occlusion, other: Occlusion) -> float:
+    """Correlation of the two, over all panes of all images; 0 where one does not vary."""
+    first, second = (found.falls - found.falls.mean((1, 2), keepdims=True) for found in (one, other))
+    scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return round(float((first * second).sum()) / scale, 4) if scale > 0 else 0.0
+
+
+def words(asked: Explained, found: Occlusion, agreed: float) -> str:
+    behind = found.whole - found.falls.max((1, 2))
+    over = "of the image" if len(behind) == 1 else f"of {len(behind)} images in the mean"
+    return (f"The worst single cover takes the {asked.unit} from {found.whole.mean():.2f} to {behind.mean():.2f} "
+            f"({over}). The two fillings agree to {agreed:.2f}, 1 would be fully.")
+
+
+LENS = Lens("occlusion", "Which part does the answer need?", look)
