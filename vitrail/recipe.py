@@ -38,7 +38,8 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """`validation`: share of the training images set apart where the source has no validation split."""
+    """`validation`: share of the training images set apart where the source has no validation split. `fraction` of the
+    rest is trained on, drawn by `fraction_seed`: the same share of each class, smaller ones within larger ones."""
 
     source: str
     split_seed: int = 0
@@ -46,11 +47,14 @@ class DataSettings(Settings):
     workers: int | None = Field(None, ge=0, description="decoding threads; chosen by the machine's cores without")
     max_bad: float = Field(0.001, ge=0, le=1, description="largest share of unreadable training images")
     skip_bad_shards: bool = Field(False, description="go on without shards that are missing or cut short")
+    fraction: float = Field(1.0, gt=0, le=1)
+    fraction_seed: int = Field(0, ge=0)
     labeled: bool = Field(True, description="false: pictures need no labels, for an objective that reads none")
 
     def open(self) -> Source:
         return open_source(self.source, seed=self.split_seed, validation=self.validation,
-                           skip_bad_shards=self.skip_bad_shards, labeled=self.labeled)
+                           skip_bad_shards=self.skip_bad_shards, labeled=self.labeled, fraction=self.fraction,
+                           fraction_seed=self.fraction_seed)
 
 
 class WeightsSettings(Settings):
@@ -299,15 +303,27 @@ def validated_recipe(value: Any) -> Recipe:
         return Recipe.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            if isinstance(value, dict):
-                known = known_keys(json.loads(example_recipe().model_dump_json()))
-                raise UnknownNameError("recipe key", where, known) from None
-            message = "is not a key of a recipe"
-        given = "" if first["type"] in ("value_error", "missing") else f" (given: {first['input']!r})"
-        raise UsageError(f"Recipe{': ' + where if where else ''}: {message}{given}.") from None
+        if first["type"] == "extra_forbidden" and isinstance(value, dict):
+            known = known_keys(json.loads(example_recipe().model_dump_json()))
+            raise UnknownNameError("recipe key", ".".join(map(str, first["loc"])), known) from None
+        raise UsageError(what_is_wrong(error)) from None
+
+
+def validated_data(value: dict[str, Any]) -> DataSettings:
+    """The part of a recipe that has to be known before the images are opened. Raises UsageError likewise."""
+    try:
+        return DataSettings.model_validate(value)
+    except ValidationError as error:
+        raise UsageError(what_is_wrong(error, "data")) from None
+
+
+def what_is_wrong(error: ValidationError, part: str = "") -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, [*([part] if part else []), *first["loc"]]))
+    unknown = first["type"] == "extra_forbidden"
+    message = "is not a key of a recipe" if unknown else first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] in ("value_error", "missing") else f" (given: {first['input']!r})"
+    return f"Recipe{': ' + where if where else ''}: {message}{given}."
 
 
 def example_recipe() -> Recipe:

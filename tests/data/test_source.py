@@ -160,3 +160,13 @@ open_source("digits")
 print("torch" in sys.modules)"""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+def test_a_fraction_of_train_leaves_what_is_held_out_whole() -> None:
+    whole, half, tenth = (open_source("digits", fraction=share, fraction_seed=3) for share in (1.0, 0.5, 0.1))
+    assert half.splits["val"].keys.tolist() == whole.splits["val"].keys.tolist()
+    assert half.splits["test"].keys.tolist() == whole.splits["test"].keys.tolist()
+    assert set(tenth.splits["train"].names) < set(half.splits["train"].names) < set(whole.splits["train"].names)
+    assert abs(len(half.splits["train"]) - len(whole.splits["train"]) / 2) < 6
+    assert f"{len(tenth.splits['train'])} of" in tenth.notes[-1]
+    assert set(tenth.splits["train"].labels.tolist()) == set(range(10))

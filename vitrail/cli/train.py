@@ -123,9 +123,8 @@ def begin(chosen: Recipe, opened: Source, folder: Path, lr: str | None, options:
 def choose(source: str | None, name: str, model: str | None, weights: str | None, image_size: str | None,
            seed: int | None, changes: dict[str, Any]) -> tuple[Recipe, Source]:
     """The recipe and its opened source, from a name and the data, or from a file."""
-    from vitrail.data.source import open_source
     from vitrail.errors import UnknownNameError
-    from vitrail.recipe import DataSettings, read_recipe
+    from vitrail.recipe import DataSettings, read_recipe, validated_data
     from vitrail.recipes import RECIPES, WITHOUT_LABELS
     from vitrail.recipes.finetune import weights_settings
 
@@ -146,11 +145,7 @@ def choose(source: str | None, name: str, model: str | None, weights: str | None
     unknown = set(data) - set(DataSettings.model_fields)
     if unknown:
         raise UnknownNameError("recipe key", f"data.{unknown.pop()}", [f"data.{n}" for n in DataSettings.model_fields])
-    wanted = DataSettings.model_fields
-    opened = open_source(source, seed=data.get("split_seed", wanted["split_seed"].default),
-                         validation=data.get("validation", wanted["validation"].default),
-                         skip_bad_shards=data.get("skip_bad_shards", wanted["skip_bad_shards"].default),
-                         labeled=name not in WITHOUT_LABELS)
+    opened = validated_data(data | {"source": source, "labeled": name not in WITHOUT_LABELS}).open()
     learned = {"objective": changes["objective.name"]} if name == "pretrain" and "objective.name" in changes else {}
     chosen = RECIPES[name](opened, model=model, image_size=size, seed=seed or 0, weights=weights, **learned)
     return chosen.replaced(changes), opened

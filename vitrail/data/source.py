@@ -78,7 +78,7 @@ class Source:
 
 def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: float = 0.1,
                 classes: Sequence[str] | None = None, divide: bool = True, skip_bad_shards: bool = False,
-                labeled: bool = True) -> Source:
+                labeled: bool = True, fraction: float = 1.0, fraction_seed: int = 0) -> Source:
     """Recognize what `spec` names and open it; nothing is decoded or copied.
 
     Pictures without splits are divided 80/10/10 by `seed` (with `validation` instead of the first 10). Where there is
@@ -87,6 +87,8 @@ def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: floa
     alone: no split is made, pictures without splits are all "test". `skip_bad_shards`: go on without shards that are
     missing or cut short. `labeled=False`, to learn without labels: a folder or archive may have no class folders, or a
     single one; labels that are there still decide the splits, so that what is held out now is held out for them too.
+    `fraction`: of train, the same share of each class; for one `fraction_seed` smaller parts are contained in larger
+    ones, and what is held out stays whole.
 
     Raises UsageError for a kind of source that does not exist, DataError where the images or labels are wrong.
     """
@@ -104,8 +106,19 @@ def open_source(spec: str | os.PathLike[str], *, seed: int = 0, validation: floa
         except OSError as error:
             raise DataError(f"{spec} cannot be looked at: {error.strerror}.") from error
         if recognized:
-            return kind.open(request)
+            return with_fraction(kind.open(request), fraction, fraction_seed)
     raise unknown_source(request.path, spec, [kind.example for kind in SOURCE_KINDS.values()])
+
+
+def with_fraction(source: Source, fraction: float, seed: int) -> Source:
+    if fraction == 1 or "train" not in source.splits:
+        return source
+    from vitrail.data.split import nested_fraction
+
+    train = nested_fraction(source.splits["train"], fraction, seed)
+    whole = len(source.splits["train"])
+    return replace(source, splits=source.splits | {"train": train},
+                   notes=(*source.notes, f"{len(train):,} of {whole:,} training images, drawn by seed {seed}"))
 
 
 def refuse_remote(spec: str) -> None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import tiny_recipe
+
+from vitrail.events import Stepped
+from vitrail.studies.cell import Cell, train_cell
+from vitrail.studies.ledger import Ledger, only_worker
+from vitrail.training.guard import Interrupts
+
+
+def cell(**changes: Any) -> Cell:
+    recipe = tiny_recipe(schedule__steps=6, data__fraction=0.2, **changes)
+    return Cell(recipe, recipe.data.open().fingerprint, {"images": 0.2})
+
+
+def test_a_cell_is_trained_once_and_its_line_says_what_came_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    one = cell()
+    assert list(train_cell(one, ledger, Interrupts()))
+    row = ledger.rows()[one.key]
+    assert row["cost"]["samples"] == 6 * 64
+    assert row["cost"]["exaflops"] == pytest.approx(6 * row["macs"] * 384 / 1e18)
+    assert row["labels"] == {"images": 0.2}
+    assert 0 <= row["result"]["test"]["top1"] <= 1
+    assert row["result"]["test"]["images"] > 300
+    assert list(train_cell(one, ledger, Interrupts())) == []
+    assert len(ledger.path.read_text().splitlines()) == 1
+
+
+def test_a_cell_that_was_stopped_goes_on_and_ends_as_if_it_had_not(tmp_path: Path) -> None:
+    whole, parts = Ledger(tmp_path / "whole"), Ledger(tmp_path / "parts")
+    one = cell()
+    list(train_cell(one, whole, Interrupts()))
+    interrupts = Interrupts()
+    for event in train_cell(one, parts, interrupts):
+        if isinstance(event, Stepped) and event.step.step == 3:
+            interrupts.signal = 2
+    assert parts.rows() == {}
+    list(train_cell(one, parts, Interrupts()))
+    assert parts.rows()[one.key]["result"] == whole.rows()[one.key]["result"]
+
+
+def test_a_cell_whose_line_was_lost_is_not_trained_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    one = cell()
+    list(train_cell(one, ledger, Interrupts()))
+    before = ledger.path.read_text()
+    ledger.path.unlink()
+    assert list(train_cell(one, ledger, Interrupts())) == []
+    assert ledger.path.read_text() == before
+
+
+def test_what_another_worker_has_is_left_to_it(tmp_path: Path) -> None:
+    one = cell()
+    with only_worker(Ledger(tmp_path), one.key):
+        assert list(train_cell(one, Ledger(tmp_path), Interrupts())) == []
+
+
+def test_the_key_is_of_what_decides_the_result() -> None:
+    one = cell()
+    same = Cell(one.recipe.replaced({"training.log_every": 7, "data.workers": 1}), one.data, {"called": "otherwise"})
+    assert same.key == one.key
+    others = [cell(seed=1), cell(data__fraction_seed=1), cell(optimizer__learning_rate=1e-3),
+              Cell(one.recipe.replaced({"schedule.steps": 7}), one.data), Cell(one.recipe, "other images")]
+    assert len({one.key, *(other.key for other in others)}) == 6

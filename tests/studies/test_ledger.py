@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from vitrail.errors import DataError, SaveError
+from vitrail.studies.ledger import Ledger, only_worker
+
+
+def test_rows_are_found_again_by_their_key(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "studies")
+    assert ledger.rows() == {}
+    ledger.append({"key": "a", "result": 1})
+    ledger.append({"key": "b", "result": 2})
+    assert {key: row["result"] for key, row in Ledger(tmp_path / "studies").rows().items()} == {"a": 1, "b": 2}
+
+
+def test_a_line_that_a_crash_cut_short_costs_nothing_else(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append({"key": "a"})
+    with open(ledger.path, "a", encoding="utf-8") as file:
+        file.write('{"key": "b", "resu')
+    assert list(ledger.rows()) == ["a"]
+    ledger.append({"key": "c"})
+    assert list(ledger.rows()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1, 2]", '{"no": "key"}', "3"])
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append({"key": "a"})
+    with open(ledger.path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    ledger.append({"key": "c"})
+    with pytest.raises(DataError, match="line 2 is no row"):
+        ledger.rows()
+
+
+def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="Cannot write"):
+        Ledger(tmp_path / "file").append({"key": "a"})
+
+
+def test_a_cell_has_one_worker_at_a_time(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    with only_worker(ledger, "a") as ours, only_worker(Ledger(tmp_path), "a") as theirs, only_worker(
+            ledger, "b") as other:
+        assert (ours, theirs, other) == (True, False, True)
+    with only_worker(ledger, "a") as again:
+        assert again
+    ledger.append({"key": "a"})
+    with only_worker(ledger, "a") as done:
+        assert not done
+
+
+def hold(folder: Path, ready: multiprocessing.synchronize.Event) -> None:
+    with only_worker(Ledger(folder), "a"):
+        ready.set()
+        multiprocessing.Event().wait(60)
+
+
+def test_a_cell_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=hold, args=(tmp_path, ready))
+    worker.start()
+    assert ready.wait(20)
+    with only_worker(Ledger(tmp_path), "a") as ours:
+        assert not ours
+    worker.kill()
+    worker.join()
+    with only_worker(Ledger(tmp_path), "a") as ours:
+        assert ours
+
+
+def append_many(folder: Path, name: str) -> None:
+    for number in range(50):
+        Ledger(folder).append({"key": f"{name}{number}", "filling": "x" * 2000})
+
+
+def test_two_workers_write_whole_lines(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=append_many, args=(tmp_path, name)) for name in "ab"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(Ledger(tmp_path).rows()) == 100

@@ -1,0 +1,82 @@
+"""Cell: one run of a study, and what of it is worth a line of the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitrail import __version__
+from vitrail.bundle import Bundle
+from vitrail.errors import RunError
+from vitrail.events import Event, Finished
+from vitrail.models import describe
+from vitrail.recipe import Recipe, read_recipe
+from vitrail.run import RECIPE, run
+from vitrail.studies.ledger import Ledger, Row, only_worker
+from vitrail.training.guard import Interrupts
+from vitrail.training.journal import JOURNAL, read_journal
+from vitrail.workshop import Watch
+
+TRAINING_FLOPS = 6
+"""For a multiply-add forward: two operations, and backward costs twice that again (paper, Table 6)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`recipe` decides all; `labels` say what the cell is in its study (model, images, seed), for its table."""
+
+    recipe: Recipe
+    data: str
+    labels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Of everything that decides the result: the recipe with its length, and the images (`data`, the fingerprint of
+        the source). What a study calls the cell does not matter, so that studies share what they trained."""
+        shared = {"recipe": self.recipe.identity(), "schedule": self.recipe.schedule.model_dump(mode="json"),
+                  "keep": self.recipe.evaluation.keep, "data": self.data}
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch | None = None) -> Iterator[Event]:
+    """Train a cell that the ledger lacks, or go on with it, and write its line. Nothing where another worker has it, or
+    finished it meanwhile; an interrupted one writes no line, and goes on the next time."""
+    with only_worker(ledger, cell.key) as ours:
+        if not ours:
+            return
+        place = ledger.place(cell.key)
+        if finished := result_of(place, cell):
+            ledger.append(finished)  # trained, but killed before its line was written
+            return
+        resume = (place / RECIPE).exists()
+        for event in run(cell.recipe, place, resume=resume, interrupts=interrupts, watch=watch):
+            yield event
+            if isinstance(event, Finished) and event.signal is None:
+                row = result_of(place, cell)
+                if row is None:
+                    raise RunError(f"{place} ended without a result.")
+                ledger.append(row)
+
+
+def result_of(place: Path, cell: Cell) -> Row | None:
+    """The line of a finished run; None where it is not finished."""
+    if not (place / "bundle").exists() or read_recipe(place / RECIPE).identity() != cell.recipe.identity():
+        return None
+    bundle = Bundle.load(place / "bundle")
+    told = bundle.provenance
+    if "evaluation" not in told:  # which is the last thing that a run does
+        return None
+    journal = read_journal(place / JOURNAL)
+    macs = describe(bundle.model.config).macs
+    return {
+        "key": cell.key, "recipe": cell.recipe.identity(), "data": cell.data, "seed": cell.recipe.seed,
+        "labels": cell.labels, "name": bundle.model.config.name, "macs": macs, "vitrail": __version__,
+        "result": {"test": told["evaluation"], "val": [
+            [row["samples"], row["val/top1"]] for row in journal if "val/top1" in row]},
+        "cost": {"steps": told["step"], "samples": told["samples"], "seconds": told["seconds"],
+                 "exaflops": TRAINING_FLOPS * macs * told["samples"] / 1e18},
+    }

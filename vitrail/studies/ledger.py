@@ -1,0 +1,90 @@
+"""Ledger: what was trained already, a line for each finished cell, never changed and never lost.
+
+    STUDIES/ledger.jsonl      one JSON object a line: the cell's key, what it is, what came out, what it cost
+           /cells/KEY/        the run of a cell, while it goes and after
+           /cells/KEY/.lock   held by who trains it
+
+Several workers, on one machine or on several that share the folder, may work on it at once. A cell belongs to who holds
+the lock of its folder, and the system gives that back when its holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitrail.errors import DataError, RunError, SaveError
+from vitrail.files import append_line
+from vitrail.training.guard import sole_owner
+
+LEDGER, CELLS = "ledger.jsonl", "cells"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All studies of one `folder` share it, so that none trains what another one did."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / LEDGER
+
+    def rows(self) -> dict[str, Row]:
+        """Finished cells by their key. A last line that a crash cut short is no row; raises DataError for any other
+        line that cannot be read."""
+        if not self.path.exists():
+            return {}
+        text = self.path.read_text(encoding="utf-8")
+        *whole, rest = text.split("\n")
+        found = {}
+        for number, line in enumerate([*whole, rest], start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                found[row["key"]] = row
+            except (ValueError, TypeError, KeyError):
+                if line is rest or cut_short(line):
+                    continue
+                raise DataError(f"{self.path}, line {number} is no row of a ledger: {line[:60]!r}. Take the line "
+                                "away, and its cell is trained again.") from None
+        return found
+
+    def append(self, row: Row) -> None:
+        """On the disk when this returns. Raises SaveError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            before = self.path.read_bytes() if self.path.exists() else b""
+            torn = bool(before) and not before.endswith(b"\n")
+            append_line(self.path, "\n" * torn + json.dumps(row))
+        except OSError as error:
+            raise SaveError(f"Cannot write to {self.path}: {error.strerror or error}. The cell is trained; free some "
+                            "space and start the study again, and it takes the result.") from None
+
+    def place(self, key: str) -> Path:
+        """The run folder of a cell."""
+        return self.folder / CELLS / key
+
+
+def cut_short(line: str) -> bool:
+    """Whether a line is the beginning of a row, as a crash leaves it; the next row then stands on a line of its own."""
+    return line.startswith("{") and not line.endswith("}")
+
+
+@contextlib.contextmanager
+def only_worker(ledger: Ledger, key: str) -> Iterator[bool]:
+    """Whether the cell is ours, for as long as this lasts: nobody else trains it, and nobody finished it meanwhile."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(sole_owner(ledger.folder / CELLS / f".{key}"))
+        except RunError:
+            yield False
+            return
+        yield key not in ledger.rows()
