@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from vitrail.data.source import open_source
+from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.studies.data_size import drawn, plan, sizes_of
+
+
+@pytest.mark.parametrize(("images", "classes", "sizes"), [
+    (54_000, 10, (844, 1688, 3375, 6750, 13500, 27000, 54000)), (640, 10, (40, 80, 160, 320, 640)),
+    (130, 2, (8, 16, 32, 65, 130))])
+def test_sizes_are_halves(images: int, classes: int, sizes: tuple[int, ...]) -> None:
+    assert sizes_of(images, classes) == sizes
+
+
+def test_ten_images_are_too_few() -> None:
+    with pytest.raises(DataError, match=r"10 training images of 2 classes are too few .* need 128\."):
+        sizes_of(10, 2)
+    with pytest.raises(UsageError, match="9 sizes are not possible here: 3 to 5"):
+        sizes_of(640, 10, 9)
+    assert len(sizes_of(640, 10, 3)) == 3
+
+
+def test_seeds_stand_at_the_ends_and_come_after_a_first_look_at_every_size() -> None:
+    source = open_source("fashion:embedded")
+    found = plan(source, [None, "R26x0.25"])
+    assert found.models == ("Ti/4", "R26x0.25")
+    seeds = {size: sorted(cell.recipe.seed for cell in found.cells
+                          if cell.labels["images"] == size and cell.labels["model"] == "Ti/4") for size in found.sizes}
+    assert list(map(len, seeds.values())) == [3, 3, *[1] * (len(found.sizes) - 4), 3, 3]
+    first = found.cells[: 2 * len(found.sizes)]
+    assert {cell.recipe.seed for cell in first} == {0}
+    assert [cell.labels["images"] for cell in first] == sorted(cell.labels["images"] for cell in first)
+    assert len({cell.key for cell in found.cells}) == len(found.cells)
+
+
+def test_parts_lie_within_one_another_and_what_is_held_out_is_the_same() -> None:
+    found = plan(open_source("digits"), [None])
+    opened = [cell.recipe.data.open() for cell in found.cells if cell.recipe.seed == 0]
+    names = [set(source.splits["train"].names) for source in opened]
+    assert all(inner < outer for inner, outer in pairwise(names))
+    assert [len(one) for one in names] == [cell.labels["images"] for cell in found.cells if cell.recipe.seed == 0]
+    assert len({tuple(source.splits["test"].names) for source in opened}) == 1
+    other = next(cell for cell in found.cells if cell.recipe.seed == 1).recipe.data.open().splits["train"].names
+    assert set(other) != names[0]
+
+
+@pytest.mark.parametrize("rule", ["recipe", "epochs", "steps"])
+def test_lengths_follow_the_rule_and_rates_are_the_same(rule: str) -> None:
+    found = plan(open_source("fashion:embedded"), [None], rule=rule)
+    first, last = found.cells[0], next(cell for cell in found.cells if cell.labels["images"] == found.sizes[-1])
+    assert first.recipe.optimizer == last.recipe.optimizer
+    assert first.recipe.model == last.recipe.model
+    if rule == "epochs":
+        assert first.recipe.schedule.epochs == last.recipe.schedule.epochs
+        assert found.samples(first) < found.samples(last) / 20
+    elif rule == "steps":
+        assert first.recipe.schedule.steps == last.recipe.schedule.steps
+    else:
+        assert (first.recipe.schedule.epochs or 0) > 5 * (last.recipe.schedule.epochs or 1)
+        assert found.samples(first) < found.samples(last)
+
+
+def test_the_size_that_is_told_is_the_size_that_is_trained_on() -> None:
+    source = open_source("fashion:embedded")
+    for fraction in (0.5, 0.123, 0.01):
+        part = open_source("fashion:embedded", fraction=fraction).splits["train"]
+        assert drawn(source, fraction) == len(part)
+
+
+def test_what_a_study_cannot_be_made_of() -> None:
+    source = open_source("digits")
+    with pytest.raises(UnknownNameError, match="Did you mean 'epochs'"):
+        plan(source, [None], rule="epoch")
+    with pytest.raises(DataError, match="a single class"):
+        plan(replace(source, classes=("one",)), [None])
+    with pytest.raises(DataError, match="no labels"):
+        plan(replace(source, classes=()), [None])
+    with pytest.raises(DataError, match="several labels"):
+        plan(replace(source, multilabel=True), [None])
+    with pytest.raises(DataError, match="nothing out"):
+        plan(replace(source, splits={"train": source.splits["train"]}), [None])
+    with pytest.raises(UsageError, match="0 seeds"):
+        plan(source, [None], seeds=0)
+    few = replace(source, splits=source.splits | {"train": source.splits["train"].subset(np.arange(20))})
+    with pytest.raises(DataError, match="too few"):
+        plan(few, [None])

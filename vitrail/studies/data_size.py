@@ -1,0 +1,150 @@
+"""How much data? The cells of a study that trains models on nested parts of a source (paper, section 4.3).
+
+    sizes_of(images, classes) -> 6,750, 13,500, ..., 54,000      halves, each within the next
+    plan(source, models, ...) -> Plan                             its cells, the most informative first
+
+Sizes are the same for all models, parts of one seed lie within one another, and what is held out is the same for all.
+Three seeds at the two smallest and the two largest sizes show how much chance there is, and where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from vitrail.data.source import Source
+from vitrail.data.split import share_of
+from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.recipe import Recipe
+from vitrail.recipes import RECIPES
+from vitrail.studies.cell import Cell
+
+Rule = Literal["recipe", "epochs", "steps"]
+
+RULES: dict[Rule, str] = {
+    "recipe": "each size as long as the default recipe trains so many images",
+    "epochs": "the same epochs at every size, so that more images are more steps",
+    "steps": "the same steps at every size, so that fewer images are seen more often",
+}
+LEAST_SIZES, MOST_SIZES = 5, 7
+LEAST_IMAGES = 4
+"""Of each class in the smallest part, on average."""
+
+SEEDS, ENDS = 3, 2
+"""Seeds at so many sizes on either end."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`cells` in the order in which they are worth training; `sizes`: images of each part."""
+
+    source: Source
+    models: tuple[str, ...]
+    sizes: tuple[int, ...]
+    rule: Rule
+    cells: tuple[Cell, ...]
+
+    def samples(self, cell: Cell) -> int:
+        """Images that the cell sees."""
+        schedule, batch = cell.recipe.schedule, cell.recipe.training.batch_size
+        steps = schedule.total_steps(int(cell.labels["images"]), batch)
+        assert steps is not None
+        return steps * batch
+
+
+def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
+    """Halves of `images`, the smallest first: seven, or as many as leave a few images to each class.
+
+    Raises DataError where there are too few images for five sizes, UsageError for another count that is impossible.
+    """
+    smallest = LEAST_IMAGES * classes
+    possible = 1 + max(0, math.floor(math.log2(images / smallest))) if images >= smallest else 0
+    if possible < LEAST_SIZES:
+        raise DataError(f"{images:,} training images of {classes} classes are too few to ask how much more data would "
+                        f"bring: {LEAST_SIZES} sizes, each half of the next and {LEAST_IMAGES} images a class at "
+                        f"least, need {smallest * 2 ** (LEAST_SIZES - 1):,}.")
+    if count is not None and not 3 <= count <= possible:
+        raise UsageError(f"{count} sizes are not possible here: 3 to {possible}, each half of the next.")
+    chosen = count or min(possible, MOST_SIZES)
+    return tuple(round(images / 2**power) for power in reversed(range(chosen)))
+
+
+def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
+         seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
+    """`models`: names, None for what the recipe chooses. `weights`: trained ones that every cell starts from.
+    `changes`: recipe settings for all cells.
+
+    Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
+    """
+    if rule not in get_args(Rule):
+        raise UnknownNameError("rule", rule, get_args(Rule))
+    if seeds < 1:
+        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+    refuse_unusable(source)
+    sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
+    asked: Rule = rule  # type: ignore[assignment]  # one of them, as was just seen
+    cells, names = [], []
+    for model in dict.fromkeys(models):
+        whole = recipe_for(source, model, weights, changes or {})
+        names.append(whole.model.name)
+        cells += [cell_of(source, whole, size, seed, sizes, asked, model, weights, changes or {})
+                  for place, size in enumerate(sizes)
+                  for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
+    cells.sort(key=lambda cell: (cell.recipe.seed, cell.labels["images"]))
+    told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
+    return Plan(source, tuple(names), told, asked, tuple(cells))
+
+
+def refuse_unusable(source: Source) -> None:
+    if len(source.classes) < 2:
+        raise DataError(f"{source.spec} has {'a single class' if source.classes else 'no labels'}: how much data it "
+                        "takes to tell classes apart cannot be asked of it.")
+    if source.multilabel:
+        raise DataError(f"{source.spec} has several labels an image; a study counts images that are named rightly, and "
+                        "needs one label each.")
+    if "test" not in source.splits and "val" not in source.splits:
+        raise DataError(f"{source.spec} holds nothing out to measure on. Give a test split.")
+
+
+def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:
+    """As for all images; the best checkpoint by validation counts, as in the paper, where there is validation."""
+    kept: dict[str, Any] = {"evaluation.keep": "best"} if "val" in source.splits else {}
+    return RECIPES["default"](source, model=model, weights=weights).replaced(kept | changes)
+
+
+def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[int, ...], rule: Rule,
+            model: str | None, weights: str | None, changes: dict[str, Any]) -> Cell:
+    """Model, pictures and rates are those for all images; the length follows the rule."""
+    images = sizes[-1]
+    settings: dict[str, Any] = {"seed": seed}
+    if size < images:
+        settings |= {"data.fraction": size / images, "data.fraction_seed": seed,
+                     "training.batch_size": min(whole.training.batch_size, size),
+                     "optimizer.learning_rate": whole.optimizer.learning_rate}
+    steps = whole.schedule.total_steps(images, whole.training.batch_size)
+    if rule == "steps" and steps is not None:
+        settings["schedule.steps"] = steps
+    elif rule == "recipe" and size < images and not any(name.startswith("schedule.") for name in changes):
+        part = RECIPES["default"](part_of(source, size), model=model, weights=weights)
+        settings["schedule.epochs"] = part.schedule.epochs
+    recipe = whole.replaced(settings)
+    return Cell(recipe, source.fingerprint, {
+        "study": "data", "model": whole.model.name, "images": drawn(source, recipe.data.fraction), "seed": seed,
+        "rule": rule})
+
+
+def drawn(source: Source, fraction: float) -> int:
+    """How many images a part really has: each class gives a whole number of them."""
+    return sum(share_of(int(count), fraction) for count in np.bincount(source.splits["train"].labels) if count)
+
+
+def part_of(source: Source, size: int) -> Source:
+    """So many images from all over train, for a recipe to look at: only how many there are, and what they are like,
+    decides its length."""
+    train = source.splits["train"]
+    places = np.linspace(0, len(train) - 1, size).round().astype(int)
+    return replace(source, splits=source.splits | {"train": train.subset(places)})
