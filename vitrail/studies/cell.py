@@ -41,6 +41,12 @@ class Cell:
                   "keep": self.recipe.evaluation.keep, "data": self.data}
         return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:24]
 
+    @property
+    def model(self) -> str:
+        """What decides how fast it is."""
+        (height, width), model = self.recipe.preprocess.size, self.recipe.model.name
+        return f"{model} {height}x{width} {self.recipe.training.precision}"
+
 
 def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch | None = None) -> Iterator[Event]:
     """Train a cell that the ledger lacks, or go on with it, and write its line. Nothing where another worker has it, or
@@ -74,7 +80,8 @@ def result_of(place: Path, cell: Cell) -> Row | None:
     macs = describe(bundle.model.config).macs
     return {
         "key": cell.key, "recipe": cell.recipe.identity(), "data": cell.data, "seed": cell.recipe.seed,
-        "labels": cell.labels, "name": bundle.model.config.name, "macs": macs, "vitrail": __version__,
+        "labels": cell.labels, "model": cell.model, "name": bundle.model.config.name, "macs": macs,
+        "vitrail": __version__,
         "result": {"test": told["evaluation"], "val": [
             [row["samples"], row["val/top1"]] for row in journal if "val/top1" in row]},
         "cost": {"steps": told["step"], "samples": told["samples"], "seconds": told["seconds"],
