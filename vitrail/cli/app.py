@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "measure a model on labeled images",
     "predict": "name what is in images",
     "probe": "measure what a model's features are worth on other images",
+    "study": "how much data do I need, and which model?",
     "inspect": "look at what a model sees",
     "compare": "put runs side by side: what differed, and what came out",
     "describe": "what a model, or a file of weights, is and costs",

@@ -91,6 +91,8 @@ def target_words(aim: float, seen: Outlook, largest: float) -> str:
         return (f"{percent(aim)} is out of reach by more images alone, with a probability of "
                 f"{percent(reach.unreachable, 0)}: a larger model, trained weights or cleaner labels would have to "
                 "help.")
+    if reach.size.expected <= largest:
+        return f"{percent(aim)} is what the curve expects of so many images already: chance decides."
     return f"{percent(aim)} needs about {more(reach, largest)}."
 
 

@@ -40,13 +40,15 @@ SEEDS, ENDS = 3, 2
 
 @dataclass(frozen=True)
 class Plan:
-    """`cells` in the order in which they are worth training; `sizes`: images of each part."""
+    """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
+    trains, in words."""
 
     source: Source
     models: tuple[str, ...]
     sizes: tuple[int, ...]
     rule: Rule
     cells: tuple[Cell, ...]
+    length: str
 
     def samples(self, cell: Cell) -> int:
         """Images that the cell sees."""
@@ -96,7 +98,9 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
                   for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
     cells.sort(key=lambda cell: (cell.recipe.seed, cell.labels["images"]))
     told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
-    return Plan(source, tuple(names), told, asked, tuple(cells))
+    given = [f"{name} {value}" for name, value in (changes or {}).items() if name.startswith("schedule.")]
+    length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
+    return Plan(source, tuple(names), told, asked, tuple(cells), length)
 
 
 def refuse_unusable(source: Source) -> None:
