@@ -63,6 +63,10 @@ def test_the_nearest_name_may_differ_in_case_only() -> None:
     assert "'B/16'" in str(UnknownNameError("model", "b/16", ["S/16", "B/16", "L/16"])).split("Known")[0]
 
 
-def test_an_image_error_travels_between_processes() -> None:
+def test_errors_travel_between_processes() -> None:
+    given = UnknownNameError("letter", "c", ["a", "b"])
+    given.add_note("a note")
+    told = pickle.loads(pickle.dumps(given))
+    assert (type(told), str(told), told.__notes__) == (UnknownNameError, str(given), ["a note"])
     error = pickle.loads(pickle.dumps(ImageError("a/b.png", "the file is empty")))
     assert (error.path, error.reason, str(error)) == ("a/b.png", "the file is empty", "a/b.png: the file is empty")

@@ -18,12 +18,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class VitrailError(Exception):
     """Anything that vitrail reports to its user in one message, without a traceback."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error travels between processes as it is; its own arguments may be others than those of `Exception`."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class UsageError(VitrailError):
@@ -59,9 +64,6 @@ class ImageError(DataError):
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: {reason}")
-
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
 
 
 class BundleError(VitrailError):

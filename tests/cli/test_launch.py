@@ -89,4 +89,4 @@ def test_ctrl_c_stops_all_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_more_processes_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     with pytest.raises(UsageError, match="at most --devices 2"):
-        launch.launch(3, ["train"])
+        launch.launch(3, ["train"], "")

@@ -283,7 +283,7 @@ def test_memory_that_runs_out_in_one_ends_all_and_the_last_checkpoint_goes_on(at
     assert ended(running) == [1, 1]
     assert "Step 6: out of memory with batches of 64 in parts of 32" in running[1].words()
     assert "--set training.micro_batches=4" in running[1].words()
-    assert "Process 1 of the 2 that train together does not answer" in running[0].words()
+    assert "Process 1 of the 2 that work together does not answer" in running[0].words()
     assert ended(attempts.together([*RESUME, "--set", "training.micro_batches=4"], tmp_path)) == [0, 0]
     assert distance(tmp_path / "run", alone) < 1e-4
 
@@ -294,7 +294,7 @@ def test_a_frozen_process_is_named(attempts: Attempts, tmp_path: Path) -> None:
     running[0].until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
     os.kill(running[1].process, signal.SIGSTOP)
     assert running[0].code() == 1
-    assert "Process 1 of the 2 that train together does not answer" in running[0].words()
+    assert "Process 1 of the 2 that work together does not answer" in running[0].words()
     os.kill(running[1].process, signal.SIGKILL)
     assert running[1].code() == -9
 
@@ -306,7 +306,7 @@ def test_a_killed_process_is_named(attempts: Attempts, alone: Path, tmp_path: Pa
     began = time.monotonic()
     assert running[0].code() == 1
     assert time.monotonic() - began < 10
-    assert "Process 1 of the 2 that train together does not answer" in running[0].words()
+    assert "Process 1 of the 2 that work together does not answer" in running[0].words()
     assert ended(attempts.together(RESUME, tmp_path)) == [0, 0]
     assert distance(tmp_path / "run", alone) < 1e-4
 

@@ -1,4 +1,4 @@
-"""`vitrail train --devices N`: this command N times on this machine, as processes of one run.
+"""`--devices N` of train and probe: this command N times on this machine, as processes that work together.
 
 What torchrun does on one machine and no more: every process is told who it is, signals for one are for all, and when
 one dies the others do not stay behind.
@@ -28,8 +28,9 @@ ADDRESS = "127.0.0.1"
 Child = subprocess.Popen[bytes]
 
 
-def launch(devices: int, command: Sequence[str]) -> int:
-    """Run `vitrail COMMAND` in `devices` processes; returns the exit code of the run.
+def launch(devices: int, command: Sequence[str], advice: str) -> int:
+    """Run `vitrail COMMAND` in `devices` processes; returns the exit code of the first that failed, else of the first.
+    `advice`: what to do where one of them was killed.
 
     Raises UsageError where the machine has fewer cores and no GPU.
     """
@@ -39,7 +40,7 @@ def launch(devices: int, command: Sequence[str]) -> int:
                          f"most --devices {cores}, or several machines (docs/cluster.md).")
     with socket.create_server((ADDRESS, 0)) as server:
         children = [started(rank, devices, cores, command, server) for rank in range(devices)]
-    return watch(children, next_command(devices, command))
+    return watch(children, advice)
 
 
 def next_command(devices: int, command: Sequence[str]) -> str:
@@ -70,7 +71,7 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def watch(children: Sequence[Child], again: str) -> int:
+def watch(children: Sequence[Child], advice: str) -> int:
     """Wait for all; hand signals on; say which one died, and end the others with it."""
     def forward(number: int, frame: object) -> None:
         for child in children:
@@ -86,7 +87,7 @@ def watch(children: Sequence[Child], again: str) -> int:
             first = next((rank for rank, child in enumerate(children) if has_failed(child)), None)
             if failed is None and first is not None:
                 failed, since = first, time.monotonic()
-                say_killed(first, children[first], again)
+                say_killed(first, children[first], advice)
             if failed is not None and time.monotonic() - since > GRACE:
                 end(children)
     finally:
@@ -105,12 +106,12 @@ def has_failed(child: Child) -> bool:
     return code is not None and code != 0 and code < 128
 
 
-def say_killed(rank: int, child: Child, again: str) -> None:
+def say_killed(rank: int, child: Child, advice: str) -> None:
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         hint = " (the system does so where memory runs out)" if name == "SIGKILL" else ""
-        print(f"error: process {rank} was ended by {name}{hint}, and the others end with it. Go on from the last "
-              f"checkpoint: {again}", file=sys.stderr)
+        print(f"error: process {rank} was ended by {name}{hint}, and the others end with it. {advice}",
+              file=sys.stderr)
 
 
 def end(children: Sequence[Child]) -> None:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from vitrail.cli.launch import launch
 from vitrail.cli.numbers import Count, Counts
-from vitrail.errors import UsageError
+from vitrail.cli.train import refuse_other_number
+from vitrail.errors import UsageError, VitrailError
+from vitrail.training.guard import Interrupts
+from vitrail.training.launched import is_launched, processes
 
 if TYPE_CHECKING:
+    from vitrail.training.parallel import World
     from vitrail.transfer.probe import Plan
     from vitrail.transfer.scores import Probed
+    from vitrail.vocabulary import Progress
 
 WIDE = 100_000
 """Columns where there is no terminal: a file or a pipe takes lines of any length."""
 
 
 UNITS = {"probing": "draws", "fine-tuning": "steps"}
+
+PATIENCE = 600.0
+"""Seconds in which a process must answer the others: the first may write down gigabytes between two splits."""
+
+ADVICE = "Give the same command again: features of splits that were complete are not computed twice."
 
 
 def probe(
@@ -40,6 +54,7 @@ def probe(
     out: Path | None = None,
     cache: Path | None = None,
     batch_size: Count = 64,
+    devices: Count | None = None,
 ) -> int:
     """Measure what a model has learned, on images it was not trained for: its frozen features and a few labels.
 
@@ -50,6 +65,8 @@ def probe(
         vitrail probe runs/first digits fashion:embedded --out suite/
 
         vitrail probe runs/first fashion --method knn finetune --images 100 1000
+
+        vitrail probe runs/first photos/ --devices 4
 
     Parameters
     ----------
@@ -91,13 +108,17 @@ def probe(
         Where features are kept for the next time; ~/.cache/vitrail/features without.
     batch_size
         Images at a time.
+    devices
+        Processes on this machine, each with its part of the cores, that compute features together; one of them then
+        does the rest. Several machines: torchrun (docs/cluster.md).
     """
     from typing import cast
 
     from vitrail.cli.console import RunView, show_box
-    from vitrail.cli.loading import load_features
+    from vitrail.cli.loading import quietly_loaded, say_notes
     from vitrail.evaluation.frozen.features import Layer
-    from vitrail.transfer.probe import measure, plan_probe
+    from vitrail.evaluation.frozen.together import agreed
+    from vitrail.transfer.probe import measure, plan_probe, see
     from vitrail.transfer.tuning import RUNS, Tuning
 
     if json and markdown:
@@ -106,15 +127,33 @@ def probe(
         raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
     if (images or steps) and "finetune" not in method:
         raise UsageError("--images and --steps belong to fine-tuning: add --method finetune")
+    if devices not in (None, 1) and not is_launched():
+        return launch(devices, sys.argv[1:], ADVICE)
+    refuse_other_number(devices)
     tuning = Tuning(bundle, finetune_recipe, images, steps, RUNS if out is None else out / "runs")
-    view = RunView()
-    plan = plan_probe(load_features(bundle), sources, methods=method, shots=shots, seeds=seeds, examples=examples,
-                      neighbors=neighbors, temperature=temperature, layer=cast(Layer, layer), cache=cache,
-                      batch_size=batch_size, tuning=tuning)
-    show_box(view.console, "what I understood", understood(plan))
-    for note in plan.notes:
-        view.say(f"note: {note}")
-    probed = measure(plan, lambda doing, at: view.passing(doing, at, UNITS.get(doing.split()[0], "images")))
+    with together() as (world, interrupts):
+        view = RunView(quiet=not world.first)
+
+        def planned() -> Plan:
+            return plan_probe(quietly_loaded(bundle), sources, methods=method, shots=shots, seeds=seeds,
+                              examples=examples, neighbors=neighbors, temperature=temperature,
+                              layer=cast(Layer, layer), cache=cache, batch_size=batch_size, tuning=tuning)
+
+        def watch(doing: str, at: Progress) -> None:
+            if interrupts.received is not None:
+                raise KeyboardInterrupt(interrupts.received)
+            view.passing(doing, at, UNITS.get(doing.split()[0], "images"))
+
+        plan = agreed(planned, world)
+        if world.first:
+            say_notes(plan.bundle)
+        show_box(view.console, "what I understood", understood(plan))
+        for note in plan.notes:
+            view.say(f"note: {note}")
+        seen = see(plan, watch, world)
+    if not world.first:
+        return 0
+    probed = measure(plan, watch, seen)
     if out is not None:
         for written in write(probed, out):
             view.say(f"written: {written}")
@@ -129,6 +168,29 @@ def probe(
         print(f"next: vitrail train {shlex.quote(sources[0])} --weights {shlex.quote(bundle)}")
     sys.stdout.flush()
     return 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator[tuple[World, Interrupts]]:
+    """The processes of this command, for the part that they do together. A signal for one ends all, and so does an
+    error, which the first of them says. One process by itself ends at Ctrl-C as any command does."""
+    from vitrail.training.parallel import SOLO, join, lost_peers_named
+
+    interrupts = Interrupts()
+    interrupts.speaks = False
+    if processes() == 1:
+        yield SOLO, interrupts
+        return
+    with interrupts.listen(), join(PATIENCE, interrupts) as world, lost_peers_named(world, ADVICE):
+        interrupts.speaks = False  # nothing is being saved
+        try:
+            yield world, interrupts
+            if interrupts.received is not None:
+                raise KeyboardInterrupt(interrupts.received)
+        except (VitrailError, KeyboardInterrupt) as error:
+            if world.first:
+                raise
+            sys.exit(error.exit_code if isinstance(error, VitrailError) else 128 + (*error.args, signal.SIGINT)[0])
 
 
 def understood(plan: Plan) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from vitrail.cli.launch import launch
+from vitrail.cli.launch import launch, next_command
 from vitrail.cli.run_options import RunOptions, parse_size, parse_time
 from vitrail.cli.running import next_folder, search_and_show, train_and_show
 from vitrail.errors import UsageError
@@ -67,7 +67,8 @@ def train(
     """
     waits = parse_time(options.dist_timeout, "--dist-timeout")
     if options.devices not in (None, 1) and not is_launched():
-        return launch(options.devices, sys.argv[1:])
+        again = next_command(options.devices, sys.argv[1:])
+        return launch(options.devices, sys.argv[1:], f"Go on from the last checkpoint: {again}")
     refuse_other_number(options.devices)
     with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.recipes.finetune import taught_by

@@ -171,10 +171,11 @@ class Looked(NamedTuple):
     errors: list[ImageError]
 
 
-def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int | None = None) -> Iterator[Passed]:
-    """Every picture once, in the order of the split. Bad ones are reported and never replaced, so a batch may be
-    smaller than `batch_size`, or empty."""
-    for views, indices, errors in looked_through(split, EvalView(preprocess), batch_size, workers):
+def in_order(split: Split, preprocess: Preprocess, batch_size: int, workers: int | None = None,
+             samples: Sequence[int] | None = None) -> Iterator[Passed]:
+    """Every picture once in the order of the split, or `samples` in theirs. Bad ones are reported and never replaced,
+    so a batch may be smaller than `batch_size`, or empty."""
+    for views, indices, errors in looked_through(split, EvalView(preprocess), batch_size, workers, samples=samples):
         yield Passed(views["image"], indices, errors)
 
 

@@ -1,6 +1,7 @@
 """Frozen features of a trained model, measured on one or several sources.
 
     plan = plan_probe(bundle, ["photos/"])    what will be done: nothing has been computed yet
+    see(plan) -> tuple[Seen, ...]             the frozen features of each source, also by several processes
     measure(plan) -> Probed                   accuracy of each method with its interval
 """
 
@@ -22,6 +23,7 @@ from vitrail.evaluation.frozen.few_shot import ridge
 from vitrail.evaluation.frozen.linear import linear
 from vitrail.evaluation.frozen.logistic import logistic
 from vitrail.evaluation.frozen.neighbors import TEMPERATURE, by_neighbors
+from vitrail.evaluation.frozen.together import ALONE, Processes
 from vitrail.evaluation.frozen.trials import Trial, trials_of
 from vitrail.transfer.scores import Measured, Probed, Score, scored, suite_of
 from vitrail.transfer.task import Task, open_task
@@ -63,6 +65,14 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(note for task in self.tasks for note in task.notes)
+
+
+class Seen(NamedTuple):
+    """What is asked of the features of one source."""
+
+    trials: list[Trial]
+    train: Features
+    test: Features
 
 
 class Answered(NamedTuple):
@@ -117,19 +127,30 @@ def refuse_nonsense(sources: Sequence[str], methods: Sequence[str], shots: Seque
         raise UsageError(f"temperature {temperature} is not possible: it must be above 0 (DINO votes with 0.07).")
 
 
-def measure(plan: Plan, watch: Watch | None = None) -> Probed:
-    """Everything of the plan. `watch`: what is being done, and how far it is."""
+def see(plan: Plan, watch: Watch | None = None, processes: Processes = ALONE) -> tuple[Seen, ...]:
+    """The features that the plan needs, for each source; nothing where it only fine-tunes. With several `processes`
+    (collective) the first one has them. `watch`: what is being done, and how far it is."""
+    frozen = tuple(method for method in plan.methods if method != "finetune")
+    return tuple(seen_of(plan, task, frozen, watch, processes) for task in plan.tasks if frozen)
+
+
+def seen_of(plan: Plan, task: Task, methods: Sequence[str], watch: Watch | None, processes: Processes) -> Seen:
+    trials = trials_of(task.train_split.labels, methods, plan.shots, plan.seeds, plan.examples)
+    rows = np.unique(np.concatenate([trial.rows for trial in trials]))
+    train = features_of(plan, task, task.train, rows if len(rows) < len(task.train_split) else None, watch, processes)
+    return Seen(trials, train, features_of(plan, task, task.test, None, watch, processes))
+
+
+def measure(plan: Plan, watch: Watch | None = None, seen: Sequence[Seen] | None = None) -> Probed:
+    """Everything of the plan. `seen`: the features, where there are some already. `watch`: as of `see`."""
+    seen = see(plan, watch) if seen is None else seen
     measured: list[Measured] = []
     scores: list[Score] = []
     width = plan.bundle.model.config.embedding
-    for task in plan.tasks:
-        frozen = tuple(method for method in plan.methods if method != "finetune")
+    for place, task in enumerate(plan.tasks):
         unread: tuple[Unread, ...] = ()
-        if frozen:
-            trials = trials_of(task.train_split.labels, frozen, plan.shots, plan.seeds, plan.examples)
-            rows = np.unique(np.concatenate([trial.rows for trial in trials]))
-            train = features_of(plan, task, task.train, rows if len(rows) < len(task.train_split) else None, watch)
-            test = features_of(plan, task, task.test, None, watch)
+        if seen:
+            trials, train, test = seen[place]
             scores += score_trials(plan, task, trials, train, test, watch)
             width, unread = train.values.shape[1], (*train.unread, *test.unread)
         if plan.tuning is not None:
@@ -161,10 +182,11 @@ def refuse_single_class(task: Task, labels: np.ndarray) -> None:
                         "is nothing to tell it from. Take more images, or add some of another class.")
 
 
-def features_of(plan: Plan, task: Task, split: str, rows: np.ndarray | None, watch: Watch | None) -> Features:
+def features_of(plan: Plan, task: Task, split: str, rows: np.ndarray | None, watch: Watch | None,
+                processes: Processes) -> Features:
     progress = None if watch is None else lambda at: watch(f"features of {task.spec} ({split})", at)
     return features(plan.bundle, task.source, split, rows=rows, layer=plan.layer, cache=plan.cache,
-                    batch_size=plan.batch_size, progress=progress)
+                    batch_size=plan.batch_size, progress=progress, processes=processes)
 
 
 def score_trials(plan: Plan, task: Task, trials: Sequence[Trial], train: Features, test: Features,

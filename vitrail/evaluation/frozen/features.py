@@ -1,6 +1,9 @@
 """Features: what a trained model makes of every image of a split before its linear head, computed once.
 
     features(bundle, source, "train") -> Features(values [images, width], labels [images], unread)
+
+Of several processes each computes every so many-th batch, and the first one writes them down in their order. A batch is
+the one that a single process would have had, because the last bit of a feature hangs on the images beside it.
 """
 
 from __future__ import annotations
@@ -8,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,9 +27,10 @@ from vitrail.bundle import Bundle, checksum
 from vitrail.data.loader import in_order
 from vitrail.data.source import Source, Split
 from vitrail.data.sources.builtin import cache_folder
-from vitrail.errors import BundleError, DataError, ImageError, SaveError, UnknownNameError
+from vitrail.errors import BundleError, DataError, ImageError, RunError, SaveError, UnknownNameError
 from vitrail.evaluation import Unread
-from vitrail.evaluation.frozen.feature_cache import Entry, keep, recall
+from vitrail.evaluation.frozen.feature_cache import Entry, keep, key_of, recall
+from vitrail.evaluation.frozen.together import ALONE, Processes, agreed, rounds
 from vitrail.models import Model
 from vitrail.vocabulary import Images, Progress, RawImages
 
@@ -56,29 +61,46 @@ class Features:
 
 def features(bundle: Bundle, source: Source, name: str, *, rows: np.ndarray | None = None,
              layer: Layer = "embedding", cache: Path | None = None, batch_size: int = 64, workers: int | None = None,
-             progress: Callable[[Progress], None] | None = None) -> Features:
+             progress: Callable[[Progress], None] | None = None, processes: Processes = ALONE) -> Features:
     """The features of the split `name`, or of these `rows` of it; from `cache` where they have been computed before.
 
     `cache`: a folder; `features` in vitrail's own cache without. The key is of the weights, the preprocessing, the
-    layer, the source's fingerprint and the rows. Raises DataError where no picture can be read, BundleError where the
-    features are not finite, UnknownNameError for a layer that does not exist.
+    layer, the source's fingerprint and the rows. `processes`: who computes them together (collective): the first has
+    them in the end, with the cache that it sees, and the others have none. Their bits are those of one process with as
+    many threads.
+
+    Raises DataError where no picture can be read, BundleError where the features are not finite, UnknownNameError for a
+    layer that does not exist, RunError where the processes were asked for different features.
     """
     if layer not in LAYERS:
         raise UnknownNameError("layer", layer, LAYERS)
     split = source.splits[name] if rows is None else source.splits[name].subset(rows)
     if not len(split):
         raise DataError(f"There is no image to make features of: {name} of {source.spec} is empty.")
-    folder = cache_folder() / "features" if cache is None else cache
-    identity = identity_of(bundle, source, name, split, layer)
-    found = recall(folder, identity, len(split))
-    if found is None:
-        found = compute(bundle, split, identity, layer, folder, batch_size, workers, progress)
-        if keep(folder, found[1], found[0]):
+    folder, first = cache_folder() / "features" if cache is None else cache, processes.rank == 0
+    identity = agreed(lambda: identity_of(bundle, source, name, split, layer), processes)
+    found = recall(folder, identity, len(split)) if first else None
+    if must_compute(identity, found is None, processes):
+        work = Work(bundle, split, layer, batch_size, workers)
+        found = compute(work, identity, folder, progress, processes)
+        if found is not None and keep(folder, found[1], found[0]):
             found = recall(folder, identity, len(split)) or found
+    if found is None:
+        return Features(np.empty((0, 0), np.float32), np.empty(0, np.int64), split.labels[:0])
     values, entry = found
     read = np.delete(np.arange(len(split)), entry.missing)
     asked = np.arange(len(split)) if rows is None else rows
     return Features(values, asked[read], split.labels[read], entry.unread)
+
+
+def must_compute(identity: dict[str, Any], absent: bool, processes: Processes) -> bool:
+    """Whether the first process has not found the features (collective). Raises RunError where others are asked for."""
+    told = processes.gathered((key_of(identity), absent))
+    for rank, (key, _) in enumerate(told):
+        if key != told[0][0]:
+            raise RunError(f"Process {rank} does not see the weights or the images of process 0. Give every machine "
+                           "the same files under the same paths.")
+    return told[0][1]
 
 
 def identity_of(bundle: Bundle, source: Source, name: str, split: Split, layer: str) -> dict[str, Any]:
@@ -90,31 +112,66 @@ def identity_of(bundle: Bundle, source: Source, name: str, split: Split, layer: 
             "preprocess": bundle.preprocess.model_dump(mode="json")}
 
 
-def compute(bundle: Bundle, split: Split, identity: dict[str, Any], layer: Layer, folder: Path, batch_size: int,
-            workers: int | None, progress: Callable[[Progress], None] | None) -> tuple[np.ndarray, Entry]:
-    """One pass over the split. Values go to a nameless file as they come, so memory holds a batch at a time."""
+class Work(NamedTuple):
+    """What is computed, and how."""
+
+    bundle: Bundle
+    split: Split
+    layer: Layer
+    batch_size: int
+    workers: int | None
+
+
+class Made(NamedTuple):
+    """Features [images, width] of one batch, which images of the split they are of, and what could not be read."""
+
+    values: Float[np.ndarray, "images width"]
+    rows: Int[np.ndarray, " images"]
+    errors: list[ImageError]
+
+
+def compute(work: Work, identity: dict[str, Any], folder: Path, progress: Callable[[Progress], None] | None,
+            processes: Processes) -> tuple[np.ndarray, Entry] | None:
+    """One pass over the split by all processes (collective); None in all but the first. Values go to a nameless file as
+    they come, so memory holds a batch of each process at a time."""
     errors: list[ImageError] = []
     rows: list[np.ndarray] = []
-    width, done, started = 0, 0, time.perf_counter()
-    with scratch(folder) as file:
-        for raw, indices, failed in in_order(split, bundle.preprocess, batch_size, workers):
-            errors.extend(failed)
-            if len(indices):
-                values = embedded(bundle, raw, layer)
-                check_finite(values, split.names[int(indices[0])])
-                rows.append(indices.numpy())
-                width = values.shape[1]
-                write(file, values.numpy(), folder)
-            done += len(indices) + len(failed)
+    images, done, started = len(work.split), 0, time.perf_counter()
+    batches = np.array_split(np.arange(images), np.arange(work.batch_size, images, work.batch_size))
+    own = np.concatenate([np.empty(0, np.int64), *batches[processes.rank :: processes.size]])
+    first = processes.rank == 0
+    with scratch(folder) if first else nullcontext() as file, closing(made(work, own)) as stream:
+        def take(batch: Made) -> None:
+            nonlocal done
+            done += len(batch.rows) + len(batch.errors)
+            errors.extend(batch.errors)
+            if len(batch.rows):
+                rows.append(batch.rows)
+                if file is not None:
+                    write(file, batch.values, folder)
             if progress is not None:
-                progress(Progress(done, len(split), done / max(time.perf_counter() - started, 1e-9)))
+                progress(Progress(done, images, done / max(time.perf_counter() - started, 1e-9)))
+
+        rounds(stream, -(-len(batches) // processes.size), take, processes)
         if not rows:
-            raise DataError(f"None of the {len(split)} images can be read. The first: {errors[0]}.")
+            raise DataError(f"None of the {images} images can be read. The first: {errors[0]}.")
+        if file is None:
+            return None
         read = np.concatenate(rows)
-        stored = np.memmap(file, np.float32, "r", shape=(len(read), width))  # outlives the file's handle
-    missing = np.setdiff1d(np.arange(len(split)), read).tolist()
+        stored = np.memmap(file, np.float32, "r").reshape(len(read), -1)  # outlives the file's handle
+    missing = np.setdiff1d(np.arange(images), read).tolist()
     unread = tuple(Unread(path=error.path, error=error.reason) for error in errors)
     return stored, Entry(of=identity, missing=tuple(missing), unread=unread)
+
+
+def made(work: Work, samples: np.ndarray) -> Generator[Made]:
+    """Batch after batch of these images of the split."""
+    for raw, indices, failed in in_order(work.split, work.bundle.preprocess, work.batch_size, work.workers,
+                                        samples.tolist()):
+        values = embedded(work.bundle, raw, work.layer) if len(indices) else torch.empty(0, 0)
+        if len(indices):
+            check_finite(values, work.split.names[int(indices[0])])
+        yield Made(values.numpy(), indices.numpy(), failed)
 
 
 @torch.inference_mode()

@@ -189,8 +189,8 @@ def meet() -> tuple[Any, int, int]:
 
 
 @contextlib.contextmanager
-def lost_peers_named(world: World) -> Iterator[None]:
-    """Turns what torch says where another process is gone into PeerError, which names it."""
+def lost_peers_named(world: World, advice: str = "Go on from the last checkpoint with --resume.") -> Iterator[None]:
+    """Turns what torch says where another process is gone into PeerError, which names it and ends in the `advice`."""
     try:
         yield
     except RuntimeError as error:
@@ -198,9 +198,9 @@ def lost_peers_named(world: World) -> Iterator[None]:
             raise
         silent = world.silent()
         who = f"process {' and '.join(map(str, silent))}" if silent else "another process"
-        raise PeerError(f"{who[0].upper()}{who[1:]} of the {world.size} that train together does not answer "
-                       f"({first_words(error)}). This is process {world.rank} on {socket.gethostname()}. Go on from "
-                       "the last checkpoint with --resume.") from None
+        raise PeerError(f"{who[0].upper()}{who[1:]} of the {world.size} that work together does not answer "
+                       f"({first_words(error)}). This is process {world.rank} on {socket.gethostname()}. "
+                       f"{advice}") from None
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
