@@ -267,16 +267,21 @@ def assign(value: dict[str, Any], path: str, setting: Any) -> None:
     inner = value
     for depth, name in enumerate(parents):
         if not isinstance(inner.get(name), dict):
-            raise UnknownNameError("recipe key", path, known_keys(value)) from None
+            raise UnknownNameError("recipe key", path, near_keys(inner, parents[:depth])) from None
         inner = inner[name]
         if parents[: depth + 1] == ["model", "settings"]:
             break
     free = parents == ["model", "settings"]
     if last not in inner and not free:
-        raise UnknownNameError("recipe key", path, known_keys(value))
+        raise UnknownNameError("recipe key", path, near_keys(inner, parents))
     if parents == ["schedule"] and last in LENGTHS:
         inner.update(dict.fromkeys(LENGTHS))  # the three exclude one another: the newest counts
     inner[last] = setting
+
+
+def near_keys(inner: dict[str, Any], parents: list[str]) -> list[str]:
+    """The keys of the part of a recipe where one was looked for: all of them are too many to read."""
+    return known_keys(inner, "".join(f"{name}." for name in parents))
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -322,6 +327,8 @@ def what_is_wrong(error: ValidationError, part: str = "") -> str:
     where = ".".join(map(str, [*([part] if part else []), *first["loc"]]))
     unknown = first["type"] == "extra_forbidden"
     message = "is not a key of a recipe" if unknown else first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("model_type", "dict_type"):
+        message = f"has settings of its own, which are set one by one: --set {where}.NAME=VALUE"
     given = "" if first["type"] in ("value_error", "missing") else f" (given: {first['input']!r})"
     return f"Recipe{': ' + where if where else ''}: {message}{given}."
 

@@ -135,3 +135,17 @@ def test_mistakes_when_inspecting(vitrail_cli, arguments, code, message):  # noq
     assert outcome.code == code, outcome.err
     assert message in outcome.err
     assert outcome.out == ""
+
+
+@pytest.mark.usefixtures("bundle")
+def test_ctrl_c_in_a_slow_lens_leaves_what_was_seen(vitrail_cli, monkeypatch):  # noqa: F811
+    def interrupted(subject: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(LENSES, "attribution", LENSES["attribution"]._replace(look=interrupted))
+    outcome = vitrail_cli("inspect", "model", "--lens", "rollout", "attribution", "occlusion")
+    assert outcome.code == 130
+    assert "Ctrl-C leaves it out" in outcome.err
+    told = json.loads(Path("inspection/inspect.json").read_text())["models"][0]
+    assert list(told["lenses"]) == ["rollout"]
+    assert Path("inspection/inspect.html").exists()

@@ -74,3 +74,12 @@ def test_fine_tuning_has_its_own_run_folders(vitrail_cli) -> None:  # noqa: F811
     outcome = vitrail_cli("probe", "features", "digits", "--images", 20)
     assert (outcome.code, outcome.out) == (2, "")
     assert "add --method finetune" in outcome.err
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(vitrail_cli):  # noqa: F811
+    Path("file").write_text("")
+    outcome = vitrail_cli("probe", "features", "digits", "--out", "file/inside")
+    assert outcome.code == 2
+    assert "cannot be made" in outcome.err
+    assert "features of" not in outcome.err

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from vitrail.bundle import Bundle
     from vitrail.cli.console import RunView
     from vitrail.cli.subjects import Pictures
-    from vitrail.inspection.lens import Lens, Subject
-    from vitrail.report.inspected import Inspected
+    from vitrail.inspection.lens import Lens, Look, Subject
+
+SLOW = ("attribution", "occlusion")
 
 
 def inspect(
@@ -68,32 +69,40 @@ def inspect(
         Print all numbers on stdout, too.
     """
     from vitrail.cli.console import RunView, show_box
+    from vitrail.cli.loading import made_folder
     from vitrail.cli.run_options import parse_size
     from vitrail.cli.subjects import as_seen, choose_pictures, is_model, load_model
     from vitrail.inspection.lens import Subject
     from vitrail.inspection.looking import chosen
-    from vitrail.report.inspected import numbers_of, write_inspection
+    from vitrail.report.inspected import Inspected, numbers_of, write_inspection
 
     lenses = chosen(lens)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
+    made_folder(out)
     size = None if image_size is None else parse_size(image_size)
     second = bool(images) and is_model(images[0])
     models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]
     pictures = choose_pictures(models[0][1], images[int(second):], count)
     view = RunView()
     show_box(view.console, "what I understood", understood([word for word, _ in models], pictures, lenses))
-    inspected = []
+    inspected, stopped = [], False
     for word, loaded in models:
         raw, names = as_seen(loaded, pictures)
         subject = Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
                           batch_size)
-        inspected.append(look_through(view, word, subject, lenses))
+        seen: dict[str, Look | str] = {}
+        inspected.append(Inspected(word, loaded, names, seen))
+        try:
+            look_through(view, f"{word}, " * second, subject, lenses, seen)
+        except KeyboardInterrupt:
+            stopped = True
+            break
     written = write_inspection(out, inspected)
     if json:
         print(writing.dumps({"models": [numbers_of(one) for one in inspected]}))
     view.say(f"written: {written[0]}, {written[1].name} and {len(written) - 2} figures in {out}/figures")
     sys.stdout.flush()
+    if stopped:
+        raise KeyboardInterrupt
     return 0
 
 
@@ -104,16 +113,17 @@ def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> lis
             ("questions", ", ".join(one.name for one in lenses))]
 
 
-def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens]) -> Inspected:
-    """Say what each lens sees as soon as it is known."""
+def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens], seen: dict[str, Look | str]) -> None:
+    """Say what each lens sees as soon as it is known, and note it in `seen`."""
     from vitrail.inspection.looking import looks
-    from vitrail.report.inspected import Inspected
 
-    seen = {}
-    for lens, look in looks(subject, lenses):
+    for number, lens in enumerate(lenses):
+        if lens.name in SLOW:
+            view.say(f"{title}{lens.name}: covers and gradients of many copies of each image; with a large model this "
+                     "takes minutes. Ctrl-C leaves it out and writes the rest.")
+        (_, look), = looks(subject, lenses[number : number + 1])
         seen[lens.name] = look
-        view.say(f"{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
-    return Inspected(title, subject.bundle, subject.names, seen)
+        view.say(f"{title}{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
 
 
 def index_of(bundle: Bundle, target: str) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrail.errors import BundleError
+from vitrail.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from vitrail.bundle import Bundle
@@ -35,6 +36,18 @@ def quietly_loaded(path: str | Path) -> Bundle:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes say the same in our way
         return weights.load(path)
+
+
+def made_folder(out: Path) -> None:
+    """Make the folder for results before anything is computed. Raises UsageError where that cannot be."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be made: {error.strerror}. Choose another folder.") from None
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"Nothing may be written to --out {out}. Choose another folder.")
 
 
 def say_notes(bundle: Bundle) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -57,6 +57,7 @@ def pretrain(
     """
     given = {"objective.name": objective, "objective.masked_patch.target": target,
              "objective.masked_patch.corrupted": corrupted, "objective.mae.masked": masked}
+    refuse_foreign(objective, {"--target": target, "--corrupted": corrupted}, {"--masked": masked}, recipe)
     pairs = tuple(f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None)
     if options.resume and pairs:
         raise UsageError("A resumed run keeps what it guesses. Leave out --objective, --target, --corrupted and "
@@ -69,6 +70,18 @@ def pretrain(
     if options.resume and recipe == "pretrain":
         recipe = "default"  # nothing was asked for
     return train(source, weights=weights, recipe=recipe, lr=lr, options=replace(options, set_=(*pairs, *options.set_)))
+
+
+def refuse_foreign(objective: str | None, of_masked_patch: dict[str, Any], of_mae: dict[str, Any], recipe: str) -> None:
+    """Raises UsageError for an option of an objective that is not learned. What a recipe.json learns is in the file."""
+    if objective is None and recipe.endswith(".json"):
+        return
+    chosen = objective or "masked-patch"
+    for owner, options in (("masked-patch", of_masked_patch), ("mae", of_mae)):
+        for option, value in options.items():
+            if value is not None and owner != chosen:
+                raise UsageError(f"{option} is an option of {owner}, and this run learns {chosen}. Leave it out, or "
+                                 f"use --objective {owner}.")
 
 
 def refuse_recipes_with_labels(recipe: str) -> None:

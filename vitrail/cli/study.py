@@ -75,13 +75,12 @@ def study(
         No progress.
     """
     seconds = None if time is None else parse_time(time)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
     if target is not None and not 0 < target < 1:
         raise UsageError(f"--target {target:g} is not an accuracy that can be aimed at: it must be above 0 and below 1 "
                          "(0.94 for 94 %). Nothing reaches 100 % for sure.")
     with Interrupts().listen() as interrupts:
         from vitrail.cli.console import RunView
+        from vitrail.cli.loading import made_folder
         from vitrail.data.source import open_source
         from vitrail.studies.data_size import plan as planned
         from vitrail.studies.ledger import Ledger
@@ -93,6 +92,7 @@ def study(
         show_plan(view, plan, ledger, time)
         if dry_run:
             return 0
+        made_folder(out)
         left = train_missing(view, plan, ledger, interrupts, seconds)
         if interrupts:
             again = shlex.join(["vitrail", *sys.argv[1:]])

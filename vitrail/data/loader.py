@@ -152,7 +152,8 @@ class Loader:
         some = "; ".join(f"{name}: {reason}" for name, reason in list(self.bad.items())[:3])
         return DataError(
             f"At least {len(self.bad)} of {len(self.split)} pictures cannot be read; {self.allowed} may be bad "
-            f"(max_bad {self.max_bad:g}). Some of them: {some}. Repair or remove them, or raise max_bad.")
+            f"(max_bad {self.max_bad:g}). Some of them: {some}. Repair or remove them, or raise max_bad: "
+            "--set data.max_bad=0.1 goes on where up to a tenth is bad.")
 
 
 class Passed(NamedTuple):

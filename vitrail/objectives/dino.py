@@ -244,7 +244,7 @@ class Dino(Objective):
     def constant_loss(self, counted: Tensor) -> float:
         """The entropy of how often each prototype is the teacher's answer."""
         shares = counted / counted.sum()
-        return float(-torch.xlogy(shares, shares).sum())
+        return abs(float(torch.xlogy(shares, shares).sum()))
 
     def standstill(self, constant: float, gone: float, alike: bool) -> str:
         advice = "Use a lower learning rate or a larger batch"

@@ -103,7 +103,7 @@ class Colors:
         """The entropy of the labels' distribution, averaged over cells, in nats."""
         shares = counted.unflatten(0, (-1, COLORS))
         shares = shares / shares.sum(-1, keepdim=True)
-        return float(-torch.xlogy(shares, shares).sum(-1).mean())
+        return abs(float(torch.xlogy(shares, shares).sum(-1).mean()))
 
     def answer(self, predicted: Float[Tensor, "batch patches outputs"]) -> Int[Tensor, "batch patches cells"]:
         return predicted.unflatten(-1, (-1, COLORS)).argmax(-1)

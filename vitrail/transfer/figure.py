@@ -33,11 +33,12 @@ def figure(probed: Probed, kind: str) -> bytes | None:
             axes.errorbar([shots_of(score) for score in scores], means, (below, above), color=color, marker=marker,
                           linestyle=dash, capsize=3, markersize=5, label=plain(name))
         others = [score for score in probed.scores if score.shots is None] if len(curves) == 1 else []
-        for score in others:
+        for number, score in enumerate(sorted(others, key=lambda one: one.mean)):
+            place, side = [(0.01, "left"), (0.5, "center"), (0.99, "right")][number % 3]  # lines may lie close together
             axes.axhline(100 * score.mean, color="0.45", linewidth=0.9)
             axes.annotate(f"{score.method} {score.setting}, {score.images:,} images".replace(" ,", ","),
-                          (0.01, 100 * score.mean), xycoords=("axes fraction", "data"), fontsize=8, color="0.3",
-                          va="bottom")
+                          (place, 100 * score.mean), xycoords=("axes fraction", "data"), fontsize=8, color="0.3",
+                          va="bottom", ha=side)
         ticks = sorted({shots_of(score) for scores in curves.values() for score in scores})
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -78,8 +78,9 @@ class Probed(BaseModel):
 
 
 def scored(accuracies: Sequence[float], test_images: int, **facts: Any) -> Score:
+    """The interval is over draws; where they all agree, or there is one, over test images."""
     mean = float(np.mean(accuracies))
-    if len(accuracies) > 1:
+    if len(set(accuracies)) > 1:
         return Score(accuracies=tuple(accuracies), mean=mean, interval=student_interval(accuracies), over="draws",
                      **facts)
     interval = bootstrap_interval(round(mean * test_images), test_images)

@@ -1,4 +1,4 @@
-"""Every lens there is, in the order in which one looks through them."""
+"""Every lens there is, in the order in which one looks through them, the slow ones last."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ from vitrail.inspection.lenses import (
 )
 
 LENSES: dict[str, Lens] = {one.LENS.name: one.LENS for one in (
-    filters, place, attention_distance, attention, rollout, attribution, occlusion, features, health)}
+    filters, place, attention_distance, attention, rollout, features, health, attribution, occlusion)}

@@ -23,7 +23,7 @@ CAPTION = ("Each dot is a head: the distance in pixels between a patch and what 
 def look(subject: Subject) -> Look:
     far = attention_distance(subject.bundle, subject.raw, subject.batch_size)
     middle = far.pixels.mean(2)
-    images = far.pixels.shape[2]
+    images, digits = far.pixels.shape[2], int(far.even[-1] < 50)
     width, near, most = max(5.0, 0.32 * len(far.layers) + 2), middle[0].min(), middle[0].max()
     return Look(
         numbers={"unit": "pixels", "images": images, "layers": list(far.layers), "mean": middle.round(3).tolist(),
@@ -31,9 +31,9 @@ def look(subject: Subject) -> Look:
         drawings=(Drawing("attention-distance", lambda figure: draw(figure, far), width, 3.6,
                           "mean attention distance of each head, by layer"),),
         caption=CAPTION.format(images="1 image" if images == 1 else f"{images:,} images"),
-        found=f"Heads of the first layer look {near:.0f} to {most:.0f} pixels far, those of the last "
-              f"{middle[-1].min():.0f} to {middle[-1].max():.0f}; looking everywhere alike would be "
-              f"{far.even[-1]:.0f}.")
+        found=f"Heads of the first layer look {near:.{digits}f} to {most:.{digits}f} pixels far, those of the last "
+              f"{middle[-1].min():.{digits}f} to {middle[-1].max():.{digits}f}; looking everywhere alike would be "
+              f"{far.even[-1]:.{digits}f}.")
 
 
 def draw(figure: Figure, far: AttentionDistance) -> None:

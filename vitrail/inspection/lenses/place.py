@@ -51,8 +51,8 @@ def grid_of_grids(similarity: PositionSimilarity) -> Look:
                  "similarity": similarity.tiles[np.ix_(down, across)].round(4).tolist()},
         drawings=(tiles(similarity.tiles),),
         caption=f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is alike. A "
-                "bright spot at the tile's own place, with a row and a column through it, means that the model knows "
-                "its grid.")
+                "bright spot at the tile's own place means that the model knows its grid; learned positions often have "
+                "a bright row and column through it, too. Rows and columns are counted from 0, as --place does.")
 
 
 def reading(read: PlacesRead) -> Look:
@@ -61,13 +61,14 @@ def reading(read: PlacesRead) -> Look:
                               "columns": read.columns.round(4).tolist()}},
         drawings=(curve(read),),
         caption="The curve: how well a linear model tells a patch's row and column from its features, on images that "
-                "it was not fitted to. 1 is exactly, 0 no better than always saying the middle.",
+                "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "
+                "drawn as 0.",
         found=f"Rows and columns can be read off linearly to {share(read.rows[0])} and {share(read.columns[0])} before "
               f"the first block, to {share(read.rows[-1])} and {share(read.columns[-1])} after the last.")
 
 
 def share(score: float) -> str:
-    return f"{100 * max(score, 0):.0f} %"
+    return f"{100 * score:.0f} %" if score > 0 else "nothing"
 
 
 def tiled(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +91,8 @@ def tiles(shown: Float[np.ndarray, "rows columns rows columns"]) -> Drawing:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         picture(axes, image, interpolation="nearest")
-        axes.set_xticks((np.arange(len(across)) + 0.5) * width, [str(column + 1) for column in across], fontsize=7)
-        axes.set_yticks((np.arange(len(down)) + 0.5) * height, [str(row + 1) for row in down], fontsize=7)
+        axes.set_xticks((np.arange(len(across)) + 0.5) * width, [str(column) for column in across], fontsize=7)
+        axes.set_yticks((np.arange(len(down)) + 0.5) * height, [str(row) for row in down], fontsize=7)
         axes.tick_params(length=0)
         axes.set_xlabel("column of the patch")
         axes.set_ylabel("row of the patch")
