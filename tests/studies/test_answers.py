@@ -18,7 +18,7 @@ def rows(model: str, e: float, c: float, first: float, sizes: list[int] = SIZES)
 
 
 def test_a_reachable_target_is_answered_with_an_interval() -> None:
-    told = answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], 32_000, target=0.93)
+    told = answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], target=0.93)
     text = " ".join(told.sentences)
     needed = 500 * (0.38 / 0.05) ** (1 / 0.4) - 32_000
     said = next(words for words in told.sentences if words.startswith("93.0 % needs about"))
@@ -33,39 +33,39 @@ def test_a_reachable_target_is_answered_with_an_interval() -> None:
 
 def test_a_target_beyond_the_floor_and_one_that_is_reached() -> None:
     flat = rows("S/16", 0.2, 1.5, 0.5)
-    assert "99.0 % is out of reach by more images alone" in " ".join(answer(flat, ["S/16"], 32_000, 0.99).sentences)
-    assert "50.0 % is reached already" in " ".join(answer(flat, ["S/16"], 32_000, 0.5).sentences)
+    assert "99.0 % is out of reach by more images alone" in " ".join(answer(flat, ["S/16"], 0.99).sentences)
+    assert "50.0 % is reached already" in " ".join(answer(flat, ["S/16"], 0.5).sentences)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0, 1.5, -0.1])
 def test_a_target_that_is_none(target: float) -> None:
     with pytest.raises(UsageError, match="not an accuracy that can be aimed at"):
-        answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], 32_000, target)
+        answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], target)
 
 
 def test_two_models_that_change_places() -> None:
-    told = answer(rows("ViT", 0.0, 0.5, 0.6) + rows("ResNet", 0.02, 0.25, 0.35), ["ViT", "ResNet"], 32_000)
+    told = answer(rows("ViT", 0.0, 0.5, 0.6) + rows("ResNet", 0.02, 0.25, 0.35), ["ViT", "ResNet"])
     words = told.sentences[-1]
     assert words.startswith("ResNet is ahead up to")
     assert "no evidence" in words
 
 
 def test_two_models_that_do_not() -> None:
-    told = answer(rows("ViT", 0.0, 0.3, 0.6) + rows("ResNet", 0.0, 0.3, 0.4), ["ViT", "ResNet"], 32_000)
+    told = answer(rows("ViT", 0.0, 0.3, 0.6) + rows("ResNet", 0.0, 0.3, 0.4), ["ViT", "ResNet"])
     assert told.sentences[-1].startswith("ResNet is ahead of ViT at every size; there is no evidence that they change")
 
 
 def test_few_sizes_say_so() -> None:
-    told = answer(rows("ViT", 0.0, 0.3, 0.6, SIZES[:2]), ["ViT"], 32_000)
+    told = answer(rows("ViT", 0.0, 0.3, 0.6, SIZES[:2]), ["ViT"])
     assert told.sentences == ("ViT: 2 sizes are finished, and 3 are needed to say how it goes on.",)
     with pytest.raises(DataError, match="No cell of this study is finished"):
-        answer([], ["ViT"], 32_000)
+        answer([], ["ViT"])
 
 
 def test_a_curve_that_rises_is_doubted() -> None:
     bent = rows("ViT", 0.0, 0.3, 0.6)
     bent[3]["result"]["test"]["top1"] = 0.3
-    assert any("not monotone" in words for words in answer(bent, ["ViT"], 32_000).doubts)
+    assert any("not monotone" in words for words in answer(bent, ["ViT"]).doubts)
 
 
 def test_numbers_have_two_digits() -> None:

@@ -67,3 +67,11 @@ def test_the_key_is_of_what_decides_the_result() -> None:
     others = [cell(seed=1), cell(data__fraction_seed=1), cell(optimizer__learning_rate=1e-3),
               Cell(one.recipe.replaced({"schedule.steps": 7}), one.data), Cell(one.recipe, "other images")]
     assert len({one.key, *(other.key for other in others)}) == 6
+
+
+def test_the_cost_is_that_of_the_whole_run_where_its_best_checkpoint_is_kept(tmp_path: Path) -> None:
+    ledger, one = Ledger(tmp_path), cell(evaluation__keep="best", evaluation__every_epochs=0.5,
+                                         optimizer__learning_rate=3.0)
+    list(train_cell(one, ledger, Interrupts()))
+    cost = ledger.rows()[one.key]["cost"]
+    assert (cost["steps"], cost["samples"]) == (6, 6 * 64)

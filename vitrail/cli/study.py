@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from vitrail.cli.numbers import Count
 from vitrail.cli.run_options import parse_time, settings
-from vitrail.errors import UsageError
 from vitrail.training.guard import Interrupts
 
 if TYPE_CHECKING:
@@ -75,16 +74,15 @@ def study(
         No progress.
     """
     seconds = None if time is None else parse_time(time)
-    if target is not None and not 0 < target < 1:
-        raise UsageError(f"--target {target:g} is not an accuracy that can be aimed at: it must be above 0 and below 1 "
-                         "(0.94 for 94 %). Nothing reaches 100 % for sure.")
     with Interrupts().listen() as interrupts:
         from vitrail.cli.console import RunView
         from vitrail.cli.loading import made_folder
         from vitrail.data.source import open_source
+        from vitrail.studies.answers import refuse_target
         from vitrail.studies.data_size import plan as planned
         from vitrail.studies.ledger import Ledger
 
+        refuse_target(target)
         view = RunView(quiet=quiet)
         plan = planned(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights,
                        changes=settings(set_))
@@ -147,7 +145,7 @@ def conclude(view: RunView, plan: Plan, ledger: Ledger, left: int, target: float
     done = [rows[cell.key] | {"labels": cell.labels} for cell in plan.cells if cell.key in rows]
     notes = [f"{left} of {len(plan.cells)} runs did not fit into the time. The same command goes on with them."] * bool(
         left)
-    told = answer(done, plan.models, plan.sizes[-1], target)
+    told = answer(done, plan.models, target)
     folder = ledger.folder / ("data-" + "-".join(one.replace("/", "") for one in plan.models))[:80]
     written = write_study(folder, plan, told, notes)
     if as_json:

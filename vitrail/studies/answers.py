@@ -16,9 +16,6 @@ from vitrail.studies.posterior import FLOOR, LEAST_POINTS, Estimate, Reach
 MANY_ASKED, SMALL_FLOOR = 2_000, 0.05
 """A test set of fewer images is noisy, and fits to it are believed less (see posterior.FLOOR)."""
 
-SURE = 0.5
-"""A target is out of reach where that is likelier than not."""
-
 
 @dataclass(frozen=True)
 class ModelAnswer:
@@ -41,24 +38,29 @@ class Answers:
     swaps: dict[str, Swap] = field(default_factory=dict)
 
 
-def answer(rows: Sequence[Row], models: Sequence[str], images: int, target: float | None = None) -> Answers:
-    """`rows`: finished cells. `images`: how many there are to train on. `target`: an accuracy from 0 to 1.
+def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None) -> Answers:
+    """`rows`: finished cells. `target`: an accuracy from 0 to 1.
 
     Raises UsageError for a target that is none, DataError where no cell is finished.
     """
-    if target is not None and not 0 < target < 1:
-        raise UsageError(f"--target {target:g} is not an accuracy that can be aimed at: it must be above 0 and below 1 "
-                         "(0.94 for 94 %). Nothing reaches 100 % for sure.")
+    refuse_target(target)
     if not rows:
         raise DataError("No cell of this study is finished, so there is nothing to say yet. Give it more --time.")
-    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], images, target)
+    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target)
                  for model in models)
     swaps, compared = compare(told)
     doubts = tuple(f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings)
     return Answers(told, tuple(words for one in told for words in one.sentences) + compared, doubts, swaps)
 
 
-def of_model(model: str, rows: Sequence[Row], images: int, target: float | None) -> ModelAnswer:
+def refuse_target(target: float | None) -> None:
+    """Raises UsageError for what no accuracy can be."""
+    if target is not None and not 0 < target < 1:
+        raise UsageError(f"--target {target:g} is not an accuracy that can be aimed at: it must be above 0 and below 1 "
+                         "(0.94 for 94 %). Nothing reaches 100 % for sure.")
+
+
+def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnswer:
     points = tuple(sorted((int(row["labels"]["images"]), 1 - float(row["result"]["test"]["top1"])) for row in rows))
     sizes = len({size for size, _ in points})
     if sizes < LEAST_POINTS:
@@ -87,7 +89,7 @@ def target_words(aim: float, seen: Outlook, largest: float) -> str:
     if 1 - aim >= float(seen.curve.y[-1]):
         return f"{percent(aim)} is reached already."
     reach = seen.posterior.size_for(1 - aim)
-    if reach.size is None or reach.unreachable >= SURE:
+    if reach.size is None:
         return (f"{percent(aim)} is out of reach by more images alone, with a probability of "
                 f"{percent(reach.unreachable, 0)}: a larger model, trained weights or cleaner labels would have to "
                 "help.")

@@ -17,12 +17,10 @@ from vitrail.models import describe
 from vitrail.recipe import Recipe, read_recipe
 from vitrail.run import RECIPE, run
 from vitrail.studies.ledger import Ledger, Row, only_worker
+from vitrail.training.checkpoint import read_state, step_folders
 from vitrail.training.guard import Interrupts
 from vitrail.training.journal import JOURNAL, read_journal
 from vitrail.workshop import Watch
-
-TRAINING_FLOPS = 6
-"""For a multiply-add forward: two operations, and backward costs twice that again (paper, Table 6)."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,14 @@ def result_of(place: Path, cell: Cell) -> Row | None:
     told = bundle.provenance
     if "evaluation" not in told:  # which is the last thing that a run does
         return None
-    journal = read_journal(place / JOURNAL)
-    macs = describe(bundle.model.config).macs
+    journal, accounting = read_journal(place / JOURNAL), describe(bundle.model.config)
+    spent = read_state(step_folders(place / "checkpoints")[0])  # the Bundle may be of the best step, not the last
     return {
         "key": cell.key, "recipe": cell.recipe.identity(), "data": cell.data, "seed": cell.recipe.seed,
-        "labels": cell.labels, "model": cell.model, "name": bundle.model.config.name, "macs": macs,
+        "labels": cell.labels, "model": cell.model, "name": bundle.model.config.name, "macs": accounting.macs,
         "vitrail": __version__,
         "result": {"test": told["evaluation"], "val": [
             [row["samples"], row["val/top1"]] for row in journal if "val/top1" in row]},
-        "cost": {"steps": told["step"], "samples": told["samples"], "seconds": told["seconds"],
-                 "exaflops": TRAINING_FLOPS * macs * told["samples"] / 1e18},
+        "cost": {"steps": spent.step, "samples": spent.samples, "seconds": round(spent.seconds, 1),
+                 "exaflops": accounting.training_exaflops(spent.samples)},
     }

@@ -2,10 +2,10 @@
 
     STUDIES/ledger.jsonl      one JSON object a line: the cell's key, what it is, what came out, what it cost
            /cells/KEY/        the run of a cell, while it goes and after
-           /cells/KEY/.lock   held by who trains it
+           /cells/.KEY/.lock  held by who trains it (the run's own lock comes and goes with the run)
 
 Several workers, on one machine or on several that share the folder, may work on it at once. A cell belongs to who holds
-the lock of its folder, and the system gives that back when its holder dies, however it dies.
+its lock, and the system gives that back when its holder dies, however it dies.
 """
 
 from __future__ import annotations
