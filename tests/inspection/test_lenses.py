@@ -16,7 +16,7 @@ from vitrail.errors import UnknownNameError
 from vitrail.inspection.drawing import drawn
 from vitrail.inspection.lens import Look, Subject
 from vitrail.inspection.lenses import LENSES
-from vitrail.inspection.looking import chosen, looks
+from vitrail.inspection.looking import chosen, seen
 from vitrail.models import create
 
 MODELS: dict[str, Any] = {
@@ -53,7 +53,7 @@ def test_a_lens_looks_at_a_model_or_says_why_not(name: str, kind: str) -> None:
     subject = subject_of(kind)
     model = subject.bundle.model
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    (_, look), = looks(subject, [LENSES[name]])
+    look = seen(subject, LENSES[name])
     if kind in NOTHING.get(name, ()):
         assert isinstance(look, str)
         assert len(look) > 30
@@ -71,7 +71,8 @@ def test_a_lens_looks_at_a_model_or_says_why_not(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["class token", "axial", "resnet", "no positions"])
 def test_drawings_are_files_that_can_be_opened(kind: str) -> None:
     names = []
-    for _, look in looks(subject_of(kind), list(LENSES.values())):
+    subject = subject_of(kind)
+    for look in (seen(subject, lens) for lens in LENSES.values()):
         if isinstance(look, Look):
             for drawing in look.drawings:
                 svg = drawn(drawing, "svg")
@@ -83,11 +84,11 @@ def test_drawings_are_files_that_can_be_opened(kind: str) -> None:
 
 
 def test_one_image_is_enough_but_where_images_are_compared() -> None:
-    found = {lens.name: look for lens, look in looks(subject_of("class token", 1), list(LENSES.values()))}
+    found = {name: seen(subject_of("class token", 1), lens) for name, lens in LENSES.items()}
     assert all(isinstance(look, Look) for look in found.values())
     assert "1 images are too few" in found["place"].found  # type: ignore[union-attr]
-    lone = {lens.name: look for lens, look in looks(subject_of("resnet", 1), [LENSES["health"]])}
-    assert lone["health"] == "Layers of a ResNet are compared over images: 4 are needed at least, 1 given."
+    lone = seen(subject_of("resnet", 1), LENSES["health"])
+    assert lone == "Layers of a ResNet are compared over images: 4 are needed at least, 1 given."
 
 
 def test_an_unknown_lens() -> None:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from vitrail.cli.subjects import Pictures
     from vitrail.inspection.lens import Lens, Look, Subject
 
-SLOW = ("attribution", "occlusion")
-
-
 def inspect(
     bundle: str, /, *images: str,
     lens: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
@@ -69,7 +66,7 @@ def inspect(
         Print all numbers on stdout, too.
     """
     from vitrail.cli.console import RunView, show_box
-    from vitrail.cli.loading import made_folder
+    from vitrail.cli.loading import refuse_unwritable
     from vitrail.cli.run_options import parse_size
     from vitrail.cli.subjects import as_seen, choose_pictures, is_model, load_model
     from vitrail.inspection.lens import Subject
@@ -77,7 +74,7 @@ def inspect(
     from vitrail.report.inspected import Inspected, numbers_of, write_inspection
 
     lenses = chosen(lens)
-    made_folder(out)
+    refuse_unwritable(out)
     size = None if image_size is None else parse_size(image_size)
     second = bool(images) and is_model(images[0])
     models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]
@@ -115,14 +112,13 @@ def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> lis
 
 def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens], seen: dict[str, Look | str]) -> None:
     """Say what each lens sees as soon as it is known, and note it in `seen`."""
-    from vitrail.inspection.looking import looks
+    from vitrail.inspection.looking import seen as seen_by
 
-    for number, lens in enumerate(lenses):
-        if lens.name in SLOW:
+    for lens in lenses:
+        if lens.slow:
             view.say(f"{title}{lens.name}: covers and gradients of many copies of each image; with a large model this "
                      "takes minutes. Ctrl-C leaves it out and writes the rest.")
-        (_, look), = looks(subject, lenses[number : number + 1])
-        seen[lens.name] = look
+        seen[lens.name] = look = seen_by(subject, lens)
         view.say(f"{title}{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
 
 

@@ -38,16 +38,14 @@ def quietly_loaded(path: str | Path) -> Bundle:
         return weights.load(path)
 
 
-def made_folder(out: Path) -> None:
-    """Make the folder for results before anything is computed. Raises UsageError where that cannot be."""
+def refuse_unwritable(out: Path) -> None:
+    """Raises UsageError where a folder for results cannot be made or written to: before anything is computed, and
+    without making it, since something else may still be wrong."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be made: {error.strerror}. Choose another folder.") from None
-    if not os.access(out, os.W_OK):
-        raise UsageError(f"Nothing may be written to --out {out}. Choose another folder.")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UsageError(f"--out {out} cannot be made: nothing may be written to {there}. Choose another folder.")
 
 
 def say_notes(bundle: Bundle) -> None:

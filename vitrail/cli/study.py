@@ -76,7 +76,7 @@ def study(
     seconds = None if time is None else parse_time(time)
     with Interrupts().listen() as interrupts:
         from vitrail.cli.console import RunView
-        from vitrail.cli.loading import made_folder
+        from vitrail.cli.loading import refuse_unwritable
         from vitrail.data.source import open_source
         from vitrail.studies.answers import refuse_target
         from vitrail.studies.data_size import plan as planned
@@ -90,7 +90,7 @@ def study(
         show_plan(view, plan, ledger, time)
         if dry_run:
             return 0
-        made_folder(out)
+        refuse_unwritable(out)
         left = train_missing(view, plan, ledger, interrupts, seconds)
         if interrupts:
             again = shlex.join(["vitrail", *sys.argv[1:]])

@@ -78,6 +78,7 @@ def choose_pictures(bundle: Bundle, words: Sequence[str], count: int) -> Picture
 
 def own_pictures(bundle: Bundle, count: int) -> Pictures:
     from vitrail.api import choose_split, open_for
+    from vitrail.inspection.layers import evenly
 
     source = open_for(bundle, None)
     name, split = choose_split(source, None)
@@ -91,6 +92,7 @@ def named(word: str, count: int) -> list[tuple[str, bytes | np.ndarray]]:
     from vitrail.data.source import open_source
     from vitrail.data.sources.layout import is_picture
     from vitrail.evaluation.inputs import Failure, expand
+    from vitrail.inspection.layers import evenly
 
     path = Path(word).expanduser()
     if path.is_dir() or glob.has_magic(word) or is_picture(path.name) or not (
@@ -105,14 +107,6 @@ def named(word: str, count: int) -> list[tuple[str, bytes | np.ndarray]]:
                             "fashion:embedded.")
     split = next(iter(reversed(open_source(word, labeled=False, divide=False).splits.values())))
     return [(split.names[place], split.read(place)) for place in evenly(len(split), count)]
-
-
-def evenly(total: int, count: int) -> list[int]:
-    """At most `count` places from the first to the last."""
-    import numpy as np
-
-    chosen: list[int] = np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
-    return chosen
 
 
 def as_seen(bundle: Bundle, pictures: Pictures) -> tuple[Tensor, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vitrail.bundle import Bundle
 from vitrail.errors import NothingToSeeError, UsageError
-from vitrail.inspection.lens import in_batches, normalized
+from vitrail.inspection.lens import evaluating, in_batches, normalized
 from vitrail.inspection.panes import check_images
 from vitrail.models import Model
 from vitrail.vocabulary import Images, RawImages
@@ -110,18 +110,6 @@ def check_target(bundle: Bundle, target: int | None) -> None:
         names = f" ({bundle.class_name(0)} to {bundle.class_name(count - 1)})" if bundle.classes else ""
         raise UsageError(f"There is no class {target} to explain: {bundle.model.config.name} has {count}, counted from "
                          f"0 to {count - 1}{names}. Without a target, what the model answers is explained.")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout, and every part as it was afterwards, also after errors."""
-    training = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, was in training.items():
-            part.training = was
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class FeatureColors:
 def feature_colors(bundle: Bundle, raw: RawImages, most_layers: int = MOST_LAYERS,
                    batch_size: int = 8) -> FeatureColors:
     """Components are shared by all images of a layer, and by no two layers."""
-    names = evenly(layers_of(bundle.model), most_layers)
+    layers = layers_of(bundle.model)
+    names = [layers[place] for place in evenly(len(layers), most_layers)]
     features = layer_features(bundle, raw, names, batch_size)
     found = [colored(features[name]) for name in names]
     return FeatureColors(tuple(map(layer_word, names)), tuple(pictures for pictures, _ in found),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.bundle import Bundle
-from vitrail.inspection.lens import encoded, grid_of, in_batches, normalized
+from vitrail.inspection.lens import encoded, evaluating, grid_of, in_batches, normalized
 from vitrail.inspection.trace import outputs
 from vitrail.models import BiT, Model, ViT
 from vitrail.vocabulary import RawImages
@@ -51,15 +51,12 @@ def watch_layers(bundle: Bundle, raw: RawImages, names: list[str], see: See, bat
             left = left[:, model.config.prefix:].transpose(1, 2).unflatten(2, grid)
         see(name, left)
 
-    was_training = model.training
-    model.eval()
-    with outputs(model, names, spread_out):
+    with evaluating(model), outputs(model, names, spread_out):
         for part in in_batches(raw, batch_size):
             if isinstance(model, ViT):
                 encoded(bundle, part)
             else:
                 model.feature_map(normalized(bundle, part))
-    model.train(was_training)
 
 
 def layer_features(bundle: Bundle, raw: RawImages, names: list[str],
@@ -70,7 +67,7 @@ def layer_features(bundle: Bundle, raw: RawImages, names: list[str],
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def evenly(names: list[str], most: int) -> list[str]:
-    """At most so many, from the first to the last."""
-    chosen = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
-    return [names[number] for number in chosen]
+def evenly(total: int, most: int) -> list[int]:
+    """At most so many of the places from 0 to `total` - 1, from the first to the last."""
+    chosen: list[int] = np.linspace(0, total - 1, min(total, most)).round().astype(int).tolist()
+    return chosen

@@ -10,15 +10,16 @@ raises NothingToSeeError with the reason, and the other lenses go on. To add one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrail.bundle import Bundle
-from vitrail.errors import NothingToSeeError, UsageError
+from vitrail.errors import NothingToSeeError
 from vitrail.models import Family, ViT
 from vitrail.vocabulary import Grid, Images, RawImages
 
@@ -79,11 +80,12 @@ class Look(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """`title` is the question that it answers."""
+    """`title` is the question that it answers. `slow`: it runs the model hundreds of times on each image."""
 
     name: str
     title: str
     look: Callable[[Subject], Look]
+    slow: bool = False
 
 
 def transformer(bundle: Bundle) -> ViT:
@@ -106,17 +108,24 @@ def normalized(bundle: Bundle, raw: RawImages) -> Images:
     return bundle.preprocess.normalize(raw.to(parameter.device)).to(parameter.dtype)
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout, and every part as it was afterwards, also after errors."""
+    training = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, was in training.items():
+            part.training = was
+
+
 @torch.inference_mode()
 def encoded(bundle: Bundle, raw: RawImages) -> Float[Tensor, "batch tokens width"]:
     """All tokens of a transformer after its last norm, in evaluation mode."""
-    model = bundle.model
-    if not isinstance(model, ViT):
-        raise UsageError(f"{model.config.name} has no tokens.")
-    was_training = model.training
-    model.eval()
-    tokens: Tensor = model.encode(normalized(bundle, raw))
-    model.train(was_training)
-    return tokens
+    model = transformer(bundle)
+    with evaluating(model):
+        return model.encode(normalized(bundle, raw))
 
 
 @torch.inference_mode()

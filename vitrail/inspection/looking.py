@@ -1,8 +1,8 @@
-"""Through several lenses at one model, one after the other."""
+"""Which lenses there are to choose from, and what one of them sees, if anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from vitrail.errors import NothingToSeeError, UnknownNameError
 from vitrail.inspection.lens import Lens, Look, Subject
@@ -17,10 +17,9 @@ def chosen(names: Sequence[str]) -> list[Lens]:
     return [LENSES[name] for name in dict.fromkeys(names)] or list(LENSES.values())
 
 
-def looks(subject: Subject, lenses: Sequence[Lens]) -> Iterator[tuple[Lens, Look | str]]:
-    """Each lens with what it saw, or the reason why there is nothing to see."""
-    for lens in lenses:
-        try:
-            yield lens, lens.look(subject)
-        except NothingToSeeError as error:
-            yield lens, str(error)
+def seen(subject: Subject, lens: Lens) -> Look | str:
+    """What a lens sees, or the reason why there is nothing to see."""
+    try:
+        return lens.look(subject)
+    except NothingToSeeError as error:
+        return str(error)

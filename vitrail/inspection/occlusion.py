@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vitrail.inspection.explained import Explained, evaluating
+from vitrail.inspection.explained import Explained
+from vitrail.inspection.lens import evaluating
 from vitrail.inspection.panes import Panes, panes_of
 from vitrail.vocabulary import Images
 

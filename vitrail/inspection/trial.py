@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitrail.inspection.explained import Explained, evaluating
+from vitrail.inspection.explained import Explained
+from vitrail.inspection.lens import evaluating
 from vitrail.inspection.occlusion import covered
 from vitrail.inspection.panes import Panes
 

@@ -10,9 +10,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from vitrail.evaluation.frozen.trials import probe_name
-from vitrail.inspection.drawing import FAINT, INK
+from vitrail.inspection.drawing import FAINT, INK, drawn
+from vitrail.inspection.lens import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,6 +130,11 @@ def axis_unit(largest: float) -> tuple[float, str]:
     if largest >= 2e6:
         return 1e6, " (millions)"
     return (1e3, " (thousands)") if largest >= 2e4 else (1, "")
+
+
+def inline(drawing: Drawing) -> Markup:
+    """A figure of a lens as an <svg> inside the page."""
+    return Markup(for_page(drawn(drawing, "svg", transparent=True).decode(), drawing.words))
 
 
 def for_page(svg: str, words: str) -> str:

@@ -15,12 +15,12 @@ from vitrail.data.source import Split
 from vitrail.errors import ImageError
 from vitrail.evaluation import Evaluation
 from vitrail.inspection import AttentionMaps, attention_maps
-from vitrail.inspection.drawing import drawn
+from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Subject
 from vitrail.inspection.lenses import LENSES
 from vitrail.models import ViTConfig
 from vitrail.report import choices, pictures
-from vitrail.report.figures import for_page
+from vitrail.report.figures import inline
 from vitrail.report.pictures import Picture
 
 MEASURED = 32
@@ -127,7 +127,7 @@ class Gallery:
         if not views or not isinstance(config, ViTConfig):
             return None
         depth, rows = config.depth, []
-        layers = np.linspace(0, depth - 1, min(depth, MOST_LAYERS)).round().astype(int).tolist()
+        layers = evenly(depth, MOST_LAYERS)
         columns = [f"layer {layer + 1}" for layer in layers]
         for place, raw in views.items():
             maps = self.look(raw)
@@ -142,15 +142,13 @@ class Gallery:
         """How far the heads look, over some images from all over the split; by the lens of `vitrail inspect`."""
         if self.split is None or not len(self.split) or not isinstance(self.bundle.model.config, ViTConfig):
             return None
-        places = np.linspace(0, len(self.split) - 1, min(len(self.split), MEASURED)).round().astype(int).tolist()
-        views = self.read(places)
+        views = self.read(evenly(len(self.split), MEASURED))
         if not views:
             return None
         raw = torch.from_numpy(np.stack(list(views.values())))
         look = LENSES["attention-distance"].look(Subject(self.bundle, raw, tuple(map(str, views))))
         drawing, = look.drawings
-        svg = for_page(drawn(drawing, "svg", transparent=True).decode(), drawing.words)
-        return DistanceFigure(Markup(svg), look.found, look.caption)
+        return DistanceFigure(inline(drawing), look.found, look.caption)
 
     def look(self, raw: np.ndarray) -> AttentionMaps:
         """One image at a time: what is recorded of every layer would take gigabytes for many large ones."""

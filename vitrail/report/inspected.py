@@ -20,7 +20,7 @@ from vitrail.files import write_bytes, write_text
 from vitrail.inspection.drawing import drawn
 from vitrail.inspection.lens import Drawing, Look
 from vitrail.inspection.lenses import LENSES
-from vitrail.report.figures import for_page
+from vitrail.report.figures import inline
 from vitrail.report.page import environment, model_facts
 
 PAGE, NUMBERS, FIGURES = "inspect.html", "inspect.json", "figures"
@@ -116,5 +116,4 @@ def section(name: str, models: Sequence[Inspected]) -> Section:
 
 
 def shown(drawing: Drawing, suffix: str) -> Shown:
-    svg = for_page(drawn(drawing, "svg", transparent=True).decode(), drawing.words)
-    return Shown(Markup(svg), drawing.width > 7, f"{FIGURES}/{drawing.name}{suffix}")
+    return Shown(inline(drawing), drawing.width > 7, f"{FIGURES}/{drawing.name}{suffix}")

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from vitrail.files import write_bytes, write_text
 from vitrail.inspection.drawing import drawn, plain, tidy
 from vitrail.inspection.lens import Drawing
-from vitrail.report.figures import for_page
+from vitrail.report.figures import inline
 from vitrail.report.page import environment
 from vitrail.studies.answers import Answers, ModelAnswer, percent
 from vitrail.studies.data_size import Plan
@@ -36,10 +35,9 @@ def write_study(out: Path, plan: Plan, told: Answers, notes: Sequence[str]) -> l
                      "test error against the number of training images, by model")
     for kind in ("svg", "png"):
         write_bytes(out / f"{FIGURE}.{kind}", drawn(figure, kind))
-    svg = Markup(for_page(drawn(figure, "svg", transparent=True).decode(), figure.words))
     page = environment().get_template("study.html").render(
-        title=f"How much data? {plan.source.spec}", told=told, notes=notes, figure=svg, table=table(plan, told),
-        rule=plan.length, models=plan.models, far=FAR)
+        title=f"How much data? {plan.source.spec}", told=told, notes=notes, figure=inline(figure),
+        table=table(plan, told), rule=plan.length, far=FAR)
     write_text(out / NUMBERS, json.dumps(numbers(plan, told, notes), indent=1) + "\n")
     write_text(out / PAGE, page)
     return [out / PAGE, out / NUMBERS, out / f"{FIGURE}.svg", out / f"{FIGURE}.png"]

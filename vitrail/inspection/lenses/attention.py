@@ -48,7 +48,7 @@ Rows = Sequence[Sequence[np.ndarray | None]]
 
 def by_layer(raw: RawImages, parts: Sequence[AttentionMaps], names: Sequence[str]) -> Drawing:
     depth = len(parts[0].heads)
-    layers = [int(name) for name in evenly([str(layer) for layer in range(depth)], MOST_LAYERS)]
+    layers = evenly(depth, MOST_LAYERS)
     columns = ["image", *(f"layer {layer + 1}" for layer in layers)] + ["pooling"] * (parts[0].pooling is not None)
     rows = []
     for image, part in zip(pixels(raw), parts, strict=True):
@@ -59,7 +59,7 @@ def by_layer(raw: RawImages, parts: Sequence[AttentionMaps], names: Sequence[str
 
 def by_head(raw: RawImages, part: AttentionMaps, names: Sequence[str]) -> Drawing:
     heads: Float[np.ndarray, "heads rows columns"] = part.last[0]
-    chosen = [int(name) for name in evenly([str(head) for head in range(len(heads))], MOST_HEADS)]
+    chosen = evenly(len(heads), MOST_HEADS)
     image = enlarged(pixels(raw[:1])[0])
     row = [lit(image, spread(heads[head])) for head in chosen]
     return rows_drawing("attention-heads", [row], [f"head {head + 1}" for head in chosen], names[:1],

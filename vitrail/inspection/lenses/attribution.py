@@ -134,4 +134,4 @@ def looks(order: str, number: int) -> dict[str, Any]:
     return {"color": color, "linestyle": dashes, "marker": marker, "markersize": 4, "linewidth": 1.3}
 
 
-LENS = Lens("attribution", "What speaks for the answer, and which picture of it can be trusted?", look)
+LENS = Lens("attribution", "What speaks for the answer, and which picture of it can be trusted?", look, slow=True)

@@ -60,4 +60,4 @@ def words(asked: Explained, found: Occlusion, agreed: float) -> str:
             f"({over}). The two fillings agree to {agreed:.2f}, 1 would be fully.")
 
 
-LENS = Lens("occlusion", "Which part does the answer need?", look)
+LENS = Lens("occlusion", "Which part does the answer need?", look, slow=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, glass, picture, scale_beside, sheet, tidy, whole_numbers
+from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject
 from vitrail.inspection.place import KINDS, LEAST_READ, PlacesRead, PositionSimilarity, places_read, position_similarity
 from vitrail.models import ViT
@@ -47,7 +48,7 @@ def grid_of_grids(similarity: PositionSimilarity) -> Look:
     assert similarity.tiles is not None
     down, across = tiled(similarity.tiles)
     return Look(
-        numbers={"kind": similarity.kind, "places": {"rows": down.tolist(), "columns": across.tolist()},
+        numbers={"kind": similarity.kind, "places": {"rows": down, "columns": across},
                  "similarity": similarity.tiles[np.ix_(down, across)].round(4).tolist()},
         drawings=(tiles(similarity.tiles),),
         caption=f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is alike. A "
@@ -71,9 +72,9 @@ def share(score: float) -> str:
     return f"{100 * score:.0f} %" if score > 0 else "nothing"
 
 
-def tiled(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tiled(shown: np.ndarray) -> tuple[list[int], list[int]]:
     """Rows and columns of the places that have a tile: every one, or of a large grid evenly many."""
-    down, across = (np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in shown.shape[:2])
+    down, across = (evenly(side, MOST) for side in shown.shape[:2])
     return down, across
 
 
