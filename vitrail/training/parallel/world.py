@@ -30,6 +30,11 @@ LOST = ("connection closed by peer", "connection reset by peer", "broken pipe", 
         "connection was likely closed", "connection refused", "timeout", "nccl", "gloo")
 """What torch.distributed says, in small letters, where another process does not answer any more."""
 
+HELD: list[Any] = []
+"""The process group of the last run, so that its last reference is one of Python's. Ending it waits for its threads,
+which may wait for Python's lock; DDP's reducer holds that lock while it lets its group go, and both would wait for ever
+(torch 2.13; its issue 56297)."""
+
 Thing = TypeVar("Thing")
 
 
@@ -165,6 +170,7 @@ def join(timeout: float, interrupts: Interrupts) -> Iterator[World]:
         raise RunError(f"The {processes()} processes did not find each other at "
                        f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {first_words(error)}. "
                        "docs/cluster.md says how they are started.") from None
+    HELD[:] = [dist.group.WORLD]
     interrupts.alone, interrupts.speaks = False, rank == 0
     heartbeat = Heartbeat(rank, size, interrupts)
     try:
