@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vitrail.studies.baselines import BASELINES, Fitted
-from vitrail.studies.broken import broken
-from vitrail.studies.curve import Curve, curve_of
-from vitrail.studies.outlook import EVIDENCE, FAR, swap
-from vitrail.studies.posterior import fit
+from vitrail.studies.fit.baselines import BASELINES, Fitted
+from vitrail.studies.fit.broken import broken
+from vitrail.studies.fit.curve import Curve, curve_of
+from vitrail.studies.fit.outlook import EVIDENCE, FAR, swap
+from vitrail.studies.fit.posterior import fit
 
 FEW = ((5, 2), (6, 4), (10, 4), (10, 8))
 SIZES = 500 * 2.0 ** np.arange(7)

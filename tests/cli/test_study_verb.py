@@ -24,7 +24,7 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     assert "How the error falls" in page
     assert "http" not in page.split("</style>")[1]
     second = vitrail_cli(*ASKED, "--json")
-    assert "3, of which 3 are done" in second.err
+    assert "3, all done" in second.err
     value = json.loads(second.out)
     assert [point["images"] for point in value["models"][0]["points"]] == value["sizes"]
     assert set(value["models"][0]["rivals"]["2"]) == {"last value", "M1", "M2", "M3"}
@@ -54,6 +54,7 @@ def test_a_dry_run_trains_nothing(vitrail_cli):  # noqa: F811
     (("data", "digits", "--rule", "epoch"), 2, "Did you mean 'epochs'"),
     (("data", "digits", "--sizes", "9"), 2, "9 sizes are not possible here"),
     (("data", "digits", "--time", "soon"), 2, "is not a length of time"),
+    (("data", "digits", "--set", "schedule.seconds=60"), 2, "--time is for the whole study"),
     (("data", "digits", "--models", "S16"), 2, "S16"),
     (("data", "nowhere/"), 3, "nowhere"),
     (("data", "digits", "--out", "a-file"), 2, "is a file"),
@@ -65,3 +66,7 @@ def test_mistakes_in_a_study(vitrail_cli, arguments, code, message):  # noqa: F8
     assert outcome.code == code, outcome.err
     assert message in outcome.err
     assert outcome.out == ""
+
+
+def test_the_questions_are_listed(vitrail_cli):  # noqa: F811
+    assert "how it goes on" in " ".join(vitrail_cli("study", "--help").out.split())

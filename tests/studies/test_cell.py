@@ -14,7 +14,7 @@ from vitrail.training.guard import Interrupts
 
 def cell(**changes: Any) -> Cell:
     recipe = tiny_recipe(schedule__steps=6, data__fraction=0.2, **changes)
-    return Cell(recipe, recipe.data.open().fingerprint, {"images": 0.2})
+    return Cell(recipe, recipe.data.open().fingerprint, 200, {"images": 0.2})
 
 
 def test_a_cell_is_trained_once_and_its_line_says_what_came_out(tmp_path: Path) -> None:
@@ -62,10 +62,12 @@ def test_what_another_worker_has_is_left_to_it(tmp_path: Path) -> None:
 
 def test_the_key_is_of_what_decides_the_result() -> None:
     one = cell()
-    same = Cell(one.recipe.replaced({"training.log_every": 7, "data.workers": 1}), one.data, {"called": "otherwise"})
+    same = Cell(one.recipe.replaced({"training.log_every": 7, "data.workers": 1}), one.data, one.images,
+                {"called": "otherwise"})
     assert same.key == one.key
     others = [cell(seed=1), cell(data__fraction_seed=1), cell(optimizer__learning_rate=1e-3),
-              Cell(one.recipe.replaced({"schedule.steps": 7}), one.data), Cell(one.recipe, "other images")]
+              Cell(one.recipe.replaced({"schedule.steps": 7}), one.data, 200),
+              Cell(one.recipe, "other images", 200)]
     assert len({one.key, *(other.key for other in others)}) == 6
 
 

@@ -1,13 +1,15 @@
-"""vitrail study data SOURCE"""
+"""vitrail study QUESTION SOURCE: every question by a command of its own, with what they take alike."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Group, Parameter
 
 from vitrail.cli.numbers import Count
 from vitrail.cli.run_options import parse_time, settings
@@ -15,24 +17,60 @@ from vitrail.training.guard import Interrupts
 
 if TYPE_CHECKING:
     from vitrail.cli.console import RunView
-    from vitrail.studies.data_size import Plan
     from vitrail.studies.ledger import Ledger
+    from vitrail.studies.question import Question
+
+study = App(
+    name="study",
+    group_commands=Group("Questions"),
+    help="How much data do I need, how much compute, and which model? Trains what it takes to know, and answers in "
+         "sentences with intervals.",
+)
 
 
-def study(
-    question: Literal["data"], source: str, /, *,
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StudyOptions:
+    """What all studies take.
+
+    Parameters
+    ----------
+    time
+        Stop in time, such as 30m: what is worth most is trained first, and what was left out is said.
+    out
+        A folder that all studies share, so that none trains what another one did.
+    set_
+        Change any key of the recipe for all runs: --set schedule.steps=200.
+    dry_run
+        Say what would be trained, and stop.
+    json
+        Print everything as JSON on stdout.
+    quiet
+        No progress.
+    """
+
+    time: str | None = None
+    out: Annotated[Path, Parameter(alias="-o")] = Path("studies")
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = ()
+    dry_run: Annotated[bool, Parameter(negative=())] = False
+    json: Annotated[bool, Parameter(negative=())] = False
+    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return settings(self.set_)
+
+
+@study.command(name="data")
+def data(
+    source: str, /, *,
     models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
     target: float | None = None,
     rule: str = "recipe",
     sizes: Count | None = None,
     seeds: Count = 3,
-    time: str | None = None,
-    out: Annotated[Path, Parameter(alias="-o")] = Path("studies"),
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(alias="-q", negative=())] = False,
+    options: StudyOptions = StudyOptions(),
 ) -> int:
     """How much data do I need? Train on parts of it, and say how it goes on, with intervals.
 
@@ -44,8 +82,6 @@ def study(
 
     Parameters
     ----------
-    question
-        data: what would more images bring, and which model is ahead at which size.
     source
         Labeled images in any form that `vitrail train` takes.
     models
@@ -60,100 +96,91 @@ def study(
         How many sizes, each half of the next; seven without, or as many as there can be.
     seeds
         Runs at the two smallest and the two largest sizes; one at the others.
-    time
-        Stop in time, such as 30m: what is worth most is trained first, and what was left out is said.
-    out
-        A folder that all studies share, so that none trains what another one did.
-    set_
-        Change any key of the recipe for all runs: --set schedule.steps=200.
-    dry_run
-        Say what would be trained, and stop.
-    json
-        Print everything as JSON on stdout.
-    quiet
-        No progress.
     """
-    seconds = None if time is None else parse_time(time)
+    def asked() -> Question:
+        from vitrail.data.source import open_source
+        from vitrail.studies.data_size import DataSize
+        from vitrail.studies.data_size.answers import refuse_target
+        from vitrail.studies.data_size.plan import plan
+
+        refuse_target(target)
+        return DataSize(plan(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds,
+                             weights=weights, changes=options.changes), target)
+
+    return to_the_end(asked, options)
+
+
+def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
+    """Say what was understood, train what is missing, answer; returns the exit code."""
+    seconds = None if options.time is None else parse_time(options.time)
     with Interrupts().listen() as interrupts:
         from vitrail.cli.console import RunView
         from vitrail.cli.loading import refuse_unwritable
-        from vitrail.data.source import open_source
-        from vitrail.studies.answers import refuse_target
-        from vitrail.studies.data_size import plan as planned
         from vitrail.studies.ledger import Ledger
+        from vitrail.studies.question import left
 
-        refuse_target(target)
-        view = RunView(quiet=quiet)
-        plan = planned(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights,
-                       changes=settings(set_))
-        ledger = Ledger(out)
-        show_plan(view, plan, ledger, time)
-        if dry_run:
+        view = RunView(quiet=options.quiet)
+        question, ledger = asked(), Ledger(options.out)
+        show_plan(view, question, ledger, options.time)
+        if options.dry_run:
             return 0
-        refuse_unwritable(out)
-        left = train_missing(view, plan, ledger, interrupts, seconds)
+        refuse_unwritable(options.out)
+        train_missing(view, question, ledger, interrupts, seconds)
+        rest = left(question, ledger.rows())
         if interrupts:
             again = shlex.join(["vitrail", *sys.argv[1:]])
-            view.say(f"stopped; {left} of {len(plan.cells)} runs are left. Go on: {again}")
+            view.say(f"stopped; {rest} of {question.total} runs are left. Go on: {again}")
             return interrupts.exit_code
-        return conclude(view, plan, ledger, left, target, json)
+        return conclude(view, question, ledger, rest, options.json)
 
 
-def show_plan(view: RunView, plan: Plan, ledger: Ledger, time: str | None) -> None:
+def show_plan(view: RunView, question: Question, ledger: Ledger, time: str | None) -> None:
     from vitrail.cli.console import show_box
+    from vitrail.studies.question import left
 
     rows = ledger.rows()
-    done = sum(cell.key in rows for cell in plan.cells)
-    samples = sum(plan.samples(cell) for cell in plan.cells if cell.key not in rows)
+    missing = [cell for cell in question.cells(rows) if cell.key not in rows]
+    rest, samples = left(question, rows), sum(cell.samples for cell in missing)
+    more = ", and some that depend on them" if rest > len(missing) else ""
     show_box(view.console, "what I understood", [
-        ("question", f"how much data? {plan.source.spec}: {plan.source.kind}"), ("models", ", ".join(plan.models)),
-        ("sizes", f"{', '.join(f'{size:,}' for size in plan.sizes)} training images; {plan.length}"),
-        ("runs", f"{len(plan.cells)}, of which {done} are done; the others see {samples:,} images in all"),
-        *([("time", f"{time} at most: a first look at every size comes first")] if time else [])])
+        *question.understood(),
+        ("runs", f"{question.total}, of which {question.total - rest} are done; {len(missing)} others see {samples:,} "
+                 f"images in all{more}" if rest else f"{question.total}, all done"),
+        *([("time", f"{time} at most: what is worth most comes first")] if time else [])])
 
 
-def train_missing(view: RunView, plan: Plan, ledger: Ledger, interrupts: Interrupts, seconds: float | None) -> int:
-    """Train what the ledger lacks; returns how many runs are left undone."""
+def train_missing(view: RunView, question: Question, ledger: Ledger, interrupts: Interrupts,
+                  seconds: float | None) -> None:
     from vitrail.events import Evaluated, Stepped
-    from vitrail.studies.work import Begun, Ended, work
+    from vitrail.studies.work import Begun, work
 
-    left = 0
-    for event in work(plan.cells, plan.samples, ledger, interrupts, seconds=seconds, watch=view.watch):
+    for event in work(question, ledger, interrupts, seconds=seconds, watch=view.watch):
         if isinstance(event, Begun):
-            told = event.cell.labels
             view.close_bar()
-            view.say(f"run {event.number} of {event.total}: {told['model']} on {told['images']:,} images, seed "
-                     f"{told['seed']}")
-        elif isinstance(event, Ended):
-            left = len(event.left)
+            view.say(f"run {event.number} of {event.total}: {event.cell.words}")
         elif isinstance(event, Stepped):
             view.one(event)
         elif isinstance(event, Evaluated) and event.split == "test" and event.evaluation.top1 is not None:
             view.close_bar()
             view.say(f"  {100 * event.evaluation.top1:.1f} % of the test images")
     view.close_bar()
-    return left
 
 
-def conclude(view: RunView, plan: Plan, ledger: Ledger, left: int, target: float | None, as_json: bool) -> int:
+def conclude(view: RunView, question: Question, ledger: Ledger, rest: int, as_json: bool) -> int:
     from json import dumps
 
-    from vitrail.studies.answers import answer
     from vitrail.studies.page import numbers, write_study
 
-    rows = ledger.rows()
-    done = [rows[cell.key] | {"labels": cell.labels} for cell in plan.cells if cell.key in rows]
-    notes = [f"{left} of {len(plan.cells)} runs did not fit into the time. The same command goes on with them."] * bool(
-        left)
-    told = answer(done, plan.models, target)
-    folder = ledger.folder / ("data-" + "-".join(one.replace("/", "") for one in plan.models))[:80]
-    written = write_study(folder, plan, told, notes)
+    notes = [f"{rest} of {question.total} runs did not fit into the time. The same command goes on with them."] * bool(
+        rest)
+    found = question.answer(ledger.rows())
+    written = write_study(ledger.folder / question.folder, found, notes)
     if as_json:
-        print(dumps(numbers(plan, told, notes)))
+        print(dumps(numbers(found, notes)))
     else:
-        for sentence in told.sentences:
+        for sentence in found.sentences:
             print(sentence)
-    for words in (*(f"note: {doubt}" for doubt in told.doubts), *(f"note: {note}" for note in notes)):
+    for words in (*(f"note: {doubt}" for doubt in found.doubts), *(f"note: {note}" for note in notes)):
         view.say(words)
     view.say(f"written: {written[0]}, {', '.join(path.name for path in written[1:])}")
     sys.stdout.flush()

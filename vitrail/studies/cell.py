@@ -11,7 +11,7 @@ from typing import Any
 
 from vitrail import __version__
 from vitrail.bundle import Bundle
-from vitrail.errors import RunError
+from vitrail.errors import RunError, UsageError
 from vitrail.events import Event, Finished
 from vitrail.models import describe
 from vitrail.recipe import Recipe, read_recipe
@@ -25,11 +25,14 @@ from vitrail.workshop import Watch
 
 @dataclass(frozen=True)
 class Cell:
-    """`recipe` decides all; `labels` say what the cell is in its study (model, images, seed), for its table."""
+    """`recipe` decides all; `labels` say what the cell is in its study (seed, model, ...), for its table, and `words`
+    the same to people; `images`: how many it trains on."""
 
     recipe: Recipe
     data: str
+    images: int
     labels: dict[str, Any] = field(default_factory=dict)
+    words: str = ""
 
     @property
     def key(self) -> str:
@@ -42,8 +45,23 @@ class Cell:
     @property
     def model(self) -> str:
         """What decides how fast it is."""
-        (height, width), model = self.recipe.preprocess.size, self.recipe.model.name
-        return f"{model} {height}x{width} {self.recipe.training.precision}"
+        height, width = self.recipe.preprocess.size
+        return f"{model_name(self.recipe)} {height}x{width} {self.recipe.training.precision}"
+
+    @property
+    def samples(self) -> int:
+        """Images that it sees in all, the same one often. Raises UsageError for a length in seconds: cells that share
+        a machine would differ by what else it does."""
+        steps = self.recipe.schedule.total_steps(self.images, self.recipe.training.batch_size)
+        if steps is None:
+            raise UsageError("The runs of a study have a length in epochs or steps, so that they are the same wherever "
+                             "they are trained; schedule.seconds is not possible. --time is for the whole study.")
+        return steps * self.recipe.training.batch_size
+
+
+def model_name(recipe: Recipe) -> str:
+    """With its shape where that is not the one of its name: `Ti/4 (128x6)`."""
+    return recipe.model.configure(2, recipe.preprocess.size).name
 
 
 def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch | None = None) -> Iterator[Event]:

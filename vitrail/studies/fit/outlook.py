@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.errors import UsageError
-from vitrail.studies.baselines import BASELINES
-from vitrail.studies.broken import LEAST_POINTS as BROKEN_FROM
-from vitrail.studies.broken import broken
-from vitrail.studies.curve import Curve
-from vitrail.studies.posterior import FLOOR, LEAST_POINTS, Estimate, Posterior, fit, quantiles
+from vitrail.studies.fit.baselines import BASELINES
+from vitrail.studies.fit.broken import LEAST_POINTS as BROKEN_FROM
+from vitrail.studies.fit.broken import broken
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.posterior import FLOOR, LEAST_POINTS, Estimate, Posterior, fit, quantiles
 
 FAR, TOO_FAR = 4.0, 10.0
 """Times the largest measured size: from here on an answer is a warning, and from here on none is given."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.answers import answer, rounded
+from vitrail.studies.data_size.answers import answer
+from vitrail.studies.numerals import rounded
 
 SIZES = [500 * 2**power for power in range(7)]
 

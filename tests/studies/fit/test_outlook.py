@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.curve import Curve
-from vitrail.studies.outlook import backtest, outlook, swap
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.outlook import backtest, outlook, swap
 
 SIZES = 500 * 2.0 ** np.arange(7)
 

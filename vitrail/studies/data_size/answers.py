@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.curve import Curve, curve_of
+from vitrail.studies.fit.curve import Curve, curve_of
+from vitrail.studies.fit.outlook import FAR, Outlook, Swap, outlook, swap
+from vitrail.studies.fit.posterior import FLOOR, LEAST_POINTS, Estimate, Reach
 from vitrail.studies.ledger import Row
-from vitrail.studies.outlook import FAR, Outlook, Swap, outlook, swap
-from vitrail.studies.posterior import FLOOR, LEAST_POINTS, Estimate, Reach
+from vitrail.studies.numerals import percent, rounded
 
 MANY_ASKED, SMALL_FLOOR = 2_000, 0.05
 """A test set of fewer images is noisy, and fits to it are believed less (see posterior.FLOOR)."""
@@ -144,18 +145,6 @@ def next_percent(reached: float) -> float:
     return min(math.floor(100 * reached + 1.5) / 100, 0.999)
 
 
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
 def accuracy(error: Estimate) -> str:
     """Of an error with its interval."""
     return f"{percent(1 - error.expected)} ({percent(1 - error.high)} to {percent(max(0.0, 1 - error.low))})"
-
-
-def rounded(value: float) -> str:
-    """Two digits: more would be a promise."""
-    if value < 10:
-        return f"{value:.0f}"
-    scale = 10 ** (math.floor(math.log10(value)) - 1)
-    return f"{round(value / scale) * scale:,.0f}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitrail.errors import DataError
-from vitrail.studies.curve import Curve, curve_of
+from vitrail.studies.fit.curve import Curve, curve_of
 
 
 def test_runs_at_one_size_are_averaged_and_their_scatter_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""How much data? The cells of a study that trains models on nested parts of a source (paper, section 4.3).
+"""The cells of a study that trains models on nested parts of a source (paper, section 4.3).
 
     sizes_of(images, classes) -> 6,750, 13,500, ..., 54,000      halves, each within the next
     plan(source, models, ...) -> Plan                             its cells, the most informative first
@@ -21,7 +21,7 @@ from vitrail.data.split import share_of
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
-from vitrail.studies.cell import Cell
+from vitrail.studies.cell import Cell, model_name
 
 Rule = Literal["recipe", "epochs", "steps"]
 
@@ -49,13 +49,6 @@ class Plan:
     rule: Rule
     cells: tuple[Cell, ...]
     length: str
-
-    def samples(self, cell: Cell) -> int:
-        """Images that the cell sees."""
-        schedule, batch = cell.recipe.schedule, cell.recipe.training.batch_size
-        steps = schedule.total_steps(int(cell.labels["images"]), batch)
-        assert steps is not None
-        return steps * batch
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
@@ -92,15 +85,15 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     cells, names = [], []
     for model in dict.fromkeys(models):
         whole = recipe_for(source, model, weights, changes or {})
-        names.append(whole.model.name)
+        names.append(model_name(whole))
         cells += [cell_of(source, whole, size, seed, sizes, asked, model, weights, changes or {})
                   for place, size in enumerate(sizes)
                   for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
-    cells.sort(key=lambda cell: (cell.recipe.seed, cell.labels["images"]))
+    cells.sort(key=lambda cell: (cell.recipe.seed, cell.images))
     told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
     given = [f"{name} {value}" for name, value in (changes or {}).items() if name.startswith("schedule.")]
     length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
-    return Plan(source, tuple(names), told, asked, tuple(cells), length)
+    return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
 
 
 def refuse_unusable(source: Source) -> None:
@@ -136,9 +129,9 @@ def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[in
         part = RECIPES["default"](part_of(source, size), model=model, weights=weights)
         settings["schedule.epochs"] = part.schedule.epochs
     recipe = whole.replaced(settings)
-    return Cell(recipe, source.fingerprint, {
-        "study": "data", "model": whole.model.name, "images": drawn(source, recipe.data.fraction), "seed": seed,
-        "rule": rule})
+    count, name = drawn(source, recipe.data.fraction), model_name(whole)
+    return Cell(recipe, source.fingerprint, count, {"study": "data", "model": name, "images": count, "seed": seed,
+                                                    "rule": rule}, f"{name} on {count:,} images, seed {seed}")
 
 
 def drawn(source: Source, fraction: float) -> int:

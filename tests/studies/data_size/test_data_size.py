@@ -8,7 +8,7 @@ import pytest
 
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
-from vitrail.studies.data_size import drawn, plan, sizes_of
+from vitrail.studies.data_size.plan import drawn, plan, sizes_of
 
 
 @pytest.mark.parametrize(("images", "classes", "sizes"), [
@@ -29,9 +29,9 @@ def test_ten_images_are_too_few() -> None:
 def test_seeds_stand_at_the_ends_and_come_after_a_first_look_at_every_size() -> None:
     source = open_source("fashion:embedded")
     found = plan(source, [None, "R26x0.25"])
-    assert found.models == ("Ti/4", "R26x0.25")
-    seeds = {size: sorted(cell.recipe.seed for cell in found.cells
-                          if cell.labels["images"] == size and cell.labels["model"] == "Ti/4") for size in found.sizes}
+    assert found.models == ("Ti/4 (128x6)", "R26x0.25")
+    ours = [cell for cell in found.cells if cell.labels["model"] == "Ti/4 (128x6)"]
+    seeds = {size: sorted(cell.recipe.seed for cell in ours if cell.images == size) for size in found.sizes}
     assert list(map(len, seeds.values())) == [3, 3, *[1] * (len(found.sizes) - 4), 3, 3]
     first = found.cells[: 2 * len(found.sizes)]
     assert {cell.recipe.seed for cell in first} == {0}
@@ -58,12 +58,12 @@ def test_lengths_follow_the_rule_and_rates_are_the_same(rule: str) -> None:
     assert first.recipe.model == last.recipe.model
     if rule == "epochs":
         assert first.recipe.schedule.epochs == last.recipe.schedule.epochs
-        assert found.samples(first) < found.samples(last) / 20
+        assert first.samples < last.samples / 20
     elif rule == "steps":
         assert first.recipe.schedule.steps == last.recipe.schedule.steps
     else:
         assert (first.recipe.schedule.epochs or 0) > 5 * (last.recipe.schedule.epochs or 1)
-        assert found.samples(first) < found.samples(last)
+        assert first.samples < last.samples
 
 
 def test_the_size_that_is_told_is_the_size_that_is_trained_on() -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.errors import DataError
-from vitrail.studies.baselines import Fitted
-from vitrail.studies.curve import Curve
+from vitrail.studies.fit.baselines import Fitted
+from vitrail.studies.fit.curve import Curve
 
 LEAST_POINTS = 10
 MOST_POINTS = 120

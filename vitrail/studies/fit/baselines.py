@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from vitrail.studies.curve import Curve
-from vitrail.studies.posterior import EXPONENTS, FLOORS
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.posterior import EXPONENTS, FLOORS
 
 Fitted = Callable[[float], float]
 

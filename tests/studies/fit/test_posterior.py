@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import norm
 
 from vitrail.errors import DataError
-from vitrail.studies.baselines import BASELINES, offset_power, power, saturating
-from vitrail.studies.broken import broken
-from vitrail.studies.curve import Curve
-from vitrail.studies.posterior import NOISE, fit, quantiles
+from vitrail.studies.fit.baselines import BASELINES, offset_power, power, saturating
+from vitrail.studies.fit.broken import broken
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.posterior import NOISE, fit, quantiles
 
 SIZES = 500 * 2.0 ** np.arange(7)
 

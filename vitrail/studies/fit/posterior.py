@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.errors import DataError
-from vitrail.studies.curve import Curve
+from vitrail.studies.fit.curve import Curve
 
 LEAST_POINTS = 3
 INDEPENDENT = 5

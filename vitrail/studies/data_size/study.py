@@ -1,0 +1,137 @@
+"""The question of data size: its plan, and its findings as sentences, a figure and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrail.inspection.drawing import plain, tidy
+from vitrail.inspection.lens import Drawing
+from vitrail.studies.cell import Cell
+from vitrail.studies.data_size.answers import Answers, ModelAnswer, answer, refuse_target
+from vitrail.studies.data_size.plan import Plan
+from vitrail.studies.drawing import logarithmic, style
+from vitrail.studies.fit.outlook import FAR
+from vitrail.studies.ledger import Row
+from vitrail.studies.numerals import percent
+from vitrail.studies.question import Findings, Shown, Table, finished
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """`target`: an accuracy from 0 to 1 that is aimed at; the next whole percent without."""
+
+    plan: Plan
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        refuse_target(self.target)
+
+    @property
+    def folder(self) -> str:
+        kept = "-".join("".join(letter for letter in name if letter.isalnum() or letter in ".+") for name
+                        in self.plan.models)
+        return f"data-{kept}"[:80]
+
+    @property
+    def total(self) -> int:
+        return len(self.plan.cells)
+
+    def understood(self) -> list[tuple[str, str]]:
+        plan = self.plan
+        return [("question", f"how much data? {plan.source.spec}: {plan.source.kind}"),
+                ("models", ", ".join(plan.models)),
+                ("sizes", f"{', '.join(f'{size:,}' for size in plan.sizes)} training images; {plan.length}")]
+
+    def cells(self, rows: Mapping[str, Row]) -> Sequence[Cell]:
+        return self.plan.cells
+
+    def answer(self, rows: Mapping[str, Row]) -> Findings:
+        plan = self.plan
+        told = answer(finished(plan.cells, rows), plan.models, self.target)
+        return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts,
+                        (figure(told, plan.length),), (table(plan, told),), numbers(plan, told))
+
+
+def figure(told: Answers, length: str) -> Shown:
+    drawing = Drawing("study", partial(draw, models=told.models), 6.8, 4.2,
+                      "test error against the number of training images, by model")
+    return Shown("How the error falls", drawing, (
+        "Each mark is a run, the lines go through their means. Beyond the largest size: what is expected, and where it "
+        f"lies with a probability of 90 %, up to {FAR:g} times as many images. Both axes are logarithmic. Parts of the "
+        "data lie within one another, each class in its share; the test images are the same for all. "
+        f"{length[:1].upper()}{length[1:]}."))
+
+
+def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
+    axes = canvas.subplots()
+    for number, model in enumerate(models):
+        draw_model(axes, model, number)
+    logarithmic(axes)
+    tidy(axes, "training images", "test error, %")
+    if models:
+        axes.legend(frameon=False)
+
+
+def draw_model(axes: Axes, model: ModelAnswer, number: int) -> None:
+    color, marker, dash = style(number)
+    if model.points:
+        sizes, errors = np.array(model.points).T
+        axes.plot(sizes, 100 * errors.clip(min=1e-4), marker=marker, linestyle="", color=color, markersize=4,
+                  alpha=0.55)
+    if model.outlook is None:
+        return
+    curve, posterior = model.outlook.curve, model.outlook.posterior
+    axes.plot(curve.x, 100 * curve.y, marker=marker, linestyle=dash, color=color, markersize=6,
+              label=plain(model.model))
+    beyond = np.geomspace(curve.x[-1], FAR * curve.x[-1], 30)
+    said = [posterior.predict(float(x)) for x in beyond]
+    axes.fill_between(beyond, [100 * one.low for one in said], [100 * one.high for one in said], color=color,
+                      alpha=0.16, linewidth=0)
+    axes.plot(beyond, [100 * one.expected for one in said], linestyle=dash, color=color, linewidth=0.9)
+
+
+def table(plan: Plan, told: Answers) -> Table:
+    """A row for each size: images, and for each model the mean accuracy, its range over seeds, and their number."""
+    rows = []
+    for size in plan.sizes:
+        cells = []
+        for model in told.models:
+            own = [1 - error for images, error in model.points if images == size]
+            spread = f" ({percent(min(own))} to {percent(max(own))}, {len(own)} seeds)" if len(own) > 1 else ""
+            cells.append(f"{percent(float(np.mean(own)))}{spread}" if own else "not yet")
+        rows.append((f"{size:,}", *cells))
+    return Table("What was measured", ("training images", *(model.model for model in told.models)), tuple(rows),
+                 "Accuracy on the test images, of the best checkpoint by validation.")
+
+
+def numbers(plan: Plan, told: Answers) -> dict[str, Any]:
+    return {
+        "study": "data", "source": plan.source.spec, "rule": plan.rule, "length": plan.length,
+        "sizes": list(plan.sizes), "models": [model_numbers(model) for model in told.models],
+        "swaps": {pair: {"ahead": swap.ahead, "probability": swap.probability, "before": swap.before,
+                         "at": swap.at and swap.at._asdict()} for pair, swap in told.swaps.items()}}
+
+
+def model_numbers(model: ModelAnswer) -> dict[str, Any]:
+    value: dict[str, Any] = {"model": model.model, "points": [
+        {"images": images, "error": error} for images, error in model.points]}
+    if model.outlook is not None:
+        seen, largest = model.outlook, model.outlook.posterior.largest
+        value |= {
+            "scatter": seen.curve.scatter,
+            "predicted": {f"{times}": seen.predict(times * largest)._asdict() for times in (2, 4)},
+            "rivals": {f"{times}": seen.rivals(times * largest) for times in (2, 4)},
+            "doubling_removes": seen.posterior.slope(largest)._asdict(),
+            "backtest": None if seen.backtest is None else {
+                "images": seen.backtest.x, "predicted": seen.backtest.predicted._asdict(),
+                "measured": seen.backtest.measured, "held": seen.backtest.held, "rivals": seen.backtest.rivals}}
+    return value

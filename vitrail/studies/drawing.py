@@ -1,0 +1,35 @@
+"""What the figures of all studies have alike: lines that are told apart without color, and axes in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Style(NamedTuple):
+    color: str
+    marker: str
+    dash: Any
+
+
+STYLES = (Style("#2553a3", "o", "-"), Style("#b5274a", "s", "--"), Style("#23795a", "^", "-."),
+          Style("#c9821b", "D", ":"), Style("#6a3d9e", "v", (0, (5, 1))))
+
+
+def style(number: int) -> Style:
+    return STYLES[number % len(STYLES)]
+
+
+def logarithmic(axes: Axes) -> None:
+    """Both axes, with 54,000 and 9 where a logarithmic axis would write powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="x", linewidth=0.4, color="#8886", zorder=0)

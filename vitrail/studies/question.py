@@ -1,0 +1,81 @@
+"""Question: what a study asks of a source. The contract between the questions and what trains, shows and writes them.
+
+    question.cells(rows) -> Cell, ...      what is to be trained, given what is finished
+    question.answer(rows) -> Findings      sentences first, then figures and tables, and all numbers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vitrail.inspection.lens import Drawing
+from vitrail.studies.cell import Cell
+from vitrail.studies.ledger import Row
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells in words. `note` stands below it."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure with what it shows and how to read it."""
+
+    heading: str
+    drawing: Drawing
+    caption: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`sentences`, the most important first, each with its interval; `doubts`: what speaks against believing them;
+    `numbers`: all of it, for programs."""
+
+    title: str
+    sentences: tuple[str, ...]
+    doubts: tuple[str, ...]
+    figures: tuple[Shown, ...]
+    tables: tuple[Table, ...]
+    numbers: Mapping[str, Any]
+
+
+class Question(Protocol):
+    """`folder`: a name for its page, the same for the same question; `total`: how many cells it has in all."""
+
+    @property
+    def folder(self) -> str: ...
+
+    @property
+    def total(self) -> int: ...
+
+    def understood(self) -> list[tuple[str, str]]:
+        """What will be asked, as rows of a box: a word and what it stands for."""
+        ...
+
+    def cells(self, rows: Mapping[str, Row]) -> Sequence[Cell]:
+        """What the answer rests on, worth most first, as far as the finished `rows` decide it: cells that depend on
+        what others found come when those are finished. The same for the same rows, so that workers agree."""
+        ...
+
+    def answer(self, rows: Mapping[str, Row]) -> Findings:
+        """What the finished rows say. Raises DataError where they say nothing yet."""
+        ...
+
+
+def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:
+    """Rows of those cells that are finished, in their order, with the labels that this study gives them: another one
+    may have trained them."""
+    return [dict(rows[cell.key]) | {"labels": cell.labels} for cell in cells if cell.key in rows]
+
+
+def left(question: Question, rows: Mapping[str, Row]) -> int:
+    """How many cells are not finished."""
+    return question.total - len(finished(question.cells(rows), rows))
