@@ -85,7 +85,8 @@ def data(
     source
         Labeled images in any form that `vitrail train` takes.
     models
-        Models to compare, such as S/16 R50x1 R50+S/16; what the default recipe chooses without.
+        Models to compare, such as S/16 R50x1 R50+S/16; half:S/16 is half as wide (the paper's ViT-b), and half is half
+        of what the default recipe chooses. That alone without.
     weights
         Trained weights that every run starts from; from scratch without.
     target

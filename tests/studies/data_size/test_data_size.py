@@ -90,3 +90,15 @@ def test_what_a_study_cannot_be_made_of() -> None:
     few = replace(source, splits=source.splits | {"train": source.splits["train"].subset(np.arange(20))})
     with pytest.raises(DataError, match="too few"):
         plan(few, [None])
+
+
+def test_half_of_a_model_has_half_of_each_hidden_dimension() -> None:
+    found = plan(open_source("digits"), [None, "half", "half:B/4", "half:R26x1"])
+    whole, half, paper, resnet = (cell.recipe.model.configure(10, (8, 8)) for cell in found.cells[:4])
+    assert (half.width, half.mlp, half.depth, half.heads) == (whole.width / 2, whole.mlp / 2, whole.depth, whole.heads)
+    assert (paper.width, paper.mlp, paper.depth) == (384, 1536, 12)
+    assert (resnet.width, resnet.depths) == (0.5, (2, 2, 2, 2))
+    assert found.models == (f"Ti/2 ({whole.width}x4)", f"Ti/2 ({half.width}x4)", "B/4 (384x12)",
+                            "R26x1 (units 2-2-2-2, x0.5)")
+    with pytest.raises(UsageError, match="trained weights have the width"):
+        plan(open_source("digits"), ["half"], weights="model.safetensors")

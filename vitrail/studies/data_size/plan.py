@@ -30,6 +30,7 @@ RULES: dict[Rule, str] = {
     "epochs": "the same epochs at every size, so that more images are more steps",
     "steps": "the same steps at every size, so that fewer images are seen more often",
 }
+HALF = "half"
 LEAST_SIZES, MOST_SIZES = 5, 7
 LEAST_IMAGES = 4
 """Of each class in the smallest part, on average."""
@@ -70,7 +71,8 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
 
 def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
          seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
-    """`models`: names, None for what the recipe chooses. `weights`: trained ones that every cell starts from.
+    """`models`: names, `half:NAME` for half as wide a one, `half` and None for those of what the recipe chooses.
+    `weights`: trained ones that every cell starts from.
     `changes`: recipe settings for all cells.
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
@@ -110,7 +112,26 @@ def refuse_unusable(source: Source) -> None:
 def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:
     """As for all images; the best checkpoint by validation counts, as in the paper, where there is validation."""
     kept: dict[str, Any] = {"evaluation.keep": "best"} if "val" in source.splits else {}
-    return RECIPES["default"](source, model=model, weights=weights).replaced(kept | changes)
+    name, narrow = read_model(model)
+    if narrow and weights is not None:
+        raise UsageError(f"{model}: trained weights have the width that they have. Leave out {HALF} or --weights.")
+    recipe = RECIPES["default"](source, model=name, weights=weights)
+    return recipe.replaced((halved(recipe) if narrow else {}) | kept | changes)
+
+
+def read_model(model: str | None) -> tuple[str | None, bool]:
+    """The name that the default recipe takes, and whether half of it is meant."""
+    if model is None or model.split(":")[0] != HALF:
+        return model, False
+    return model.partition(":")[2] or None, True
+
+
+def halved(recipe: Recipe) -> dict[str, Any]:
+    """Every hidden dimension by two, as the paper's ViT-b has those of ViT-B; depth, heads and patches stay."""
+    config = recipe.model.configure(2, recipe.preprocess.size)
+    wide = {name: getattr(config, name) for name in ("width", "mlp", "stem_width") if getattr(config, name, None)}
+    return {f"model.settings.{name}": value / 2 if isinstance(value, float) else value // 2
+            for name, value in wide.items()}
 
 
 def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[int, ...], rule: Rule,
@@ -126,7 +147,7 @@ def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[in
     if rule == "steps" and steps is not None:
         settings["schedule.steps"] = steps
     elif rule == "recipe" and size < images and not any(name.startswith("schedule.") for name in changes):
-        part = RECIPES["default"](part_of(source, size), model=model, weights=weights)
+        part = RECIPES["default"](part_of(source, size), model=read_model(model)[0], weights=weights)
         settings["schedule.epochs"] = part.schedule.epochs
     recipe = whole.replaced(settings)
     count, name = drawn(source, recipe.data.fraction), model_name(whole)
