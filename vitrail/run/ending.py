@@ -22,8 +22,9 @@ from vitrail.vocabulary import Shown
 from vitrail.workshop import Workshop, trained_bundle
 
 
-def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
-    """Save the Bundle first, then measure it, then write the report: each is complete when a signal comes."""
+def conclude(shop: Workshop, journal: Journal, page: bool) -> Iterator[Event]:
+    """Save the Bundle first, then measure it, then write the report where a `page` is wanted: each is complete when a
+    signal comes."""
     bundle = trained_bundle(shop)
     if shop.recipe.evaluation.keep == "best" and shop.best is not None:
         try:
@@ -35,7 +36,7 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
         bundle.save(shop.folder / "bundle")
     split = next((name for name in ("test", "val") if name in shop.source.splits), None)
     if not shop.objective.labeled:
-        yield from conclude_without_labels(shop, journal, bundle, split)
+        yield from conclude_without_labels(shop, journal, bundle, split, page)
         return
     evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
     if evaluation is not None and split is not None:
@@ -47,7 +48,7 @@ def conclude(shop: Workshop, journal: Journal) -> Iterator[Event]:
         record(shop, journal, split, evaluation)
         yield Evaluated(shop.step, split, evaluation)
     yield from probe_at_the_end(shop, journal, bundle)
-    if shop.world.first and not shop.interrupts:
+    if shop.world.first and page and not shop.interrupts:
         yield from write_page(shop, journal, bundle, split, evaluation)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, evaluation, shop.interrupts.signal,
                    probed=shop.probed)
@@ -64,7 +65,8 @@ def probe_at_the_end(shop: Workshop, journal: Journal, bundle: Bundle) -> Iterat
             bundle.save(shop.folder / "bundle")
 
 
-def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None) -> Iterator[Event]:
+def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None,
+                            page: bool) -> Iterator[Event]:
     """The loss on held-out images, that of the last weights, and what they guess."""
     found = measured(shop, journal, split) if split and not shop.interrupts else None
     if found is not None:
@@ -80,7 +82,7 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
         headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
                     if found else "No images were set aside, so nothing is measured here.")
         headline += f" Frozen features: {shop.probed.words()}." if shop.probed else ""
-        if shop.world.first:
+        if shop.world.first and page:
             yield from write_page(shop, journal, bundle, split, None, headline, shown)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found,
                    shop.probed)

@@ -26,14 +26,14 @@ from vitrail.workshop import Watch, circumstances, find_learning_rate, set_up
 
 
 def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: bool = False, dry_run: bool = False,
-        allow_data_change: bool = False, strict: bool = False, find_rate: bool = False,
+        allow_data_change: bool = False, strict: bool = False, find_rate: bool = False, page: bool = True,
         interrupts: Interrupts | None = None, watch: Watch | None = None, world: World = SOLO) -> Iterator[Event]:
     """Train as the recipe says into a new run folder, or go on in one with `resume`. Yields events, `Finished` last.
 
     A resumed run refuses data other than its own, unless `allow_data_change`; where its newest checkpoint is damaged
     it goes on from the one before, unless `strict`. With `dry_run` it ends after the first event and writes nothing.
-    `find_rate` puts the learning rate of a range test into a new run's recipe. In a `world` of several processes all
-    call this and get the events, and the first one writes. Raises UsageError where the folder holds another run,
+    `find_rate` puts the learning rate of a range test into a new run's recipe. Without `page` no report is drawn. In a
+    `world` of several processes all call this and get the events, and the first one writes. Raises UsageError where the folder holds another run,
     DataError, RunError or SaveError where training cannot go on.
     """
     first = world.first
@@ -56,7 +56,7 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
         journal = Journal(folder, upto_step=shop.step if resume else None) if first else Unwritten()
         journal.write({"step": shop.step, "samples": shop.samples, **circumstances(shop), "data": source.fingerprint})
         yield from train(shop, journal)
-        yield from conclude(shop, journal)
+        yield from conclude(shop, journal, page)
 
 
 @contextlib.contextmanager

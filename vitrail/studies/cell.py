@@ -75,7 +75,7 @@ def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch 
             ledger.append(finished)  # trained, but killed before its line was written
             return
         resume = (place / RECIPE).exists()
-        for event in run(cell.recipe, place, resume=resume, interrupts=interrupts, watch=watch):
+        for event in run(cell.recipe, place, resume=resume, page=False, interrupts=interrupts, watch=watch):
             yield event
             if isinstance(event, Finished) and event.signal is None:
                 row = result_of(place, cell)

@@ -1,0 +1,59 @@
+"""Whole studies in real processes: what a kill at any moment, and a second worker, change in the report. Nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attempts import Attempts
+
+ASKED = ["study", "data", "digits", "--models", "mu/4", "half:mu/4", "--sizes", "3", "--seeds", "2", "-q",
+         "--set", "schedule.steps=8", "--set", "training.precision=fp32"]
+CELLS = 12
+
+
+def report(folder: Path) -> str:
+    (made,) = (folder / "studies").glob("data-*/study.json")
+    return made.read_text()
+
+
+def lines(folder: Path) -> int:
+    ledger = folder / "studies" / "ledger.jsonl"
+    return len(ledger.read_text().splitlines()) if ledger.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(attempts: Attempts, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert attempts.start(ASKED, folder).code() == 0
+    assert lines(folder) == CELLS
+    return report(folder)
+
+
+def test_a_study_killed_at_random_moments_gives_the_same_report(attempts: Attempts, undisturbed: str,
+                                                                tmp_path: Path) -> None:
+    draws, kills = np.random.default_rng(7), 0
+    while kills < 10:
+        running = attempts.start(ASKED, tmp_path)
+        time.sleep(draws.uniform(0.3, 1.5))
+        os.kill(running.process, signal.SIGKILL)
+        code = running.code()
+        assert code in (-signal.SIGKILL, 0), running.words()
+        if code == 0:
+            break
+        kills += 1
+    assert kills >= 3
+    assert attempts.start(ASKED, tmp_path).code() == 0
+    assert lines(tmp_path) == CELLS
+    assert report(tmp_path) == undisturbed
+
+
+def test_two_workers_on_one_ledger_give_the_report_of_one(attempts: Attempts, undisturbed: str, tmp_path: Path) -> None:
+    workers = [attempts.start(ASKED, tmp_path) for _ in range(2)]
+    assert [worker.code() for worker in workers] == [0, 0]
+    assert lines(tmp_path) == CELLS
+    assert report(tmp_path) == undisturbed
