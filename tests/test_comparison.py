@@ -72,6 +72,14 @@ def test_only_what_differs_is_listed_by_its_dotted_key(tmp_path):
         "torch": ["2.13", "2.14"]}  # threads are not recorded in one of them: nothing says that they differed
 
 
+def test_settings_of_other_objectives_are_not_listed(tmp_path):
+    runs = [made(tmp_path / name, 800, objective__name=name) for name in ("mae", "masked-patch")]
+    assert vitrail.compare(*runs).differences == {"objective.name": ["mae", "masked-patch"]}
+    others = [run.settings.keys() for run in vitrail.compare(*runs).runs]
+    assert "objective.mae.masked" in others[0]
+    assert not any(key.startswith(("objective.dino", "objective.mae")) for key in others[1])
+
+
 @pytest.mark.parametrize("key", ["model.weights", "objective.teacher"])
 def test_weights_are_the_same_wherever_they_lie(tmp_path, key):
     weights = {"path": "here/B.npz", "sha256": "a" * 64, "format": "official", "image_size": [8, 8]}
@@ -88,6 +96,7 @@ def test_weights_are_the_same_wherever_they_lie(tmp_path, key):
 def test_scores_on_other_images_are_said_to_be(tmp_path):
     found = vitrail.compare(made(tmp_path / "a", 900), made(tmp_path / "b", 800, prefix="q"))
     assert any("measured on other test images than a: b" in note for note in found.notes)
+    assert found.verdict == ["a against b: measured on other test images, which cannot be compared."]
     (tmp_path / "b" / "manifest.csv").unlink()
     found = vitrail.compare(tmp_path / "a", tmp_path / "b")
     assert any("not recorded whether measured on the same test images: b" in note for note in found.notes)

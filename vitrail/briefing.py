@@ -95,7 +95,8 @@ def model_words(shop: Workshop) -> str:
                 f"({rows}x{columns} places at the end)")
     stem = "".join(f"a ResNet with {'-'.join(map(str, part.stem_depths)) or 'no'} units, then "
                    for part in (config,) if isinstance(part, HybridConfig))
-    layers = f"{config.depth} layers{', each along rows and then columns' if len(config.spans) > 1 else ''}"
+    layers = f"{config.depth} layer{'s' * (config.depth > 1)}"
+    layers += ", each along rows and then columns" if len(config.spans) > 1 else ""
     return (f"{config.name}: {stem}{layers}, {config.width} wide, {costs} ({rows}x{columns} patches of "
             f"{config.patch[0]}x{config.patch[1]} pixels)")
 

@@ -112,10 +112,13 @@ class ObjectiveSettings(Settings):
         """Whether labels are learned; if not, the model has no head."""
         return self.name == "classify"
 
+    def owns(self, setting: str) -> bool:
+        """Whether it belongs to this objective, and not to another one."""
+        return setting == "name" or OWNERS.get(setting, "classify") == self.name
+
     def unused(self) -> list[str]:
         """Settings that were changed and belong to another objective than this one."""
-        given = self.model_dump(exclude_defaults=True, exclude={"name"})
-        return [name for name in given if OWNERS.get(name, "classify") != self.name]
+        return [name for name in self.model_dump(exclude_defaults=True) if not self.owns(name)]
 
 
 def lone_word(given: Any) -> Any:

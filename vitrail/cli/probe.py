@@ -201,7 +201,10 @@ def understood(plan: Plan) -> list[tuple[str, str]]:
     layers = {"embedding": f"the {config.embedding} numbers that a linear head reads",
               "patches": "the mean of the patches",
               "both": "what a linear head reads, and the mean of the patches"}
-    rows = [("model", f"{config.name}, frozen; images of {height} x {width} pixels"), ("features", layers[plan.layer])]
+    others = [method for method in plan.methods if method != "finetune"]
+    state = "frozen" if others else "trained further"
+    rows = [("model", f"{config.name}, {state}; images of {height} x {width} pixels")]
+    rows += [("features", layers[plan.layer])] if others else []
     for task in plan.tasks:
         train, test = len(task.train_split), len(task.test_split)
         rows.append(("data", f"{task.spec}: {task.source.kind}; {len(task.source.classes)} classes, learning from up "

@@ -57,5 +57,6 @@ def to_the_end(view: RunView, events: Iterable[Event], interrupts: Interrupts, f
     finished = view.show(events)
     if finished is None or not world.first:
         return interrupts.exit_code
-    again = f"vitrail train --resume --out {shlex.quote(str(folder))}"
+    verb = "train" if finished.bundle.classes else "pretrain"
+    again = f"vitrail {verb} --resume --out {shlex.quote(str(folder))}"
     return conclude(finished, again + (f" --devices {world.size}" if world.size == world.local_size > 1 else ""))

@@ -137,8 +137,10 @@ def bundle_facts(path: Path) -> RunFacts:
 
 
 def dotted(recipe: Recipe) -> dict[str, Any]:
-    """Every setting by its dotted key; weights and a teacher by their checksum, wherever they lie."""
-    flat = flattened(recipe.model_dump(mode="json", exclude={"reasons"}))
+    """Every setting by its dotted key, but for those of other objectives; weights and a teacher by their checksum,
+    wherever they lie."""
+    strange = {name for name in type(recipe.objective).model_fields if not recipe.objective.owns(name)}
+    flat = flattened(recipe.model_dump(mode="json", exclude={"reasons": True, "objective": strange}))
     return flat | {"model.weights": flat["model.weights"] or "from scratch"}
 
 

@@ -109,15 +109,18 @@ def differences(runs: Sequence[RunFacts]) -> dict[str, list[Any]]:
 
 def verdict(runs: Sequence[RunFacts], names: Sequence[str], split: str | None) -> list[str]:
     """The best against each other one, by their intervals."""
-    measured = [(name, run.scores[split]) for name, run in zip(names, runs, strict=True) if split in run.scores]
+    measured = [(name, run) for name, run in zip(names, runs, strict=True) if split in run.scores]
     if split is None and any(run.losses for run in runs):
         return without_labels(runs, names)
     if split is None or len(measured) < 2:
         return ["fewer than two runs were measured on one split, so none can be called better."]
     (best, leader), *others = measured
     groups: dict[str, list[str]] = {}
-    for name, score in others:
-        groups.setdefault(apart(best, leader, score), []).append(name)
+    for name, run in others:
+        words = apart(best, leader.scores[split], run.scores[split])
+        if measured_alike(leader, run, split) is False:
+            words = f"measured on other {split} images, which cannot be compared."
+        groups.setdefault(words, []).append(name)
     return [f"{best} against {listed(held)}: {words}" for words, held in groups.items()]
 
 

@@ -77,9 +77,10 @@ class MaskedAutoencoder(Objective):
 
     def words(self) -> str:
         decoder, patches = self.settings.decoder, self.model.config.patches
+        layers = f"{decoder.depth} layer{'s' * (decoder.depth > 1)}"
         how = ", normalized within the patch" if self.settings.normalized else ""
         return (f"mae: of each image's {patches} patches {self.masked} are masked; the model sees the other "
-                f"{patches - self.masked}, and a decoder of {decoder.depth} layers, {decoder.width} wide"
+                f"{patches - self.masked}, and a decoder of {layers}, {decoder.width} wide"
                 f"{self.origin}, guesses the pixels of the masked ones{how}")
 
     def macs(self) -> int:

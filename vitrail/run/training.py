@@ -99,10 +99,11 @@ def next_step(shop: Workshop, stream: Iterator[Step]) -> Step:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+        verb = "train" if shop.objective.labeled else "pretrain"
         raise RunError(
             f"Step {shop.step + 1}: out of memory with batches of {shop.batch_size} in parts of "
             f"{-(-shop.share // shop.micro_batches)}. What the last checkpoint holds is safe. Go on from it in "
-            f"smaller parts, which add up to the same batch: vitrail train --resume --out "
+            f"smaller parts, which add up to the same batch: vitrail {verb} --resume --out "
             f"{shlex.quote(str(shop.folder))} --set training.micro_batches="
             f"{min(2 * shop.micro_batches * shop.world.size, shop.batch_size)}") from error
 

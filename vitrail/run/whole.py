@@ -33,8 +33,8 @@ def run(recipe: Recipe, folder: Path, *, source: Source | None = None, resume: b
     A resumed run refuses data other than its own, unless `allow_data_change`; where its newest checkpoint is damaged
     it goes on from the one before, unless `strict`. With `dry_run` it ends after the first event and writes nothing.
     `find_rate` puts the learning rate of a range test into a new run's recipe. Without `page` no report is drawn. In a
-    `world` of several processes all call this and get the events, and the first one writes. Raises UsageError where the folder holds another run,
-    DataError, RunError or SaveError where training cannot go on.
+    `world` of several processes all call this and get the events, and the first one writes. Raises UsageError where the
+    folder holds another run, DataError, RunError or SaveError where training cannot go on.
     """
     first = world.first
     if first:
