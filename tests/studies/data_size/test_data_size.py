@@ -8,7 +8,8 @@ import pytest
 
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
-from vitrail.studies.data_size.plan import drawn, plan, sizes_of
+from vitrail.studies.data_size.plan import plan, sizes_of
+from vitrail.studies.recipes_of import drawn
 
 
 @pytest.mark.parametrize(("images", "classes", "sizes"), [

@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from vitrail.errors import DataError, UsageError
 from vitrail.studies.fit.curve import Curve, curve_of
 from vitrail.studies.fit.outlook import FAR, Outlook, Swap, outlook, swap
-from vitrail.studies.fit.posterior import FLOOR, LEAST_POINTS, Estimate, Reach
+from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate, Reach, floor_for
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import percent, rounded
-
-MANY_ASKED, SMALL_FLOOR = 2_000, 0.05
-"""A test set of fewer images is noisy, and fits to it are believed less (see posterior.FLOOR)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnsw
                                                  "to say how it goes on.",))
     asked = int(rows[0]["result"]["test"]["images"])
     curve = curve_of(points, test_images=asked)
-    seen = outlook(curve, FLOOR if asked >= MANY_ASKED else SMALL_FLOOR)
+    seen = outlook(curve, floor_for(asked))
     largest = float(curve.x[-1])
     sentences = [f"{model} names {percent(1 - curve.y[-1])} of the test images rightly after training on "
                  f"{largest:,.0f}."]

@@ -17,11 +17,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vitrail.data.source import Source
-from vitrail.data.split import share_of
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import Cell, model_name
+from vitrail.studies.recipes_of import drawn, read_model, recipe_for, refuse_unusable
 
 Rule = Literal["recipe", "epochs", "steps"]
 
@@ -30,7 +30,6 @@ RULES: dict[Rule, str] = {
     "epochs": "the same epochs at every size, so that more images are more steps",
     "steps": "the same steps at every size, so that fewer images are seen more often",
 }
-HALF = "half"
 LEAST_SIZES, MOST_SIZES = 5, 7
 LEAST_IMAGES = 4
 """Of each class in the smallest part, on average."""
@@ -98,42 +97,6 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
 
 
-def refuse_unusable(source: Source) -> None:
-    if len(source.classes) < 2:
-        raise DataError(f"{source.spec} has {'a single class' if source.classes else 'no labels'}: how much data it "
-                        "takes to tell classes apart cannot be asked of it.")
-    if source.multilabel:
-        raise DataError(f"{source.spec} has several labels an image; a study counts images that are named rightly, and "
-                        "needs one label each.")
-    if "test" not in source.splits and "val" not in source.splits:
-        raise DataError(f"{source.spec} holds nothing out to measure on. Give a test split.")
-
-
-def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:
-    """As for all images; the best checkpoint by validation counts, as in the paper, where there is validation."""
-    kept: dict[str, Any] = {"evaluation.keep": "best"} if "val" in source.splits else {}
-    name, narrow = read_model(model)
-    if narrow and weights is not None:
-        raise UsageError(f"{model}: trained weights have the width that they have. Leave out {HALF} or --weights.")
-    recipe = RECIPES["default"](source, model=name, weights=weights)
-    return recipe.replaced((halved(recipe) if narrow else {}) | kept | changes)
-
-
-def read_model(model: str | None) -> tuple[str | None, bool]:
-    """The name that the default recipe takes, and whether half of it is meant."""
-    if model is None or model.split(":")[0] != HALF:
-        return model, False
-    return model.partition(":")[2] or None, True
-
-
-def halved(recipe: Recipe) -> dict[str, Any]:
-    """Every hidden dimension by two, as the paper's ViT-b has those of ViT-B; depth, heads and patches stay."""
-    config = recipe.model.configure(2, recipe.preprocess.size)
-    wide = {name: getattr(config, name) for name in ("width", "mlp", "stem_width") if getattr(config, name, None)}
-    return {f"model.settings.{name}": value / 2 if isinstance(value, float) else value // 2
-            for name, value in wide.items()}
-
-
 def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[int, ...], rule: Rule,
             model: str | None, weights: str | None, changes: dict[str, Any]) -> Cell:
     """Model, pictures and rates are those for all images; the length follows the rule."""
@@ -153,11 +116,6 @@ def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[in
     count, name = drawn(source, recipe.data.fraction), model_name(whole)
     return Cell(recipe, source.fingerprint, count, {"study": "data", "model": name, "images": count, "seed": seed,
                                                     "rule": rule}, f"{name} on {count:,} images, seed {seed}")
-
-
-def drawn(source: Source, fraction: float) -> int:
-    """How many images a part really has: each class gives a whole number of them."""
-    return sum(share_of(int(count), fraction) for count in np.bincount(source.splits["train"].labels) if count)
 
 
 def part_of(source: Source, size: int) -> Source:

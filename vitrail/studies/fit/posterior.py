@@ -24,8 +24,9 @@ LEAST_POINTS = 3
 INDEPENDENT = 5
 """Points that count at most."""
 
-FLOOR = 0.02
-"""Smallest relative error that a curve is believed to have; 0.05 for small test sets, whose noise it is."""
+FLOOR, SMALL_FLOOR, MANY_ASKED = 0.02, 0.05, 2_000
+"""Smallest relative error that a curve is believed to have; the second for test sets of fewer images, whose noise it
+is."""
 
 FLOORS = np.linspace(0.0, 0.98, 50)
 """e as a share of the smallest error that was measured."""
@@ -76,12 +77,17 @@ class Posterior:
         low, high = np.exp(quantiles(logs, weights, [(1 - level) / 2, (1 + level) / 2]))
         return Estimate(float(self.weights @ self.at(x)), float(low), float(high))
 
-    def size_for(self, y: float, level: float = LEVEL) -> Reach:
-        """Where the curve falls to y."""
+    def log_sizes(self, y: float) -> Float[np.ndarray, " curves"]:
+        """The logarithm of where each curve falls to y; infinite where it never does."""
         possible = self.floors < y
-        unreachable = float(self.weights[~possible].sum())
         logs = np.full(len(self.weights), np.inf)
         logs[possible] = (np.log(self.scales[possible]) - np.log(y - self.floors[possible])) / self.exponents[possible]
+        return logs
+
+    def size_for(self, y: float, level: float = LEVEL) -> Reach:
+        """Where the curve falls to y."""
+        logs = self.log_sizes(y)
+        unreachable = float(self.weights[np.isinf(logs)].sum())
         low, middle, high = quantiles(logs, self.weights, [(1 - level) / 2, 0.5, (1 + level) / 2])
         if not np.isfinite(middle):
             return Reach(None, unreachable)
@@ -93,6 +99,11 @@ class Posterior:
         gains = 1 - self.at(2 * x) / self.at(x)
         low, middle, high = quantiles(gains, self.weights, [(1 - level) / 2, 0.5, (1 + level) / 2])
         return Estimate(float(middle), float(low), float(high))
+
+
+def floor_for(test_images: int | None) -> float:
+    """None: so many that they are not counted."""
+    return FLOOR if test_images is None or test_images >= MANY_ASKED else SMALL_FLOOR
 
 
 def fit(curve: Curve, floor: float = FLOOR) -> Posterior:
