@@ -69,4 +69,52 @@ def test_mistakes_in_a_study(vitrail_cli, arguments, code, message):  # noqa: F8
 
 
 def test_the_questions_are_listed(vitrail_cli):  # noqa: F811
-    assert "how it goes on" in " ".join(vitrail_cli("study", "--help").out.split())
+    words = " ".join(vitrail_cli("study", "--help").out.replace("│", " ").split())
+    assert "how it goes on" in words
+    assert "compare the frontiers" in words
+
+
+COMPUTE = ("study", "compute", "digits", "--seeds", 1, "--models", "mu/4")
+
+
+def test_compute_of_two_families_with_the_papers_numbers_beside_them(vitrail_cli):  # noqa: F811
+    asked = (*COMPUTE, "R26x0.5", "--lengths", 0.004, "1/100")
+    first = vitrail_cli(*asked)
+    assert first.code == 0, first.err
+    assert "ViTs mu/4 ResNets R26x0.5" in " ".join(first.err.split())
+    assert "run 4 of 4: R26x0.5 for 0.97 epochs, seed 0" in first.err
+    assert "the paper's own numbers (Table 6) say: For the same accuracy ResNets need 3.4 times" in first.out
+    folder = Path("studies/compute-digits-mu4-R26x0.5")
+    assert {path.name for path in folder.iterdir()} == {"study.html", "study.json", "study.svg", "study.png",
+                                                        "paper.svg", "paper.png"}
+    page = (folder / "study.html").read_text()
+    assert "What compute buys here" in page
+    assert "http" not in page.split("</style>")[1]
+    value = json.loads(vitrail_cli(*asked, "--json").out)
+    assert [len(family["points"]) for family in value["families"]] == [2, 2]
+    assert len(Path("studies/ledger.jsonl").read_text().splitlines()) == 4
+
+
+def test_compute_in_a_budget_of_time_answers_from_what_is_there(vitrail_cli):  # noqa: F811
+    assert vitrail_cli(*COMPUTE, "--lengths", 0.004).code == 0
+    outcome = vitrail_cli(*COMPUTE, "--lengths", 0.004, 1, "--time", "0.000001s")
+    assert outcome.code == 0, outcome.err
+    assert "1 of 2 runs did not fit into the time" in outcome.err
+    assert "1 of their 1 settings lies on the frontier" in outcome.out
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (("--lengths", "0"), 2, "--lengths 0 is not possible"),
+    (("--lengths", "1/2", "soon"), 2, "--lengths soon is no number"),
+    (("--set", "schedule.steps=3"), 2, "--set schedule.steps would make all lengths of this study the same"),
+    (("--set", "schedule.seconds=3"), 2, "--time is for the whole study"),
+    (("--models", "R26x0.125"), 2, "an image of 8x8 pixels"),
+    (("--models", "L17/16"), 2, "L17/16"),
+    (("--seeds", "0"), 2, "0 is too few"),
+])
+def test_mistakes_in_a_study_of_compute(vitrail_cli, arguments, code, message):  # noqa: F811
+    outcome = vitrail_cli("study", "compute", "digits", *arguments)
+    assert outcome.code == code, outcome.err
+    assert message in " ".join(outcome.err.replace("│", " ").split())
+    assert outcome.out == ""
+    assert not Path("studies").exists()

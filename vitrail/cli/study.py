@@ -111,6 +111,46 @@ def data(
     return to_the_end(asked, options)
 
 
+@study.command(name="compute")
+def compute(
+    source: str, /, *,
+    models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    lengths: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ("1/4", "1/2", "1"),
+    seeds: Count = 3,
+    options: StudyOptions = StudyOptions(),
+) -> int:
+    """How much compute does it take: ViT, ResNet or hybrid? Train sizes of each for several lengths, and compare the
+    frontiers, with intervals, beside the paper's own numbers.
+
+        vitrail study compute fashion --time 30m
+
+        vitrail study compute photos/ --models Ti/8 S/8 R26x0.5 R26x1 R+Ti/4 --lengths 1/4 1/2 1
+
+    Stopped by Ctrl-C or worse, the same command goes on; several of them at once share the work.
+
+    Parameters
+    ----------
+    source
+        Labeled images in any form that `vitrail train` takes.
+    models
+        Models to train, of one family or several, such as S/16 R50x1 R50+S/16; half:S/16 is half as wide. Three sizes
+        each of ViT, ResNet and hybrid that suit the images without.
+    lengths
+        How long each is trained, as shares of the default recipe's epochs: each is a run of its own, since the
+        learning rate falls to its end.
+    seeds
+        Runs of the cheapest and the middle setting of each family; one of the others.
+    """
+    def asked() -> Question:
+        from vitrail.data.source import open_source
+        from vitrail.studies.compute import Compute
+        from vitrail.studies.compute.plan import plan
+
+        return Compute(plan(open_source(source), models, lengths=lengths, seeds=seeds, changes=options.changes))
+
+    return to_the_end(asked, options)
+
+
 def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     """Say what was understood, train what is missing, answer; returns the exit code."""
     seconds = None if options.time is None else parse_time(options.time)

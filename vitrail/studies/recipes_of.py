@@ -13,6 +13,8 @@ from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 
 HALF = "half"
+LEAST_IMAGES = 4
+"""Of each class, on average, that anything is trained on."""
 
 
 def refuse_unusable(source: Source) -> None:

@@ -21,7 +21,7 @@ from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import Cell, model_name
-from vitrail.studies.recipes_of import drawn, read_model, recipe_for, refuse_unusable
+from vitrail.studies.recipes_of import LEAST_IMAGES, drawn, read_model, recipe_for, refuse_unusable
 
 Rule = Literal["recipe", "epochs", "steps"]
 
@@ -31,9 +31,6 @@ RULES: dict[Rule, str] = {
     "steps": "the same steps at every size, so that fewer images are seen more often",
 }
 LEAST_SIZES, MOST_SIZES = 5, 7
-LEAST_IMAGES = 4
-"""Of each class in the smallest part, on average."""
-
 SEEDS, ENDS = 3, 2
 """Seeds at so many sizes on either end."""
 
