@@ -19,7 +19,12 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     assert "of the test images rightly after training on 1,293" in first.out
     assert "99.0 % is out of reach" in first.out or "99.0 % needs" in first.out
     folder = Path("studies/data-mu4")
-    assert {path.name for path in folder.iterdir()} == {"study.html", "study.json", "study.svg", "study.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "study.html", "study.md", "study.json", "study.svg", "study.png"}
+    text = (folder / "study.md").read_text()
+    assert "![test error against the number of training images, by model](study.svg)" in text
+    assert "| training images | mu/4 |\n| --- | --- |\n| " in text
+    assert "| 1,293 | " in text
     page = (folder / "study.html").read_text()
     assert "How the error falls" in page
     assert "http" not in page.split("</style>")[1]
