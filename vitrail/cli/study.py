@@ -36,7 +36,8 @@ class StudyOptions:
     Parameters
     ----------
     time
-        Stop in time, such as 30m: what is worth most is trained first, and what was left out is said.
+        Stop in time, such as 30m: what is worth most is trained first, and what was left out is said. A study of data
+        makes all its runs shorter, too, until every size fits.
     out
         A folder that all studies share, so that none trains what another one did.
     set_
@@ -59,6 +60,10 @@ class StudyOptions:
     @property
     def changes(self) -> dict[str, Any]:
         return settings(self.set_)
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.time is None else parse_time(self.time)
 
 
 @study.command(name="data")
@@ -99,21 +104,32 @@ def data(
         Runs at the two smallest and the two largest sizes; one at the others.
     """
     def asked() -> Question:
+        from fractions import Fraction
+
         from vitrail.data.source import open_source
         from vitrail.studies.data_size import DataSize
         from vitrail.studies.data_size.answers import refuse_target
-        from vitrail.studies.data_size.plan import plan
+        from vitrail.studies.data_size.budget import within
+        from vitrail.studies.data_size.plan import Plan, plan
+        from vitrail.studies.ledger import Ledger
 
         refuse_target(target)
-        return DataSize(plan(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds,
-                             weights=weights, changes=options.changes), target)
+        images, changes = open_source(source), options.changes
+
+        def planned(share: Fraction) -> Plan:
+            return plan(images, models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights, share=share,
+                        changes=changes)
+
+        whole, seconds = planned(Fraction(1)), options.seconds
+        given = any(name.startswith("schedule.") for name in changes)
+        return DataSize(whole if seconds is None or given else within(planned, seconds, Ledger(options.out)), target)
 
     return to_the_end(asked, options)
 
 
 def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     """Say what was understood, train what is missing, answer; returns the exit code."""
-    seconds = None if options.time is None else parse_time(options.time)
+    seconds = options.seconds
     with Interrupts().listen() as interrupts:
         from vitrail.cli.console import RunView
         from vitrail.cli.loading import refuse_unwritable
