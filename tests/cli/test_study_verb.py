@@ -15,7 +15,7 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     first = vitrail_cli(*ASKED, "--target", 0.99)
     assert first.code == 0, first.err
     assert "[what I understood]" in first.err
-    assert "run 3 of 3: mu/4 on 1,293 images, seed 0" in first.err
+    assert "run 1 of 3: mu/4 on 1,293 images, seed 0" in first.err
     assert "of the test images rightly after training on 1,293" in first.out
     assert "99.0 % is out of reach" in first.out or "99.0 % needs" in first.out
     folder = Path("studies/data-mu4")
