@@ -127,6 +127,17 @@ def data(
     return to_the_end(asked, options)
 
 
+ABLATIONS = {
+    "head": "Class token or mean pooling?", "positions": "How is the model told where patches lie?",
+    "optimizer": "Adam or SGD with momentum?", "shape": "More layers, more width or smaller patches?",
+    "patch": "What do smaller patches bring?", "masked-patch": "Which patches should be guessed without labels?",
+}
+"""In words here, since they are imported when they are chosen."""
+
+for name, words in ABLATIONS.items():
+    study.command(f"vitrail.cli.ablations:{name.replace('-', '_')}", name=name, help=words)
+
+
 def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     """Say what was understood, train what is missing, answer; returns the exit code."""
     seconds = options.seconds

@@ -1,0 +1,32 @@
+"""Masked patch prediction: three targets and two shares of corrupted patches (paper, appendix B.1.2)."""
+
+from __future__ import annotations
+
+from vitrail.recipe import Recipe
+from vitrail.studies.ablations import bases
+from vitrail.studies.ablations.ablation import Ablation, Claim, Variant, among
+
+TARGET, CORRUPTED = "objective.masked_patch.target", "objective.masked_patch.corrupted"
+
+
+def targets(base: Recipe) -> tuple[Variant, ...]:
+    return (
+        Variant("mean-color", "mean colors, half corrupted", {TARGET: "mean-color", CORRUPTED: 0.5},
+                "its choice: 79.9 % on ImageNet after fine-tuning"),
+        Variant("downsized", "4x4 colors, half corrupted", {TARGET: "downsized", CORRUPTED: 0.5}, "about as good"),
+        Variant("pixels", "pixels, half corrupted", {TARGET: "pixels", CORRUPTED: 0.5}, "slightly worse"),
+        Variant("mean-color-15", "mean colors, 15 % corrupted", {TARGET: "mean-color", CORRUPTED: 0.15},
+                "slightly worse"),
+        Variant("untrained", "untrained", {}, "2 points behind, after fine-tuning", runs_of="mean-color",
+                reads="floor"),
+    )
+
+
+MASKED_PATCH = Ablation(
+    "masked-patch", "which patches to guess, how much of them, and is it worth anything?",
+    bases.without_labels, targets,
+    among((Claim("mean-color", "untrained", "better", "2 points above from scratch, after fine-tuning"),
+           Claim("downsized", "mean-color", "equal", "about as good"),
+           Claim("mean-color", "pixels", "better", "pixels are slightly worse"),
+           Claim("mean-color", "mean-color-15", "better", "15 % is slightly worse"))),
+    "accuracy by frozen features and a few labels of each class", "accuracy on ImageNet after fine-tuning (B.1.2)")
