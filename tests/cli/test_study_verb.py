@@ -74,4 +74,4 @@ def test_mistakes_in_a_study(vitrail_cli, arguments, code, message):  # noqa: F8
 
 
 def test_the_questions_are_listed(vitrail_cli):  # noqa: F811
-    assert "how it goes on" in " ".join(vitrail_cli("study", "--help").out.split())
+    assert "How much data do I need? Train on parts" in " ".join(vitrail_cli("study", "--help").out.split())

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from vitrail.cli.numbers import Count
-from vitrail.cli.study import StudyOptions, to_the_end
+from vitrail.cli.studying import DEFAULTS, StudyOptions, to_the_end
 
 if TYPE_CHECKING:
     from vitrail.studies.question import Question
-
-DEFAULTS = StudyOptions()
 
 PARAMETERS = """
 
@@ -56,31 +54,30 @@ def verb(name: str, words: str) -> Callable[..., int]:
     return command
 
 
-head = verb("head", """Class token or mean pooling? Each at the rate that suits it, and both at one (paper: Figure 9).
+WORDS = {
+    "head": """Class token or mean pooling? Each at the rate that suits it, and both at one (paper: Figure 9).
 
         vitrail study head photos/ --time 30m
 
-        vitrail study head photos/ --model S/16 --rates 0.1 0.3 1 3""")
+        vitrail study head photos/ --model S/16 --rates 0.1 0.3 1 3""",
+    "positions": """Does it need to know where patches lie, and how is it told? All eight of Table 8.
 
-positions = verb("positions", """Does it need to know where patches lie, and how is it told? All eight of Table 8.
-
-        vitrail study positions photos/ --time 1h""")
-
-optimizer = verb("optimizer", """Adam or SGD with momentum, each at the rate that suits it (paper: Table 7, on ResNets)?
+        vitrail study positions photos/ --time 1h""",
+    "optimizer": """Adam or SGD with momentum, each at the rate that suits it (paper: Table 7, on ResNets)?
 
         vitrail study optimizer photos/
 
-        vitrail study optimizer photos/ --model R50x1 --rates 0.1 0.3 1 3""")
+        vitrail study optimizer photos/ --model R50x1 --rates 0.1 0.3 1 3""",
+    "shape": """More layers, more width, a wider MLP or smaller patches: what pays for its compute (Figure 8)?
 
-shape = verb("shape", """More layers, more width, a wider MLP or smaller patches: what pays for its compute (Figure 8)?
+        vitrail study shape photos/ --model Ti/8""",
+    "patch": """What do smaller patches bring, and what do they cost (paper: Figure 8)?
 
-        vitrail study shape photos/ --model Ti/8""")
-
-patch = verb("patch", """What do smaller patches bring, and what do they cost (paper: Figure 8)?
-
-        vitrail study patch photos/ --seeds 5""")
-
-masked_patch = verb("masked-patch", """Which patches should be guessed without labels, and how many of them (appendix
+        vitrail study patch photos/ --seeds 5""",
+    "masked-patch": """Which patches should be guessed without labels, and how many of them (appendix
     B.1.2)? What the frozen features are worth, beside those of the untrained model.
 
-        vitrail study masked-patch photos/ --set schedule.steps=2000""")
+        vitrail study masked-patch photos/ --set schedule.steps=2000""",
+}
+
+VERBS = {name: verb(name, words) for name, words in WORDS.items()}

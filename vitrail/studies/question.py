@@ -79,7 +79,7 @@ def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:
         if cell.key not in rows:
             continue
         row = rows[cell.key]
-        if "diverged" in row["result"] and not cell.may_diverge:
+        if "diverged" in row.get("result", {}) and not cell.may_diverge:
             raise DivergedError(f"{cell.words}: {row['result']['diverged']}")
         found.append(dict(row) | {"labels": cell.labels})
     return found

@@ -42,11 +42,16 @@ class Claim:
     paper: str
 
 
+def nothing(base: Recipe) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Ablation:
     """`question` in words; `variants` of a base recipe, the one to compare with first; `tuned`: each gets a grid of
     learning rates unless others are asked for. `measure`: what is measured here, `paper_measure` in the paper.
 
+    `left_out`: what there cannot be here, in sentences.
     `explained`: two of the claims, by number; a gap in the first that is gone in the second is explained by the rate.
     """
 
@@ -59,6 +64,7 @@ class Ablation:
     paper_measure: str
     tuned: bool = False
     explained: tuple[int, int] | None = None
+    left_out: Callable[[Recipe], tuple[str, ...]] = nothing
 
 
 def among(claims: tuple[Claim, ...]) -> Callable[[tuple[Variant, ...]], tuple[Claim, ...]]:

@@ -110,16 +110,16 @@ def headline(plan: Plan, arms: Mapping[str, Arm]) -> str:
     most = max(len(arm.scores) for arm in own)
     equally = [arm for arm in own if len(arm.scores) == most]
     best = max(equally, key=lambda arm: arm.mean.value if arm.mean else 0.0)
-    first = f"{capital(best.variant.words)} came out ahead, with {score_words(best.mean)} right"
+    first = f"{capital(best.variant.words)} came out ahead, with {score_words(best.mean)} right."
     others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in own if arm is not best]
     alike = [arm.variant.words for arm, gap in others if gap is None or gap.holds(0)]
+    behind = [arm.variant.words for arm, gap in others if gap is not None and not gap.holds(0)]
     if not others:
         return f"Only {best.variant.words} is finished, with {score_words(best.mean)} right."
     if most < 2:
-        return f"{first}; with one seed nobody knows how much of that is chance."
-    if not alike:
-        return f"{first}; {'the other is' if len(others) == 1 else f'all {len(others)} others are'} behind."
-    return f"{first}; there is no evidence that {listed(alike)} {'is' if len(alike) == 1 else 'are'} behind."
+        return f"{first} With one seed nobody knows how much of that is chance."
+    parts = {"Behind it": behind, "Too close to tell from it": alike}
+    return " ".join([first, *(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)])
 
 
 def explanation(at_one: Compared, at_own: Compared) -> str:
@@ -130,8 +130,8 @@ def explanation(at_one: Compared, at_own: Compared) -> str:
     assert at_own.gap is not None
     words = at_own.first.variant.words
     if at_own.first.rate == at_one.second.rate:
-        return (f"Both learn best at the same of the rates that were tried, {at_own.first.rate:g}, so there is nothing "
-                "that adjusting the rate could explain.")
+        return (f"{capital(words)} and {at_own.second.variant.words} learn best at the same of the rates that were "
+                f"tried, {at_own.first.rate:g}, so there is nothing that adjusting the rate could explain.")
     if at_one.gap.holds(0):
         return f"Even at the other's rate there is no evidence of a gap, {gap_words(at_one.gap)}."
     if not at_own.gap.holds(0):
@@ -158,7 +158,7 @@ def verdict_words(one: Compared) -> str:
     if one.verdict == "not held":
         return "Not held here" + (": it is the other way round" if one.claim.kind == "better" else "")
     hidden = max(abs(gap.low), abs(gap.high))
-    return f"Cannot be seen at this scale: up to {hidden:.1f} points may hide in chance"
+    return f"Cannot be seen at this scale: chance hides up to {hidden:.1f} points"
 
 
 def gap_words(gap: Mean) -> str:

@@ -15,6 +15,7 @@ def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tupl
     ablation = plan.ablation
     said = [f"Measured here: {ablation.measure}; in the paper: {ablation.paper_measure}. Differences can be compared, "
             "levels cannot."]
+    said += ablation.left_out(plan.base)
     said += rate_doubts(plan, arms, rows)
     said += [f"The loss stopped being finite: {words}." for arm in arms.values() for words in arm.diverged]
     if len(plan.claims) >= MANY_CLAIMS and plan.seeds > 1:

@@ -91,8 +91,8 @@ def against_rate(plan: Plan, rows: Mapping[str, Row]) -> Shown:
     drawing = Drawing("rates", partial(draw_against_rate, lines=lines), 6.8, 3.8,
                       "validation accuracy against the learning rate, for each variant")
     return Shown("Each at every rate", drawing, "Accuracy on the validation images, by which the rate of each is "
-                 "chosen, at the first seed. Where the peaks lie at different rates, a comparison at one rate is unfair "
-                 "to one of them.")
+                 "chosen, at the first seed. Where the peaks lie at different rates, a comparison at one rate is "
+                 "unfair to one of them.")
 
 
 def draw_against_rate(canvas: Figure, lines: Mapping[str, list[tuple[float, float]]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vitrail.models import ViTConfig
+from vitrail.objectives.patch_targets import CELLS
 from vitrail.recipe import Recipe
 from vitrail.studies.ablations import bases
 from vitrail.studies.ablations.ablation import Ablation, Claim, Variant, among
@@ -10,7 +12,7 @@ TARGET, CORRUPTED = "objective.masked_patch.target", "objective.masked_patch.cor
 
 
 def targets(base: Recipe) -> tuple[Variant, ...]:
-    return (
+    found = (
         Variant("mean-color", "mean colors, half corrupted", {TARGET: "mean-color", CORRUPTED: 0.5},
                 "its choice: 79.9 % on ImageNet after fine-tuning"),
         Variant("downsized", "4x4 colors, half corrupted", {TARGET: "downsized", CORRUPTED: 0.5}, "about as good"),
@@ -20,6 +22,18 @@ def targets(base: Recipe) -> tuple[Variant, ...]:
         Variant("untrained", "untrained", {}, "2 points behind, after fine-tuning", runs_of="mean-color",
                 reads="floor"),
     )
+    return tuple(one for one in found if one.name != "downsized" or large_enough(base))
+
+
+def large_enough(base: Recipe) -> bool:
+    """For patches to be downsized."""
+    config = base.model.configure(2, base.preprocess.size)
+    return isinstance(config, ViTConfig) and min(config.patch) >= CELLS
+
+
+def left_out(base: Recipe) -> tuple[str, ...]:
+    return () if large_enough(base) else (
+        f"Patches this small cannot be downsized to {CELLS}x{CELLS}, so that target is left out.",)
 
 
 MASKED_PATCH = Ablation(
@@ -29,4 +43,5 @@ MASKED_PATCH = Ablation(
            Claim("downsized", "mean-color", "equal", "about as good"),
            Claim("mean-color", "pixels", "better", "pixels are slightly worse"),
            Claim("mean-color", "mean-color-15", "better", "15 % is slightly worse"))),
-    "accuracy by frozen features and a few labels of each class", "accuracy on ImageNet after fine-tuning (B.1.2)")
+    "accuracy by frozen features and a few labels of each class", "accuracy on ImageNet after fine-tuning (B.1.2)",
+    left_out=left_out)

@@ -11,9 +11,9 @@ POOLING = "model.settings.pooling"
 
 def heads(base: Recipe) -> tuple[Variant, ...]:
     return (
-        Variant("token", "class token", {POOLING: "token"}, "the measure of the other, at 8e-4"),
-        Variant("mean", "mean pooling", {POOLING: "mean"}, "equal to the class token, at 3e-4"),
-        Variant("mean-same-rate", "mean pooling at the class token's rate", {POOLING: "mean"}, "far behind, at 8e-4",
+        Variant("token", "class token", {POOLING: "token"}, "as good as mean pooling (at 8e-4)"),
+        Variant("mean", "mean pooling", {POOLING: "mean"}, "as good as the class token (at 3e-4)"),
+        Variant("mean-same-rate", "mean pooling at the class token's rate", {POOLING: "mean"}, "far behind (at 8e-4)",
                 rate_of="token"),
         Variant("attention", "attention pooling", {POOLING: "attention"}, "not tried"),
     )

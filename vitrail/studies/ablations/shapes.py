@@ -41,6 +41,13 @@ def shapes(base: Recipe) -> tuple[Variant, ...]:
     return tuple(found)
 
 
+def impossible(base: Recipe) -> tuple[str, ...]:
+    found = {one.name for one in shapes(base)}
+    missing = [f"{group} ({scale})" for group in ("depth", "width", "MLP", "patch", "all") for scale in SCALES
+               if f"{group}-{scale}" not in found]
+    return (f"Left out, since there is none for this model and these pictures: {', '.join(missing)}.",) * bool(missing)
+
+
 def words(group: str, scale: str, settings: dict[str, Any]) -> str:
     if group == "patch":
         return f"{side_of(settings)}-pixel patches"
@@ -137,7 +144,7 @@ SHAPE = Ablation(
            Claim("all-twice", "base", "better", "all together gains robustly (Figure 8)"),
            Claim("depth-twice", "width-twice", "better", "more layers gain most, more width least "
                  "(Figure 8); what each costs is in the table"))),
-    MEASURE, "5-shot accuracy on ImageNet, by figure only")
+    MEASURE, "5-shot accuracy on ImageNet, by figure only", left_out=impossible)
 
 PATCH = Ablation(
     "patch", "what do smaller patches bring, and what do they cost?", bases.patches, patch_sizes, smaller_is_better,

@@ -40,13 +40,15 @@ class AblationStudy:
 
     def understood(self) -> list[tuple[str, str]]:
         plan = self.plan
-        rates = ", ".join(f"{factor:.2g}" for factor in plan.factors)
-        tuned = (f"{rates} times the recipe's, each variant's chosen by validation at the first seed"
-                 if len(plan.factors) > 1 else "the recipe's, the same for all" if plan.factors == (1.0,) else f"{rates} times the recipe's, for all")
+        times = f"{', '.join(f'{factor:.2g}' for factor in plan.factors)} times the recipe's"
+        if len(plan.factors) > 1:
+            rates = f"{times}, each variant's chosen by validation at the first seed"
+        else:
+            rates = "the recipe's, the same for all" if plan.factors == (1.0,) else f"{times}, for all"
         return [("question", f"{plan.ablation.question} {plan.source.spec}: {plan.source.kind}"),
                 ("model", model_name(plan.base)),
                 ("variants", "; ".join(one.words for one in plan.variants)),
-                ("rates", tuned), ("seeds", f"{plan.seeds}, the same for all variants")]
+                ("rates", rates), ("seeds", f"{plan.seeds}, the same for all variants")]
 
     def cells(self, rows: Mapping[str, Row]) -> Sequence[Cell]:
         return self.plan.cells(rows)
