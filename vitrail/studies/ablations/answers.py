@@ -157,8 +157,7 @@ def verdict_words(one: Compared) -> str:
         return f"Held here{differs}"
     if one.verdict == "not held":
         return "Not held here" + (": it is the other way round" if one.claim.kind == "better" else "")
-    hidden = max(abs(gap.low), abs(gap.high))
-    return f"Cannot be seen at this scale: chance hides up to {hidden:.1f} points"
+    return "Cannot be seen at this scale"
 
 
 def gap_words(gap: Mean) -> str:

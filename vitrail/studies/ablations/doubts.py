@@ -20,7 +20,7 @@ def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tupl
     said += [f"The loss stopped being finite: {words}." for arm in arms.values() for words in arm.diverged]
     if len(plan.claims) >= MANY_CLAIMS and plan.seeds > 1:
         said.append(f"{len(plan.claims)} comparisons at 90 % each: where nothing differs, about one in ten looks as if "
-                    "it did.")
+                    "it did. And who came out ahead was picked for it: some of such a lead is luck.")
     if plan.tested < FEW_TESTED:
         said.append(f"Only {plan.tested} images are asked about, so one of them is {100 / plan.tested:.1f} points; the "
                     "intervals are of seeds, always on these images.")

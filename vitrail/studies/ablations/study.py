@@ -12,13 +12,12 @@ from vitrail.studies.ablations.answers import (
     arms_of,
     capital,
     compare,
-    gap_words,
     score_words,
     sentences,
 )
 from vitrail.studies.ablations.doubts import doubts
 from vitrail.studies.ablations.drawing import figures
-from vitrail.studies.ablations.intervals import paired
+from vitrail.studies.ablations.intervals import Mean, paired
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.ledger import Row
@@ -69,11 +68,18 @@ def table(plan: Plan, arms: Mapping[str, Arm]) -> Table:
     for arm in arms.values():
         gap = paired(arm.scores, first.scores, 100 / plan.tested) if arm is not first else None
         rows.append((arm.variant.words, "not yet" if arm.rate is None else f"{arm.rate:g}", score_words(arm.mean),
-                     gap_words(gap) if gap else "", f"{arm.compute:.2g}", arm.variant.paper))
-    return Table("Ours and the paper's", (
-        "variant", "learning rate", "right here", f"against {first.variant.words}", "compute", "paper"), tuple(rows),
-        f"Right here: {plan.ablation.measure}, mean over seeds with a 90 % interval. Differences are at the same "
-        f"seeds, in points. Compute: of one image, relative to the base. Paper: {plan.ablation.paper_measure}.")
+                     short_gap(gap), f"{arm.compute:.2g}", arm.variant.paper))
+    columns = ("variant", "learning rate", "right here", f"points against {first.variant.words}", "compute", "paper")
+    return Table("Ours and the paper's", columns, tuple(rows), (
+        f"Right here: {plan.ablation.measure}, mean over seeds with a 90 % interval. Differences are at the "
+        f"same seeds. Compute: of one image, relative to the base. Paper: {plan.ablation.paper_measure}."))
+
+
+def short_gap(gap: Mean | None) -> str:
+    """For a table, whose head says what it is."""
+    if gap is None:
+        return ""
+    return f"{gap.value:+.1f}" + ("" if gap.low is None else f" ({gap.low:+.1f} to {gap.high:+.1f})")
 
 
 def numbers(plan: Plan, arms: Mapping[str, Arm], compared: Sequence[Compared]) -> dict[str, Any]:
