@@ -47,6 +47,8 @@ def test_masked_patch_measures_frozen_features_before_and_after(vitrail_cli):  #
     outcome = vitrail_cli("study", "masked-patch", "digits", "--model", "mu/4", "--set", "schedule.steps=3", "--seeds",
                           1, "--json")
     assert outcome.code == 0, outcome.err
+    assert "after step 0: " in outcome.err
+    assert "after step 3: " in outcome.err
     value = json.loads(outcome.out)
     assert [list(one["scores"]) for one in value["variants"]] == [["0"]] * 5
     row = json.loads(Path("studies/ledger.jsonl").read_text().splitlines()[0])

@@ -102,7 +102,7 @@ def show_plan(view: RunView, question: Question, ledger: Ledger, time: str | Non
 
 def train_missing(view: RunView, question: Question, ledger: Ledger, interrupts: Interrupts,
                   seconds: float | None) -> None:
-    from vitrail.events import Evaluated, Stepped
+    from vitrail.events import Evaluated, FeaturesMeasured, Stepped
     from vitrail.studies.work import Begun, work
 
     for event in work(question, ledger, interrupts, seconds=seconds, watch=view.watch):
@@ -114,6 +114,9 @@ def train_missing(view: RunView, question: Question, ledger: Ledger, interrupts:
         elif isinstance(event, Evaluated) and event.split == "test" and event.evaluation.top1 is not None:
             view.close_bar()
             view.say(f"  {100 * event.evaluation.top1:.1f} % of the test images")
+        elif isinstance(event, FeaturesMeasured):
+            view.close_bar()
+            view.say(f"  after step {event.step:,}: {event.words()}")
     view.close_bar()
 
 

@@ -17,6 +17,9 @@ SMALL = 1.0
 """Points of accuracy below which two variants are called equal: in the paper's Table 8 all positions lie within it, and
 no positions outside."""
 
+LIKE_COST = 1.25
+"""Times the compute up to which nobody asks what a variant costs."""
+
 Verdict = Literal["held", "not held", "not seen", "unknown"]
 
 
@@ -144,7 +147,13 @@ def claim_words(one: Compared) -> str:
     pair = f"{capital(one.first.variant.words)} against {one.second.variant.words}"
     if one.gap is None:
         return f"{pair}: not finished yet. Paper: {one.claim.paper}."
-    return f"{pair}: {gap_words(one.gap)}. Paper: {one.claim.paper}. {verdict_words(one)}."
+    return f"{pair}: {gap_words(one.gap)}{cost_words(one)}. Paper: {one.claim.paper}. {verdict_words(one)}."
+
+
+def cost_words(one: Compared) -> str:
+    """Where one of them computes more to speak of."""
+    ratio = one.first.compute / one.second.compute
+    return f", at {ratio:.2g} times the compute" if max(ratio, 1 / ratio) > LIKE_COST else ""
 
 
 def verdict_words(one: Compared) -> str:

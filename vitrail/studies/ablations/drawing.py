@@ -79,7 +79,7 @@ def draw_against_compute(canvas: Figure, arms: Mapping[str, Arm], measure: str) 
                             [(mean.value if mean.high is None else mean.high) - mean.value for _, mean in seen]],
                       marker=marker, linestyle=dash, color=color, markersize=6, capsize=3, linewidth=1.3,
                       label=plain(group))
-    number_axis(axes, [arm.compute for arm in arms.values() if arm.mean is not None])
+    number_axis(axes, [arm.compute for arm in arms.values() if arm.mean is not None], 2)
     tidy(axes, "compute, relative to the base", f"{measure}, %")
     axes.legend(frameon=False)
 
@@ -101,13 +101,13 @@ def draw_against_rate(canvas: Figure, lines: Mapping[str, list[tuple[float, floa
         color, marker, dash = style(number)
         axes.plot([rate for rate, _ in points], [value for _, value in points], marker=marker, linestyle=dash,
                   color=color, markersize=6, label=plain(capital(words)))
-    number_axis(axes, [rate for points in lines.values() for rate, _ in points])
+    number_axis(axes, [rate for points in lines.values() for rate, _ in points], 3)
     tidy(axes, "learning rate", "validation accuracy, %")
     if any(lines.values()):
         axes.legend(frameon=False)
 
 
-def number_axis(axes: Axes, values: list[float]) -> None:
+def number_axis(axes: Axes, values: list[float], digits: int) -> None:
     """A logarithmic axis with ticks at the values that there are, where they do not crowd."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -116,6 +116,6 @@ def number_axis(axes: Axes, values: list[float]) -> None:
     for value in sorted(set(values)):
         if not ticks or value / ticks[-1] > 1.12:
             ticks.append(value)
-    axes.set_xticks(ticks, [f"{value:.3g}" for value in ticks])
+    axes.set_xticks(ticks, [f"{value:.{digits}g}" for value in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,26 +29,22 @@ def config_of(base: Recipe) -> ViTConfig:
 
 def shapes(base: Recipe) -> tuple[Variant, ...]:
     """The base, and each direction at about half and twice as much; only those that there can be."""
-    config = config_of(base)
     found = [Variant("base", "as it is", {}, "8 layers, 1024 wide, MLP 2048, patches of 32")]
-    for scale, factor in SCALES.items():
-        for group, settings in {
-            "depth": depth(config, factor), "width": width(config, factor), "MLP": mlp(config, factor),
-            "patch": scaled_patch(base, factor), "all": together(config, factor),
-        }.items():
-            if settings:
-                found.append(Variant(f"{group}-{scale}", words(group, scale, settings), settings, group=group))
+    for group, scaled in DIRECTIONS.items():
+        for scale, factor in SCALES.items():
+            if settings := scaled(base, factor):
+                found.append(Variant(f"{group}-{scale}", words(group, settings), settings, group=group))
     return tuple(found)
 
 
 def impossible(base: Recipe) -> tuple[str, ...]:
     found = {one.name for one in shapes(base)}
-    missing = [f"{group} ({scale})" for group in ("depth", "width", "MLP", "patch", "all") for scale in SCALES
+    missing = [f"{group} ({scale})" for group in DIRECTIONS for scale in SCALES
                if f"{group}-{scale}" not in found]
     return (f"Left out, since there is none for this model and these pictures: {', '.join(missing)}.",) * bool(missing)
 
 
-def words(group: str, scale: str, settings: dict[str, Any]) -> str:
+def words(group: str, settings: dict[str, Any]) -> str:
     if group == "patch":
         return f"{side_of(settings)}-pixel patches"
     size = {name.rpartition(".")[2]: value for name, value in settings.items()}
@@ -57,13 +53,15 @@ def words(group: str, scale: str, settings: dict[str, Any]) -> str:
     return told.format(**size)
 
 
-def depth(config: ViTConfig, factor: float) -> dict[str, Any]:
-    layers = max(1, round(config.depth * factor))
-    return {} if layers == config.depth else {"model.settings.depth": layers}
+def depth(base: Recipe, factor: float) -> dict[str, Any]:
+    own = config_of(base).depth
+    layers = max(1, round(own * factor))
+    return {} if layers == own else {"model.settings.depth": layers}
 
 
-def width(config: ViTConfig, factor: float) -> dict[str, Any]:
+def width(base: Recipe, factor: float) -> dict[str, Any]:
     """Heads keep their width where there can be so many of them; the MLP stays as it is."""
+    config = config_of(base)
     heads = config.heads * factor
     if heads == int(heads):
         wide, count = int(heads) * config.head_width, int(heads)
@@ -73,14 +71,14 @@ def width(config: ViTConfig, factor: float) -> dict[str, Any]:
     return {} if wide == config.width else {"model.settings.width": wide, "model.settings.heads": count}
 
 
-def mlp(config: ViTConfig, factor: float) -> dict[str, Any]:
-    return {"model.settings.mlp": max(1, round(config.mlp * factor))}
+def mlp(base: Recipe, factor: float) -> dict[str, Any]:
+    return {"model.settings.mlp": max(1, round(config_of(base).mlp * factor))}
 
 
-def together(config: ViTConfig, factor: float) -> dict[str, Any]:
+def together(base: Recipe, factor: float) -> dict[str, Any]:
     """Patches stay, since they are whole pixels; {} where depth or width cannot change so little."""
     each = EACH if factor > 1 else 1 / EACH
-    parts = depth(config, each), width(config, each), mlp(config, each)
+    parts = depth(base, each), width(base, each), mlp(base, each)
     return {} if not all(parts) else {name: value for part in parts for name, value in part.items()}
 
 
@@ -90,6 +88,10 @@ def scaled_patch(base: Recipe, factor: float) -> dict[str, Any]:
                and side != config.patch[0]]
     side = nearest(fitting, config.patch[0] * factor)
     return {} if side is None else patch_settings(base, side)
+
+
+DIRECTIONS: dict[str, Callable[[Recipe, float], dict[str, Any]]] = {
+    "depth": depth, "width": width, "MLP": mlp, "patch": scaled_patch, "all": together}
 
 
 def sides_that_fit(config: ViTConfig) -> list[int]:
@@ -142,8 +144,7 @@ SHAPE = Ablation(
     among((Claim("depth-twice", "base", "better", "more layers gain most (Figure 8)"),
            Claim("patch-half", "base", "better", "smaller patches gain robustly, without parameters (Figure 8)"),
            Claim("all-twice", "base", "better", "all together gains robustly (Figure 8)"),
-           Claim("depth-twice", "width-twice", "better", "more layers gain most, more width least "
-                 "(Figure 8); what each costs is in the table"))),
+           Claim("depth-twice", "width-twice", "better", "more layers gain most, more width least (Figure 8)"))),
     MEASURE, "5-shot accuracy on ImageNet, by figure only", left_out=impossible)
 
 PATCH = Ablation(
