@@ -66,8 +66,8 @@ def test_equal_variants_are_no_evidence_and_too_little_to_say_equal_is_said_so()
     found = AblationStudy(asked).answer(filled(asked, outcome))
     assert [one["verdict"] for one in found.numbers["claims"]] == [
         "not seen", "not seen", "not seen", "held", "not seen", "held", "held"]
-    assert "Too close to tell from it: " in found.sentences[0]
-    assert "Behind it" not in found.sentences[0]
+    assert "Too close to tell from it: " in found.sentences[1]
+    assert "Behind it" not in found.sentences[1]
     wide = next(words for words in found.sentences if words.startswith("Relative against 1-D at the stem"))
     assert wide.endswith("no difference to speak of, -0.2 points (Table 8). Cannot be seen at this scale.")
     assert any("7 comparisons at 90 % each" in words for words in found.doubts)
@@ -87,8 +87,8 @@ def test_positions_that_help_and_a_claim_that_does_not_hold() -> None:
     assert verdicts["1d-stem", "none"] == "held"
     assert verdicts["2d-stem", "none"] == "not held"
     assert verdicts["2d-stem", "1d-stem"] == "not held"
-    assert found.sentences[0].startswith("1-D at the stem came out ahead, with 70.2 % (")
-    assert "Behind it: no positions; 1-D at every layer;" in found.sentences[0]
+    assert found.sentences[0].startswith("1-D at the stem came out ahead: 70.2 % (")
+    assert "Behind it: no positions; 1-D at every layer;" in found.sentences[1]
     assert any(words.endswith("Not held here: it is the other way round.") for words in found.sentences)
     rows = {row[0]: row for row in found.tables[0].rows}
     assert rows["no positions"][-1] == "61.4 %"
@@ -99,9 +99,9 @@ def test_one_seed_says_the_difference_and_that_chance_is_unknown() -> None:
     asked = planned("optimizer", seeds=1)
     found = AblationStudy(asked).answer(filled(asked, lambda variant, rate, seed: (
         0.8, 0.81 if variant == "adam" else 0.8)))
-    assert "With one seed nobody knows how much of that is chance" in found.sentences[0]
-    assert "+1.0 points with one seed, so that chance is unknown" in found.sentences[1]
-    assert found.sentences[1].endswith("Whether that holds here takes more seeds.")
+    assert "With one seed nobody knows how much of that is chance" in found.sentences[1]
+    assert "+1.0 points with one seed, so that chance is unknown" in found.sentences[2]
+    assert found.sentences[2].endswith("Whether that holds here takes more seeds.")
     assert found.numbers["claims"][0]["verdict"] == "unknown"
 
 
@@ -113,7 +113,7 @@ def test_what_is_finished_is_answered_at_any_time(most: int) -> None:
     found = AblationStudy(asked).answer(rows)
     assert found.sentences
     if most == 1:
-        assert found.sentences[0] == "Only class token is finished, with 90.1 % right."
+        assert found.sentences[0] == "Only class token is finished: 90.1 % of the held-out images right."
         assert "not finished yet. Paper: mean pooling is far behind" in found.sentences[1]
         assert any("Not all rates are tried yet: class token, mean pooling" in words for words in found.doubts)
 
@@ -139,7 +139,7 @@ def test_masked_patch_is_compared_with_the_model_before_training() -> None:
     floor = next(words for words in found.sentences if "against untrained" in words)
     assert "+10.0 points" in floor
     assert floor.endswith("Held here.")
-    assert "untrained" not in found.sentences[0]
+    assert "untrained" not in found.sentences[0] + found.sentences[1]
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

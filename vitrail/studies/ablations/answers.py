@@ -98,31 +98,31 @@ def compare(plan: Plan, arms: Mapping[str, Arm]) -> list[Compared]:
 
 
 def sentences(plan: Plan, arms: Mapping[str, Arm], compared: list[Compared]) -> tuple[str, ...]:
-    said = [headline(plan, arms)]
+    said = headline(plan, arms)
     if plan.ablation.explained is not None and compared:
         at_one, at_own = (compared[place] for place in plan.ablation.explained)
         said.append(explanation(at_one, at_own))
     return (*filter(None, said), *(claim_words(one) for one in compared))
 
 
-def headline(plan: Plan, arms: Mapping[str, Arm]) -> str:
+def headline(plan: Plan, arms: Mapping[str, Arm]) -> list[str]:
     """Who is ahead, and who cannot be told from it."""
     own = [arm for arm in arms.values() if arm.scores and arm.variant in plan.running and not arm.variant.rate_of]
     if not own:
-        return ""
+        return []
     most = max(len(arm.scores) for arm in own)
     equally = [arm for arm in own if len(arm.scores) == most]
     best = max(equally, key=lambda arm: arm.mean.value if arm.mean else 0.0)
-    first = f"{capital(best.variant.words)} came out ahead, with {score_words(best.mean)} right."
+    first = f"{capital(best.variant.words)} came out ahead: {score_words(best.mean)} of the held-out images right."
     others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in own if arm is not best]
     alike = [arm.variant.words for arm, gap in others if gap is None or gap.holds(0)]
     behind = [arm.variant.words for arm, gap in others if gap is not None and not gap.holds(0)]
     if not others:
-        return f"Only {best.variant.words} is finished, with {score_words(best.mean)} right."
+        return [f"Only {best.variant.words} is finished: {score_words(best.mean)} of the held-out images right."]
     if most < 2:
-        return f"{first} With one seed nobody knows how much of that is chance."
+        return [first, "With one seed nobody knows how much of that is chance."]
     parts = {"Behind it": behind, "Too close to tell from it": alike}
-    return " ".join([first, *(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)])
+    return [first, " ".join(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)]
 
 
 def explanation(at_one: Compared, at_own: Compared) -> str:

@@ -17,7 +17,8 @@ def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tupl
             "levels cannot."]
     said += ablation.left_out(plan.base)
     said += rate_doubts(plan, arms, rows)
-    said += [f"The loss stopped being finite: {words}." for arm in arms.values() for words in arm.diverged]
+    said += [f"The loss stopped being finite: {words}." for words in dict.fromkeys(
+        words for arm in arms.values() for words in arm.diverged)]
     if len(plan.claims) >= MANY_CLAIMS and plan.seeds > 1:
         said.append(f"{len(plan.claims)} comparisons at 90 % each: where nothing differs, about one in ten looks as if "
                     "it did. And who came out ahead was picked for it: some of such a lead is luck.")
