@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,20 @@ def test_the_page_has_everything(name: str, tmp_path: Path) -> None:
         assert variant.paper in page.replace("&#39;", "'")
     assert len(found.tables[0].rows) == len(asked.variants)
     assert all("nan" not in words for words in found.sentences)
+
+
+def test_the_answer_does_not_depend_on_who_finished_what_first() -> None:
+    asked, outcome = at_their_rates({"token": 1, "mean": 0, "attention": 2})
+    rows = filled(asked, outcome)
+    turned = dict(reversed(rows.items()))
+    assert AblationStudy(asked).answer(turned).numbers == AblationStudy(asked).answer(rows).numbers
+    assert [cell.key for cell in asked.cells(turned)] == [cell.key for cell in asked.cells(rows)]
+
+
+def test_a_source_without_test_images_is_doubted() -> None:
+    asked, outcome = at_their_rates({"token": 1, "mean": 1, "attention": 1})
+    rows = filled(asked, outcome)
+    untested = replace(asked, source=replace(asked.source, splits={
+        name: split for name, split in asked.source.splits.items() if name != "test"}))
+    assert not any("has no test images" in words for words in AblationStudy(asked).answer(rows).doubts)
+    assert any("has no test images" in words for words in AblationStudy(untested).answer(rows).doubts)

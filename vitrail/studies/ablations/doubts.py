@@ -15,6 +15,9 @@ def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tupl
     ablation = plan.ablation
     said = [f"Measured here: {ablation.measure}; in the paper: {ablation.paper_measure}. Differences can be compared, "
             "levels cannot."]
+    if "test" not in plan.source.splits and plan.base.objective.labeled:
+        said.append(f"{plan.source.spec} has no test images: rates and checkpoints are chosen by the images that are "
+                    "measured, which flatters all variants. Give it a test split.")
     said += ablation.left_out(plan.base)
     said += rate_doubts(plan, arms, rows)
     said += [f"The loss stopped being finite: {words}." for words in dict.fromkeys(
