@@ -28,6 +28,7 @@ def test_a_cell_is_trained_once_and_its_line_says_what_came_out(tmp_path: Path) 
     assert row["cost"]["samples"] == 6 * 64
     assert row["cost"]["exaflops"] == pytest.approx(6 * row["macs"] * 384 / 1e18)
     assert row["labels"] == {"images": 0.2}
+    assert row["precision"] == "fp32"
     assert 0 <= row["result"]["test"]["top1"] <= 1
     assert row["result"]["test"]["images"] > 300
     assert list(train_cell(one, ledger, Interrupts())) == []

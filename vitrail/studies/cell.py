@@ -104,6 +104,7 @@ def result_of(place: Path, cell: Cell) -> Row | None:
     spent = read_state(step_folders(place / "checkpoints")[0])  # the Bundle may be of the best step, not the last
     return shared_part(cell) | {
         "model": cell.model, "name": bundle.model.config.name, "macs": accounting.macs, "result": result,
+        "precision": bundle.provenance.get("backend", {}).get("precision"),
         "cost": {"steps": spent.step, "samples": spent.samples, "seconds": round(spent.seconds, 1),
                  "exaflops": accounting.training_exaflops(spent.samples)},
     }

@@ -177,3 +177,30 @@ def test_a_source_without_test_images_is_doubted() -> None:
         name: split for name, split in asked.source.splits.items() if name != "test"}))
     assert not any("has no test images" in words for words in AblationStudy(asked).answer(rows).doubts)
     assert any("has no test images" in words for words in AblationStudy(untested).answer(rows).doubts)
+
+
+def test_runs_of_two_precisions_are_doubted() -> None:
+    asked, outcome = at_their_rates({"token": 1, "mean": 1, "attention": 1})
+    rows = {key: row | {"precision": "bf16"} for key, row in filled(asked, outcome).items()}
+    assert not any("bf16" in words for words in AblationStudy(asked).answer(rows).doubts)
+    next(iter(rows.values()))["precision"] = "fp32"
+    assert any("training.precision=fp32 makes it so" in words for words in AblationStudy(asked).answer(rows).doubts)
+
+
+def test_no_gap_at_one_rate_and_one_that_stays_at_each_ones_own() -> None:
+    asked, outcome = at_their_rates({"token": 1, "mean": 0, "attention": 1}, gap=0.0005)
+    words = AblationStudy(asked).answer(filled(asked, outcome)).sentences
+    assert any(one.startswith("At one rate for both there is no gap to be seen") for one in words)
+    asked, outcome = at_their_rates({"token": 1, "mean": 0, "attention": 1})
+    worse = filled(asked, lambda variant, rate, seed: tuple(  # type: ignore[arg-type, return-value]
+        value - 0.1 * variant.startswith("mean") for value in outcome(variant, rate, seed)))
+    words = AblationStudy(asked).answer(worse).sentences
+    assert any(one.startswith("The learning rate does not explain all") for one in words)
+    own = asked.rates(asked.by_name["mean"])[0]
+
+    def scattered(variant: str, rate: float, seed: int) -> tuple[float, float]:
+        val, test = outcome(variant, rate, seed)
+        return val, test + (0.1 * (seed - 1) if rate == own else 0.0)
+
+    words = AblationStudy(asked).answer(filled(asked, scattered)).sentences
+    assert any(one.startswith("Whether the learning rate explains the gap of 20.0 points takes") for one in words)

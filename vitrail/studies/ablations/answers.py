@@ -135,11 +135,15 @@ def explanation(at_one: Compared, at_own: Compared) -> str:
     if at_own.first.rate == at_one.second.rate:
         return (f"{capital(words)} and {at_own.second.variant.words} learn best at the same of the rates that were "
                 f"tried, {at_own.first.rate:g}, so there is nothing that adjusting the rate could explain.")
-    if at_one.gap.holds(0):
-        return f"Even at the other's rate there is no evidence of a gap, {gap_words(at_one.gap)}."
+    if at_one.gap.holds(0) or at_one.gap.value < 0:
+        return "At one rate for both there is no gap to be seen that the learning rate could explain."
     if not at_own.gap.holds(0):
         return f"The learning rate does not explain all: {words} differs at its own rate, too."
-    return (f"The learning rate explains the gap here: {abs(at_one.gap.value):.1f} points at one rate, and no evidence "
+    left = max(abs(at_own.gap.low or 0.0), abs(at_own.gap.high or 0.0))
+    if left > at_one.gap.value / 2:
+        return (f"Whether the learning rate explains the gap of {at_one.gap.value:.1f} points takes more seeds: up to "
+                f"{left:.1f} may be left where each has its own.")
+    return (f"The learning rate explains the gap here: {at_one.gap.value:.1f} points at one rate, and no evidence "
             "of any where each has its own.")
 
 

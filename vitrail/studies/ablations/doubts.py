@@ -18,6 +18,10 @@ def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tupl
     if "test" not in plan.source.splits and plan.base.objective.labeled:
         said.append(f"{plan.source.spec} has no test images: rates and checkpoints are chosen by the images that are "
                     "measured, which flatters all variants. Give it a test split.")
+    used = {row.get("precision") for cell in plan.cells(rows) if (row := rows.get(cell.key)) is not None} - {None}
+    if len(used) > 1:
+        said.append("Some runs computed in bf16, others in fp32, whichever was faster at the time, so not all else is "
+                    "the same. --set training.precision=fp32 makes it so, and trains anew.")
     said += ablation.left_out(plan.base)
     said += rate_doubts(plan, arms, rows)
     said += [f"The loss stopped being finite: {words}." for words in dict.fromkeys(
