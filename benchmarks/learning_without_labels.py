@@ -46,7 +46,8 @@ from vitrail.training.journal import JOURNAL, read_journal
 from vitrail.transfer.probe import measure, plan_probe
 
 RUNS = Path(__file__).parents[1] / "runs" / "without-labels"
-UNTRAINED = "untrained"
+UNTRAINED, SCRATCH = "untrained", "scratch"
+CONTESTANTS = [*OBJECTIVES, UNTRAINED, SCRATCH]
 USUAL_RATE = 1_100.0  # images a second on two quiet cores (docs/results.md), where the ledger has no measurement
 
 
@@ -92,18 +93,17 @@ def main() -> None:
     if options.plan:
         plan(harness, options.objectives, options.seeds)
     elif not options.page:
-        for seed, name in itertools.product(options.seeds, [*options.objectives, UNTRAINED]):
-            probe_cell(harness, name, seed)
+        for seed, name in itertools.product(options.seeds, options.objectives):
+            if name != SCRATCH:
+                probe_cell(harness, name, seed)
             for labels in harness.labels if name != UNTRAINED else ():
-                finetune_cell(harness, name, seed, labels)
-        for seed, labels in itertools.product(options.seeds, harness.labels):
-            scratch_cell(harness, seed, labels)
+                (scratch_cell if name == SCRATCH else finetune_cell)(harness, name, seed, labels)
     write_page(harness.rows, harness.docs)
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--objectives", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, default=8.0, help="of masked patches, whose compute is the budget")
@@ -183,11 +183,11 @@ def finetune_cell(harness: Harness, name: str, seed: int, labels: int | None) ->
     supervised_cell(harness, "finetune", recipe, part, seed, labels, name)
 
 
-def scratch_cell(harness: Harness, seed: int, labels: int | None) -> None:
+def scratch_cell(harness: Harness, name: str, seed: int, labels: int | None) -> None:
     """With the compute of pre-training and of fine-tuning, which is the same for every objective."""
     part = labeled_part(harness.source, labels, seed)
     recipe = from_scratch(part, harness.source, seed, harness.budget)
-    supervised_cell(harness, "scratch", recipe, part, seed, labels, "scratch")
+    supervised_cell(harness, "scratch", recipe, part, seed, labels, name)
 
 
 def supervised_cell(harness: Harness, kind: str, recipe: Recipe, part: Source, seed: int, labels: int | None,
@@ -209,7 +209,7 @@ def plan(harness: Harness, objectives: list[str], seeds: list[int]) -> None:
     """Cells that the ledger lacks, and about how long each trains at the measured rate of the supervised model."""
     total = 0.0
     for words, minutes in itertools.chain.from_iterable(missing(harness, name, seed) for seed in seeds
-                                                        for name in [*objectives, "scratch"]):
+                                                        for name in objectives if name != UNTRAINED):
         total += minutes
         print(f"{words}: about {minutes:.1f} min")
     print(f"in all about {total:.0f} min of training on a quiet machine, and half a minute for each look at the test")
@@ -218,15 +218,15 @@ def plan(harness: Harness, objectives: list[str], seeds: list[int]) -> None:
 def missing(harness: Harness, name: str, seed: int) -> Iterator[tuple[str, float]]:
     reference = pretraining("masked-color", seed, harness.free, 1)
     per_second = quiet_rate() * TRAINING_FLOPS * macs_of(reference, harness.free)
-    if name != "scratch" and not harness.has(key_of(harness, "pretrain", seed, pretraining_recipe(
+    if name != SCRATCH and not harness.has(key_of(harness, "pretrain", seed, pretraining_recipe(
             harness, name, seed), objective=name)):
         yield f"{name}, seed {seed}, pre-training", harness.budget / per_second / 60
     for labels in harness.labels:
         part = labeled_part(harness.source, labels, seed)
         count = len(part.splits["train"])
-        recipe = from_scratch(part, harness.source, seed, harness.budget if name == "scratch" else 0.0)
+        recipe = from_scratch(part, harness.source, seed, harness.budget if name == SCRATCH else 0.0)
         looks = (recipe.schedule.steps or 0) * recipe.training.batch_size
-        kind = "scratch" if name == "scratch" else "finetune"
+        kind = "scratch" if name == SCRATCH else "finetune"
         if not any(row["kind"] == kind and row["objective"] == name and row.get("labels") == count
                    and row["seed"] == seed and np.isclose(row["epochs"], harness.epochs) for row in harness.rows):
             yield f"{name}, seed {seed}, {count:,} labels", looks * TRAINING_FLOPS * macs_of(

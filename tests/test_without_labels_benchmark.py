@@ -86,7 +86,7 @@ def test_cells_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(without_labels_recipes, "looks_of", lambda part: 40)
     arguments = ["x", "--source", "digits", "--docs", str(tmp_path / "docs"), "--runs", str(tmp_path / "runs"),
-                 "--epochs", "0.05", "--objectives", "masked-color", "--labels", "20"]
+                 "--epochs", "0.05", "--objectives", "masked-color", "untrained", "scratch", "--labels", "20"]
     monkeypatch.setattr(sys, "argv", arguments)
     with monkeypatch.context() as patched:
         patched.setattr("vitrail.run.ending.write_report", lambda *given, **named: None)

@@ -15,11 +15,16 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     first = vitrail_cli(*ASKED, "--target", 0.99)
     assert first.code == 0, first.err
     assert "[what I understood]" in first.err
-    assert "run 3 of 3: mu/4 on 1,293 images, seed 0" in first.err
+    assert "run 1 of 3: mu/4 on 1,293 images, seed 0" in first.err
     assert "of the test images rightly after training on 1,293" in first.out
     assert "99.0 % is out of reach" in first.out or "99.0 % needs" in first.out
     folder = Path("studies/data-mu4")
-    assert {path.name for path in folder.iterdir()} == {"study.html", "study.json", "study.svg", "study.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "study.html", "study.md", "study.json", "study.svg", "study.png"}
+    text = (folder / "study.md").read_text()
+    assert "![test error against the number of training images, by model](study.svg)" in text
+    assert "| training images | mu/4 |\n| --- | --- |\n| " in text
+    assert "| 1,293 | " in text
     page = (folder / "study.html").read_text()
     assert "How the error falls" in page
     assert "http" not in page.split("</style>")[1]
@@ -70,7 +75,7 @@ def test_mistakes_in_a_study(vitrail_cli, arguments, code, message):  # noqa: F8
 
 def test_the_questions_are_listed(vitrail_cli):  # noqa: F811
     words = " ".join(vitrail_cli("study", "--help").out.replace("│", " ").split())
-    assert "how it goes on" in words
+    assert "How much data do I need? Train on parts" in words
     assert "compare the frontiers" in words
 
 
@@ -85,8 +90,8 @@ def test_compute_of_two_families_with_the_papers_numbers_beside_them(vitrail_cli
     assert "run 4 of 4: R26x0.5 for 0.97 epochs, seed 0" in first.err
     assert "the paper's own numbers (Table 6) say: For the same accuracy ResNets need 3.4 times" in first.out
     folder = Path("studies/compute-digits-mu4-R26x0.5")
-    assert {path.name for path in folder.iterdir()} == {"study.html", "study.json", "study.svg", "study.png",
-                                                        "paper.svg", "paper.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "study.html", "study.md", "study.json", "study.svg", "study.png", "paper.svg", "paper.png"}
     page = (folder / "study.html").read_text()
     assert "What compute buys here" in page
     assert "http" not in page.split("</style>")[1]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny import tiny_recipe
 
+from vitrail.errors import DivergedError
 from vitrail.events import Stepped
 from vitrail.studies.cell import Cell, train_cell
 from vitrail.studies.ledger import Ledger, only_worker
+from vitrail.studies.question import finished
 from vitrail.training.guard import Interrupts
 
 
@@ -25,6 +28,7 @@ def test_a_cell_is_trained_once_and_its_line_says_what_came_out(tmp_path: Path) 
     assert row["cost"]["samples"] == 6 * 64
     assert row["cost"]["exaflops"] == pytest.approx(6 * row["macs"] * 384 / 1e18)
     assert row["labels"] == {"images": 0.2}
+    assert row["precision"] == "fp32"
     assert 0 <= row["result"]["test"]["top1"] <= 1
     assert row["result"]["test"]["images"] > 300
     assert list(train_cell(one, ledger, Interrupts())) == []
@@ -77,3 +81,19 @@ def test_the_cost_is_that_of_the_whole_run_where_its_best_checkpoint_is_kept(tmp
     list(train_cell(one, ledger, Interrupts()))
     cost = ledger.rows()[one.key]["cost"]
     assert (cost["steps"], cost["samples"]) == (6, 6 * 64)
+
+
+def test_a_loss_that_is_not_finite_is_a_result_only_where_a_study_tries_rates(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    tried = replace(cell(optimizer__name="sgd", optimizer__learning_rate=1e30, optimizer__weight_decay=0.0),
+                    may_diverge=True)
+    strict = replace(tried, may_diverge=False)
+    with pytest.raises(DivergedError, match="not finite"):
+        list(train_cell(strict, ledger, Interrupts()))
+    assert ledger.rows() == {}
+    list(train_cell(tried, ledger, Interrupts()))
+    row = ledger.rows()[tried.key]
+    assert "not finite" in row["result"]["diverged"]
+    assert finished([tried], ledger.rows())[0]["key"] == tried.key
+    with pytest.raises(DivergedError, match="not finite"):
+        finished([strict], ledger.rows())

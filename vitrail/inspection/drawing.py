@@ -6,7 +6,8 @@ Colors tell apart by lightness alone, for people with color blindness and for pr
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -58,18 +59,49 @@ def by_depth(count: int) -> list[tuple[float, float, float]]:
 def drawn(drawing: Drawing, kind: Literal["svg", "png"], transparent: bool = False) -> bytes:
     """The figure as a file."""
     from matplotlib import rc_context  # half a second to import
-    from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": drawing.name, "font.family": "sans-serif",
                      "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
                      "xtick.color": INK, "ytick.color": INK}):
-        figure = Figure(figsize=(drawing.width, drawing.height), layout="constrained")
-        drawing.draw(figure)
+        figure = undrawn(drawing)
         buffer = io.BytesIO()
         nothing: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, transparent=transparent,
                        metadata=nothing if kind == "svg" else None)
     return buffer.getvalue()
+
+
+def on_equal_axes(drawings: Sequence[Drawing]) -> list[Drawing]:
+    """The same figure of several models, whose axes span what any of them needs: else their lines look alike where
+    their numbers are not. Figures with another number of axes stay as they are, and so do pictures."""
+    figures = [undrawn(drawing) for drawing in drawings]
+    if len({len(figure.axes) for figure in figures}) != 1:
+        return list(drawings)
+    limits = [None if any(axes.images or not axes.lines for axes in same) else
+              (span([axes.get_xlim() for axes in same]), span([axes.get_ylim() for axes in same]))
+              for same in zip(*(figure.axes for figure in figures), strict=True)]
+
+    def drawn_alike(figure: Figure, draw: Callable[[Figure], None]) -> None:
+        draw(figure)
+        for axes, limit in zip(figure.axes, limits, strict=True):
+            if limit is not None:
+                axes.set_xlim(limit[0])
+                axes.set_ylim(limit[1])
+
+    return [drawing._replace(draw=partial(drawn_alike, draw=drawing.draw)) for drawing in drawings]
+
+
+def undrawn(drawing: Drawing) -> Figure:
+    """The figure before it is a file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(drawing.width, drawing.height), layout="constrained")
+    drawing.draw(figure)
+    return figure
+
+
+def span(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in limits), max(high for _, high in limits)
 
 
 def pixels(raw: RawImages) -> list[UInt8[np.ndarray, "height width_px 3"]]:
@@ -159,6 +191,16 @@ def whole_numbers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def in_numbers(axes: Axes, both: bool = False) -> None:
+    """20 and 54,000 where a logarithmic axis would write powers of ten; on the vertical axis, or on both."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in (axes.yaxis, *([axes.xaxis] if both else [])):
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def shortened(name: str, most: int = 24) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from vitrail.bundle import Bundle
 from vitrail.files import write_bytes, write_text
-from vitrail.inspection.drawing import drawn
+from vitrail.inspection.drawing import drawn, on_equal_axes
 from vitrail.inspection.lens import Drawing, Look
 from vitrail.inspection.lenses import LENSES
 from vitrail.report.figures import inline
@@ -63,7 +63,7 @@ class Section(NamedTuple):
 
 def write_inspection(out: Path, models: Sequence[Inspected]) -> list[Path]:
     """Write everything; returns what was written, the page first. Raises SaveError."""
-    written = []
+    written, models = [], comparable(models)
     for suffix, model in zip(("", "-2"), models, strict=False):
         for drawing in drawings_of(model):
             for kind in ("svg", "png"):
@@ -73,6 +73,21 @@ def write_inspection(out: Path, models: Sequence[Inspected]) -> list[Path]:
     write_text(out / NUMBERS, json.dumps({"models": [numbers_of(model) for model in models]}) + "\n")
     write_text(out / PAGE, render(models))
     return [out / PAGE, out / NUMBERS, *written]
+
+
+def comparable(models: Sequence[Inspected]) -> Sequence[Inspected]:
+    """The same models, with the axes of each figure alike."""
+    if len(models) < 2:
+        return models
+    by_name: dict[str, list[Drawing]] = {}
+    for model in models:
+        for drawing in drawings_of(model):
+            by_name.setdefault(drawing.name, []).append(drawing)
+    alike = {name: iter(on_equal_axes(same)) for name, same in by_name.items()}
+    return [replace(model, looks={
+        name: look if isinstance(look, str) else look._replace(
+            drawings=tuple(next(alike[drawing.name]) for drawing in look.drawings))
+        for name, look in model.looks.items()}) for model in models]
 
 
 def drawings_of(model: Inspected) -> Iterator[Drawing]:

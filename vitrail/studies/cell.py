@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vitrail import __version__
 from vitrail.bundle import Bundle
-from vitrail.errors import RunError, UsageError
+from vitrail.errors import DivergedError, RunError, UsageError
 from vitrail.events import Event, Finished
 from vitrail.models import describe
 from vitrail.recipe import Recipe, read_recipe
@@ -26,13 +26,15 @@ from vitrail.workshop import Watch
 @dataclass(frozen=True)
 class Cell:
     """`recipe` decides all; `labels` say what the cell is in its study (seed, model, ...), for its table, and `words`
-    the same to people; `images`: how many it trains on."""
+    the same to people; `images`: how many it trains on. `may_diverge`: that its loss stops being finite is a result,
+    as for a learning rate that is tried; else it ends the study."""
 
     recipe: Recipe
     data: str
     images: int
     labels: dict[str, Any] = field(default_factory=dict)
     words: str = ""
+    may_diverge: bool = False
 
     @property
     def key(self) -> str:
@@ -75,13 +77,18 @@ def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch 
             ledger.append(finished)  # trained, but killed before its line was written
             return
         resume = (place / RECIPE).exists()
-        for event in run(cell.recipe, place, resume=resume, page=False, interrupts=interrupts, watch=watch):
-            yield event
-            if isinstance(event, Finished) and event.signal is None:
-                row = result_of(place, cell)
-                if row is None:
-                    raise RunError(f"{place} ended without a result.")
-                ledger.append(row)
+        try:
+            for event in run(cell.recipe, place, resume=resume, page=False, interrupts=interrupts, watch=watch):
+                yield event
+                if isinstance(event, Finished) and event.signal is None:
+                    row = result_of(place, cell)
+                    if row is None:
+                        raise RunError(f"{place} ended without a result.")
+                    ledger.append(row)
+        except DivergedError as error:
+            if not cell.may_diverge:
+                raise
+            ledger.append(shared_part(cell) | {"result": {"diverged": str(error)}})
 
 
 def result_of(place: Path, cell: Cell) -> Row | None:
@@ -89,17 +96,40 @@ def result_of(place: Path, cell: Cell) -> Row | None:
     if not (place / "bundle").exists() or read_recipe(place / RECIPE).identity() != cell.recipe.identity():
         return None
     bundle = Bundle.load(place / "bundle")
-    told = bundle.provenance
-    if "evaluation" not in told:  # which is the last thing that a run does
-        return None
     journal, accounting = read_journal(place / JOURNAL), describe(bundle.model.config)
+    measured = with_labels if cell.recipe.objective.labeled else without_labels
+    result = measured(bundle.provenance, journal)
+    if result is None:  # which is the last thing that a run does
+        return None
     spent = read_state(step_folders(place / "checkpoints")[0])  # the Bundle may be of the best step, not the last
-    return {
-        "key": cell.key, "recipe": cell.recipe.identity(), "data": cell.data, "seed": cell.recipe.seed,
-        "labels": cell.labels, "model": cell.model, "name": bundle.model.config.name, "macs": accounting.macs,
-        "vitrail": __version__,
-        "result": {"test": told["evaluation"], "val": [
-            [row["samples"], row["val/top1"]] for row in journal if "val/top1" in row]},
+    return shared_part(cell) | {
+        "model": cell.model, "name": bundle.model.config.name, "macs": accounting.macs, "result": result,
+        "precision": bundle.provenance.get("backend", {}).get("precision"),
         "cost": {"steps": spent.step, "samples": spent.samples, "seconds": round(spent.seconds, 1),
                  "exaflops": accounting.training_exaflops(spent.samples)},
     }
+
+
+def shared_part(cell: Cell) -> Row:
+    """What every line says, whatever came out."""
+    return {"key": cell.key, "recipe": cell.recipe.identity(), "data": cell.data, "seed": cell.recipe.seed,
+            "labels": cell.labels, "vitrail": __version__}
+
+
+def with_labels(told: Mapping[str, Any], journal: Sequence[Row]) -> dict[str, Any] | None:
+    if "evaluation" not in told:
+        return None
+    return {"test": told["evaluation"], "val": [
+        [row["samples"], row["val/top1"]] for row in journal if "val/top1" in row]}
+
+
+def without_labels(told: Mapping[str, Any], journal: Sequence[Row]) -> dict[str, Any] | None:
+    """What the frozen features are worth by a few labels of each class, in the end and (`floor`) before training;
+    `probe` has all that was measured. None for a run that does not probe, too."""
+    if "probe" not in told:
+        return None
+    scores = told["probe"]["scores"]
+    method = next((name for name in scores if name.startswith("few_shot_")), next(iter(scores)))
+    before = next((row[f"probe/{method}"] for row in journal if row["step"] == 0 and f"probe/{method}" in row), None)
+    return {"test": {"split": told["probe"]["split"], "top1": scores[method], "images": told["probe"]["images"],
+                     "by": method}, "probe": scores, "floor": before}

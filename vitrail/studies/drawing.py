@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vitrail.inspection.drawing import in_numbers
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -23,13 +25,8 @@ def style(number: int) -> Style:
 
 
 def logarithmic(axes: Axes) -> None:
-    """Both axes, with 54,000 and 9 where a logarithmic axis would write powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+    """Both axes, with numbers on them."""
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
-        axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
-        axis.set_minor_formatter(NullFormatter())
+    in_numbers(axes, both=True)
     axes.grid(axis="x", linewidth=0.4, color="#8886", zorder=0)

@@ -1,4 +1,5 @@
-"""The findings of a study on one page: sentences first, then the figures, then the tables; and the same as JSON."""
+"""The findings of a study on one page: sentences first, then the figures, then the tables; and the same as Markdown and
+as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from vitrail.report.figures import inline
 from vitrail.report.page import environment
 from vitrail.studies.question import Findings
 
-PAGE, NUMBERS = "study.html", "study.json"
+PAGE, TEXT, NUMBERS = "study.html", "study.md", "study.json"
 
 
 def write_study(out: Path, found: Findings, notes: Sequence[str]) -> list[Path]:
@@ -25,8 +26,20 @@ def write_study(out: Path, found: Findings, notes: Sequence[str]) -> list[Path]:
     page = environment().get_template("study.html").render(
         found=found, notes=notes, inline=inline)
     write_text(out / NUMBERS, json.dumps(numbers(found, notes), indent=1) + "\n")
+    write_text(out / TEXT, markdown(found, notes))
     write_text(out / PAGE, page)
-    return [out / PAGE, out / NUMBERS, *figures]
+    return [out / PAGE, out / TEXT, out / NUMBERS, *figures]
+
+
+def markdown(found: Findings, notes: Sequence[str]) -> str:
+    """The figures are the files beside it."""
+    parts = [f"# {found.title}", *found.sentences, *(f"*{words}*" for words in (*found.doubts, *notes))]
+    for shown in found.figures:
+        parts += [f"## {shown.heading}", f"![{shown.drawing.words}]({shown.drawing.name}.svg)", shown.caption]
+    for table in found.tables:
+        lines = (table.columns, ("---",) * len(table.columns), *table.rows)
+        parts += [f"## {table.heading}", "\n".join("| " + " | ".join(line) + " |" for line in lines), table.note]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def numbers(found: Findings, notes: Sequence[str]) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vitrail.errors import DivergedError
 from vitrail.inspection.lens import Drawing
 from vitrail.studies.cell import Cell
 from vitrail.studies.ledger import Row
@@ -72,8 +73,16 @@ class Question(Protocol):
 
 def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:
     """Rows of those cells that are finished, in their order, with the labels that this study gives them: another one
-    may have trained them."""
-    return [dict(rows[cell.key]) | {"labels": cell.labels} for cell in cells if cell.key in rows]
+    may have trained them. Raises DivergedError for one that diverged and must not, as training it would."""
+    found = []
+    for cell in cells:
+        if cell.key not in rows:
+            continue
+        row = rows[cell.key]
+        if "diverged" in row.get("result", {}) and not cell.may_diverge:
+            raise DivergedError(f"{cell.words}: {row['result']['diverged']}")
+        found.append(dict(row) | {"labels": cell.labels})
+    return found
 
 
 def left(question: Question, rows: Mapping[str, Row]) -> int:

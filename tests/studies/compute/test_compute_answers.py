@@ -78,8 +78,8 @@ def test_the_best_of_three_families_at_both_ends() -> None:
     gain = 0.7 + 0.3 * np.log(COMPUTE / COMPUTE[0]) / np.log(64)
     told = asked(runs("vit", law()), runs("bit", law(6)), runs("hybrid", law() * gain))
     said = next(words for words in told.sentences if "best of all" in words)
-    assert said.startswith("With 1 teraFLOPs hybrids are the best of all (probability above 99 %); with 64 teraFLOPs it "
-                           "is open which are the best of all (probabilities: ")
+    assert said.startswith("With 1 teraFLOPs hybrids are the best of all (probability above 99 %); with 64 teraFLOPs "
+                           "it is open which are the best of all (probabilities: ")
     assert said.endswith("ResNets below 1 %).")
     assert len(told.pairs) == 3
     assert sum("fewer" in words for words in told.sentences) == 2  # ViTs against each; the third pair is in the table
@@ -112,7 +112,8 @@ def test_what_doubling_brings_is_in_its_interval() -> None:
 
 
 def test_saturation_is_said_where_it_is_seen() -> None:
-    assert "beginning of the frontier: it saturates (probability above 99 %)" in text(asked(runs("vit", law(e=0.1, b=0.3, c=0.9))))
+    said = text(asked(runs("vit", law(e=0.1, b=0.3, c=0.9))))
+    assert "beginning of the frontier: it saturates (probability above 99 %)" in said
     assert "cannot be told" in text(asked(runs("vit", law(e=0.08, b=0.3, c=0.5))))
 
 

@@ -99,11 +99,11 @@ def test_what_a_study_of_compute_cannot_be_made_of() -> None:
     with pytest.raises(DataError, match="several labels"):
         plan(replace(source, multilabel=True))
     few = replace(source, splits=source.splits | {"train": source.splits["train"].subset(np.arange(20))})
-    with pytest.raises(DataError, match="20 training images of 10 classes are too few to compare models on: .* 40"):
+    with pytest.raises(DataError, match=r"20 training images of 10 classes are too few to compare models on: .* 40"):
         plan(few)
     with pytest.raises(UsageError, match="0 seeds"):
         plan(source, seeds=0)
-    with pytest.raises(UsageError, match="R26x0.125: an image of 8x8 pixels"):
+    with pytest.raises(UsageError, match=r"R26x0\.125: an image of 8x8 pixels"):
         plan(source, ["R26x0.125"])
     with pytest.raises(UnknownNameError, match="S16"):
         plan(source, ["S16"])

@@ -7,7 +7,7 @@ from vitrail.studies.compute.answers import answer
 from vitrail.studies.compute.published import IMAGES, TABLE_6, published
 
 ROUNDED_BY_THE_PAPER = {("B/32", 7): 0.02, ("R50+L/16", 7): 0.04}
-"""Rows that are off by more than a hundredth: 56 is printed as 55, and the two lengths of one model are not as 7 to 14."""
+"""Rows off by more than a hundredth: 56 is printed as 55, and the two lengths of one model are not as 7 to 14."""
 
 
 @pytest.mark.parametrize("row", TABLE_6, ids=lambda row: f"{row.model}, {row.epochs}")

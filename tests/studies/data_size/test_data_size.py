@@ -36,7 +36,7 @@ def test_seeds_stand_at_the_ends_and_come_after_a_first_look_at_every_size() -> 
     assert list(map(len, seeds.values())) == [3, 3, *[1] * (len(found.sizes) - 4), 3, 3]
     first = found.cells[: 2 * len(found.sizes)]
     assert {cell.recipe.seed for cell in first} == {0}
-    assert [cell.labels["images"] for cell in first] == sorted(cell.labels["images"] for cell in first)
+    assert [cell.images for cell in first] == sorted((cell.images for cell in first), reverse=True)
     assert len({cell.key for cell in found.cells}) == len(found.cells)
 
 
@@ -44,17 +44,18 @@ def test_parts_lie_within_one_another_and_what_is_held_out_is_the_same() -> None
     found = plan(open_source("digits"), [None])
     opened = [cell.recipe.data.open() for cell in found.cells if cell.recipe.seed == 0]
     names = [set(source.splits["train"].names) for source in opened]
-    assert all(inner < outer for inner, outer in pairwise(names))
+    assert all(outer > inner for outer, inner in pairwise(names))
     assert [len(one) for one in names] == [cell.labels["images"] for cell in found.cells if cell.recipe.seed == 0]
     assert len({tuple(source.splits["test"].names) for source in opened}) == 1
-    other = next(cell for cell in found.cells if cell.recipe.seed == 1).recipe.data.open().splits["train"].names
-    assert set(other) != names[0]
+    other = [cell for cell in found.cells if cell.recipe.seed == 1][-1].recipe.data.open().splits["train"].names
+    assert len(other) == len(names[-1])
+    assert set(other) != names[-1]
 
 
 @pytest.mark.parametrize("rule", ["recipe", "epochs", "steps"])
 def test_lengths_follow_the_rule_and_rates_are_the_same(rule: str) -> None:
     found = plan(open_source("fashion:embedded"), [None], rule=rule)
-    first, last = found.cells[0], next(cell for cell in found.cells if cell.labels["images"] == found.sizes[-1])
+    last, first = found.first_look[0], found.first_look[-1]
     assert first.recipe.optimizer == last.recipe.optimizer
     assert first.recipe.model == last.recipe.model
     if rule == "epochs":

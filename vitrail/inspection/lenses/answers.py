@@ -67,9 +67,9 @@ def answers(name: str, images: Sequence[Sequence[Noted]], columns: Sequence[str]
 
 
 def in_light(image: UInt8[np.ndarray, "height width_px 3"], map: Float[np.ndarray, "rows columns"],
-             signed: bool) -> UInt8[np.ndarray, "height width_px 3"]:
-    """From the least to the most important; of a map with a sign, from 0 up."""
+             signed: bool, top: float | None = None) -> UInt8[np.ndarray, "height width_px 3"]:
+    """From the least to the most important; of a map with a sign, from 0 up to its largest value, or to `top`."""
     if not signed:
         return lit(image, spread(map))
-    top = float(map.max())
+    top = float(map.max()) if top is None else top
     return lit(image, (map / top).clip(0, 1) if top > 1e-9 else np.zeros_like(map))

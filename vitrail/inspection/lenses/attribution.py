@@ -26,10 +26,11 @@ PASSES = 2 * (7 + DRAWS) * STEPS + COVERS + 100
 CAPTION = ("Light falls on the patches that speak for the answer beside the image; dark ones do nothing, or speak "
            "against it. Each picture has a scale of its own. Explanations differ, and a convincing picture proves "
            "nothing, so the curves try them: patches are taken away (left) or put back (right) in the order of each "
-           "explanation, the most important first. A good explanation falls early on the left and rises early on the "
-           "right. Its worth is the area under the right curve minus that under the left one. It has to beat a random "
-           "order, and to be more than a guess, the order from the middle outward. Occlusion has a head start: it was "
-           "made by covering, too.")
+           "explanation, the most important first. What is taken away leaves the mean color, and what is put back goes "
+           "into the image's own blur, so the left curves do not end where the right ones begin. A good explanation "
+           "falls early on the left and rises early on the right. Its worth is the area under the right curve minus "
+           "that under the left one. It has to beat a random order, and to be more than a guess, the order from the "
+           "middle outward. Occlusion has a head start: it was made by covering, too.")
 
 
 def look(subject: Subject) -> Look:

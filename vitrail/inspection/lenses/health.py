@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vitrail.errors import NothingToSeeError
-from vitrail.inspection.drawing import color_map, picture, tidy, whole_numbers
+from vitrail.inspection.drawing import color_map, in_numbers, picture, tidy, whole_numbers
 from vitrail.inspection.health import DEAD, HIGH, Health, health
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject
 from vitrail.inspection.similarity import layer_similarity
@@ -98,6 +98,7 @@ def lengths(state: Health) -> Drawing:
                   label="one in a hundred")
         axes.plot(depth, np.median(flat, axis=1), color="#2553a3", marker="o", markersize=4, label="middle")
         axes.set_yscale("log")
+        in_numbers(axes)
         whole_numbers(axes)
         axes.legend(frameon=False)
         tidy(axes, "after block", "length of the patches")

@@ -12,24 +12,27 @@ from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_lig
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS, Fill, Occlusion, occlusion
 
-FILLS: dict[str, Fill] = {"under the mean color": "mean", "under its own blur": "blur"}
+FILLS: dict[str, Fill] = {"under its own blur": "blur", "under the mean color": "mean"}
 
 CAPTION = ("One pane of the image after the other is covered ({rows} by {columns} panes), and the model answers again. "
-           "Light falls where the {unit} falls most; in the dark a cover changes nothing, or even helps. Each picture "
-           "has a scale of its own, up to the number beneath it: how far the {unit} falls under the worst cover. "
-           "A cover is itself something to see: trust what both fillings show. Where the model is sure, one pane alone "
-           "may change little, because the others tell it the same.")
+           "Light falls where the {unit} falls most; in the dark a cover changes nothing, or even helps. The two "
+           "pictures of an image share one scale, up to the larger of the numbers beneath them: how far the {unit} "
+           "falls under the worst cover. A cover is itself something to see, a grey square on a black ground above "
+           "all: trust what both fillings show. Where the model is sure, one pane alone may change little, because the "
+           "others tell it the same.")
 
 
 def look(subject: Subject) -> Look:
     raw = subject.few[: affordable(subject, len(FILLS) * COVERS, subject.shown)]
     asked = explained(subject.bundle, raw, subject.target, subject.batch_size)
     found = {title: occlusion(asked, fill, subject.batch_size) for title, fill in FILLS.items()}
-    by_mean, by_blur = found.values()
+    by_blur, by_mean = found.values()
     rows, columns = by_mean.panes.grid
     shown = [enlarged(image) for image in pixels(raw)]
-    pictures = [[(image, ""), *((in_light(image, one.falls[number], signed=True), worst(one.falls[number]))
-                                for one in found.values())] for number, image in enumerate(shown)]
+    tops = np.maximum(by_blur.falls.max((1, 2)), by_mean.falls.max((1, 2)))
+    pictures = [[(image, ""), *((in_light(image, one.falls[number], True, float(tops[number])),
+                                 worst(one.falls[number])) for one in found.values())]
+                for number, image in enumerate(shown)]
     return Look(
         numbers={"images": list(subject.names[: len(shown)]), "explained": asked.names, "unit": asked.unit,
                  "whole": by_mean.whole.round(5).tolist(),
@@ -39,7 +42,7 @@ def look(subject: Subject) -> Look:
         drawings=(answers("occlusion", pictures, ["image", *FILLS], subject.names, asked, by_mean.whole,
                           "images, each beside what the answer needs"),),
         caption=CAPTION.format(rows=rows, columns=columns, unit=asked.unit) + fewer(subject, len(raw), subject.shown),
-        found=words(asked, by_mean, agreement(by_mean, by_blur)))
+        found=words(asked, found, agreement(by_mean, by_blur)))
 
 
 def worst(falls: Float[np.ndarray, "rows columns"]) -> str:
@@ -53,11 +56,12 @@ def agreement(one: Occlusion, other: Occlusion) -> float:
     return round(float((first * second).sum()) / scale, 4) if scale > 0 else 0.0
 
 
-def words(asked: Explained, found: Occlusion, agreed: float) -> str:
-    behind = found.whole - found.falls.max((1, 2))
+def words(asked: Explained, found: dict[str, Occlusion], agreed: float) -> str:
+    title, strongest = max(found.items(), key=lambda one: float(one[1].falls.max((1, 2)).mean()))
+    behind = strongest.whole - strongest.falls.max((1, 2))
     over = "of the image" if len(behind) == 1 else f"of {len(behind)} images in the mean"
-    return (f"The worst single cover takes the {asked.unit} from {found.whole.mean():.2f} to {behind.mean():.2f} "
-            f"({over}). The two fillings agree to {agreed:.2f}, 1 would be fully.")
+    return (f"The worst single cover, {title}, takes the {asked.unit} from {strongest.whole.mean():.2f} to "
+            f"{behind.mean():.2f} ({over}). The two fillings agree to {agreed:.2f}, 1 would be fully.")
 
 
 LENS = Lens("occlusion", "Which part does the answer need?", look, slow=True)

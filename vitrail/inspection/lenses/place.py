@@ -64,8 +64,15 @@ def reading(read: PlacesRead) -> Look:
         caption="The curve: how well a linear model tells a patch's row and column from its features, on images that "
                 "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "
                 "drawn as 0.",
-        found=f"Rows and columns can be read off linearly to {share(read.rows[0])} and {share(read.columns[0])} before "
-              f"the first block, to {share(read.rows[-1])} and {share(read.columns[-1])} after the last.")
+        found=f"Rows and columns can be read off linearly {shares(read, 0)} before the first block, {shares(read, -1)} "
+              "after the last.")
+
+
+def shares(read: PlacesRead, layer: int) -> str:
+    row, column = share(read.rows[layer]), share(read.columns[layer])
+    if row == column:
+        return "not at all" if row == "nothing" else f"to {row} each"
+    return f"to {row} and {column}"
 
 
 def share(score: float) -> str:

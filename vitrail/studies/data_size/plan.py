@@ -4,7 +4,8 @@
     plan(source, models, ...) -> Plan                             its cells, the most informative first
 
 Sizes are the same for all models, parts of one seed lie within one another, and what is held out is the same for all.
-Three seeds at the two smallest and the two largest sizes show how much chance there is, and where.
+Three seeds at the two smallest and the two largest sizes show how much chance there is, and where. The largest sizes
+come first, since they say most of what lies beyond them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +24,7 @@ from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.recipes_of import LEAST_IMAGES, drawn, read_model, recipe_for, refuse_unusable
+from vitrail.training.schedule import Schedule
 
 Rule = Literal["recipe", "epochs", "steps"]
 
@@ -34,18 +37,27 @@ LEAST_SIZES, MOST_SIZES = 5, 7
 SEEDS, ENDS = 3, 2
 """Seeds at so many sizes on either end."""
 
+LOOKS = 20
+"""At most so many validations of a run: few images have many epochs."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
-    trains, in words."""
+    """`cells` in the order in which they are worth training; `sizes`: images of each part; `share`: of the length that
+    the rule gives, `length`: how long each trains, in words."""
 
     source: Source
     models: tuple[str, ...]
     sizes: tuple[int, ...]
     rule: Rule
+    share: Fraction
     cells: tuple[Cell, ...]
     length: str
+
+    @property
+    def first_look(self) -> list[Cell]:
+        """Every size once."""
+        return [cell for cell in self.cells if cell.recipe.seed == 0]
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
@@ -66,10 +78,11 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
 
 
 def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
-         seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
+         seeds: int = SEEDS, weights: str | None = None, share: Fraction = Fraction(1),
+         changes: dict[str, Any] | None = None) -> Plan:
     """`models`: names, `half:NAME` for half as wide a one, `half` and None for those of what the recipe chooses.
-    `weights`: trained ones that every cell starts from.
-    `changes`: recipe settings for all cells.
+    `weights`: trained ones that every cell starts from. `share`: of the length that the rule gives. `changes`: recipe
+    settings for all cells; those of the schedule take the place of the rule.
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
@@ -77,40 +90,59 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
         raise UnknownNameError("rule", rule, get_args(Rule))
     if seeds < 1:
         raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+    changes = changes or {}
     refuse_unusable(source)
     sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
     asked: Rule = rule  # type: ignore[assignment]  # one of them, as was just seen
+    given = [f"{name} {value}" for name, value in changes.items() if name.startswith("schedule.")]
     cells, names = [], []
     for model in dict.fromkeys(models):
-        whole = recipe_for(source, model, weights, changes or {})
+        whole = recipe_for(source, model, weights, changes)
         names.append(model_name(whole))
-        cells += [cell_of(source, whole, size, seed, sizes, asked, model, weights, changes or {})
-                  for place, size in enumerate(sizes)
-                  for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
-    cells.sort(key=lambda cell: (cell.recipe.seed, cell.images))
+        for place, size in enumerate(sizes):
+            schedule = whole.schedule if given else schedule_of(source, whole, size, asked, model, weights)
+            cells += [cell_of(source, whole, size, seed, asked, schedule if given else shortened(schedule, share))
+                      for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
+    cells.sort(key=lambda cell: (cell.recipe.seed, -cell.images))
     told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
-    given = [f"{name} {value}" for name, value in (changes or {}).items() if name.startswith("schedule.")]
-    length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
-    return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
+    length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked] + (
+        f"; all of them {share} of that, to fit into the time" if share != 1 else "")
+    return Plan(source, tuple(dict.fromkeys(names)), told, asked, share, tuple(cells), length)
 
 
-def cell_of(source: Source, whole: Recipe, size: int, seed: int, sizes: tuple[int, ...], rule: Rule,
-            model: str | None, weights: str | None, changes: dict[str, Any]) -> Cell:
-    """Model, pictures and rates are those for all images; the length follows the rule."""
-    images = sizes[-1]
-    settings: dict[str, Any] = {"seed": seed}
+def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str | None,
+                weights: str | None) -> Schedule:
+    """Of a part of that size, by the rule."""
+    images = len(source.splits["train"])
+    steps = whole.schedule.total_steps(images, whole.training.batch_size)
+    if rule == "steps":
+        return whole.schedule.model_copy(update={"steps": steps, "epochs": None})
+    if rule == "epochs" or size == images:
+        return whole.schedule
+    return RECIPES["default"](part_of(source, size), model=read_model(model)[0], weights=weights).schedule
+
+
+def shortened(schedule: Schedule, share: Fraction) -> Schedule:
+    """For so much of its length."""
+    if schedule.steps is not None:
+        return schedule.model_copy(update={"steps": max(1, round(share * schedule.steps))})
+    return schedule.model_copy(update={"epochs": float(share) * (schedule.epochs or 0.0)})
+
+
+def cell_of(source: Source, whole: Recipe, size: int, seed: int, rule: Rule, schedule: Schedule) -> Cell:
+    """Model, pictures and rates are those for all images."""
+    images = len(source.splits["train"])
+    settings: dict[str, Any] = {"seed": seed, "schedule": schedule.model_dump()}
     if size < images:
         settings |= {"data.fraction": size / images, "data.fraction_seed": seed,
                      "training.batch_size": min(whole.training.batch_size, size),
                      "optimizer.learning_rate": whole.optimizer.learning_rate}
-    steps = whole.schedule.total_steps(images, whole.training.batch_size)
-    if rule == "steps" and steps is not None:
-        settings["schedule.steps"] = steps
-    elif rule == "recipe" and size < images and not any(name.startswith("schedule.") for name in changes):
-        part = RECIPES["default"](part_of(source, size), model=read_model(model)[0], weights=weights)
-        settings["schedule.epochs"] = part.schedule.epochs
     recipe = whole.replaced(settings)
     count, name = drawn(source, recipe.data.fraction), model_name(whole)
+    steps = schedule.total_steps(count, recipe.training.batch_size)
+    if steps is not None:
+        epochs = steps * recipe.training.batch_size / count
+        recipe = recipe.replaced({"evaluation.every_epochs": max(whole.evaluation.every_epochs, epochs / LOOKS)})
     return Cell(recipe, source.fingerprint, count, {"study": "data", "model": name, "images": count, "seed": seed,
                                                     "rule": rule}, f"{name} on {count:,} images, seed {seed}")
 

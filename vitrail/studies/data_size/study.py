@@ -57,7 +57,9 @@ class DataSize:
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         plan = self.plan
         told = answer(finished(plan.cells, rows), plan.models, self.target)
-        return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts,
+        short = (f"All runs had {plan.share} of the default recipe's length, to fit into the time: longer ones would "
+                 "be better, most of all with many images.",) if plan.share != 1 else ()
+        return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
                         (figure(told, plan.length),), (table(plan, told),), numbers(plan, told))
 
 
@@ -77,7 +79,7 @@ def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
         draw_model(axes, model, number)
     logarithmic(axes)
     tidy(axes, "training images", "test error, %")
-    if models:
+    if any(model.outlook for model in models):
         axes.legend(frameon=False)
 
 

@@ -1,0 +1,198 @@
+"""What an ablation says: its arms out of the lines of the ledger, each two that the paper compares, and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from vitrail.errors import DataError
+from vitrail.studies.ablations.ablation import Claim, Variant
+from vitrail.studies.ablations.intervals import Mean, mean_of, paired
+from vitrail.studies.ablations.plan import Plan
+from vitrail.studies.ledger import Row
+
+SMALL = 1.0
+"""Points of accuracy below which two variants are called equal: in the paper's Table 8 all positions lie within it, and
+no positions outside."""
+
+LIKE_COST = 1.25
+"""Times the compute up to which nobody asks what a variant costs."""
+
+Verdict = Literal["held", "not held", "not seen", "unknown"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A variant with what was measured of it: `scores`, accuracy in percent by seed, at the chosen `rate`; `compute`
+    relative to the base; `diverged`: the rates and seeds whose loss was not finite."""
+
+    variant: Variant
+    rate: float | None
+    scores: Mapping[int, float]
+    compute: float
+    diverged: tuple[str, ...]
+
+    @cached_property
+    def mean(self) -> Mean | None:
+        return mean_of(list(self.scores.values())) if self.scores else None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """`gap`: points by which the claim's first is ahead, at the same seeds; None where nothing is finished."""
+
+    claim: Claim
+    first: Arm
+    second: Arm
+    gap: Mean | None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.gap is None or self.gap.low is None or self.gap.high is None:
+            return "unknown"
+        small = self.gap.low >= -SMALL and self.gap.high <= SMALL
+        if self.claim.kind == "equal":
+            return "held" if small else "not seen" if self.gap.holds(0) else "not held"
+        return "held" if self.gap.low > 0 else "not held" if self.gap.high < 0 else "not seen"
+
+
+def arms_of(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Arm]:
+    """Raises DataError where nothing is finished."""
+    found = {one.name: arm_of(plan, one, rows) for one in plan.variants}
+    if not any(arm.scores for arm in found.values()):
+        failed = [words for arm in found.values() for words in arm.diverged]
+        raise DataError("Every run diverged: try lower --rates." if failed else
+                        "No run of this study is finished, so there is nothing to say yet. Give it more --time.")
+    return found
+
+
+def arm_of(plan: Plan, variant: Variant, rows: Mapping[str, Row]) -> Arm:
+    running = plan.by_name[variant.runs_of or variant.name]
+    rate = plan.chosen(running, rows)
+    tried = [] if running.rate_of else list(plan.grid[running.name].values())
+    chosen = [] if rate is None else [plan.cell(running, rate, seed) for seed in range(plan.seeds)]
+    scores, diverged = {}, []
+    for cell in chosen:
+        value = score_of(rows[cell.key], variant) if cell.key in rows else None
+        if value is not None:
+            scores[cell.recipe.seed] = 100 * value
+    for cell in {cell.key: cell for cell in (*tried, *chosen)}.values():
+        if "diverged" in rows.get(cell.key, {"result": {}})["result"]:
+            diverged.append(cell.words)
+    return Arm(variant, rate, scores, plan.compute[variant.name], tuple(diverged))
+
+
+def score_of(row: Row, variant: Variant) -> float | None:
+    """Accuracy from 0 to 1; None of a run that diverged."""
+    if "diverged" in row["result"]:
+        return None
+    value = row["result"]["floor"] if variant.reads == "floor" else row["result"]["test"]["top1"]
+    return None if value is None else float(value)
+
+
+def compare(plan: Plan, arms: Mapping[str, Arm]) -> list[Compared]:
+    return [Compared(claim, arms[claim.first], arms[claim.second], paired(
+        arms[claim.first].scores, arms[claim.second].scores, 100 / plan.tested)) for claim in plan.claims]
+
+
+def sentences(plan: Plan, arms: Mapping[str, Arm], compared: list[Compared]) -> tuple[str, ...]:
+    said = headline(plan, arms)
+    if plan.ablation.explained is not None and compared:
+        at_one, at_own = (compared[place] for place in plan.ablation.explained)
+        said.append(explanation(at_one, at_own))
+    return (*filter(None, said), *(claim_words(one) for one in compared))
+
+
+def headline(plan: Plan, arms: Mapping[str, Arm]) -> list[str]:
+    """Who is ahead, and who cannot be told from it."""
+    own = [arm for arm in arms.values() if arm.scores and arm.variant in plan.running and not arm.variant.rate_of]
+    if not own:
+        return []
+    most = max(len(arm.scores) for arm in own)
+    equally = [arm for arm in own if len(arm.scores) == most]
+    best = max(equally, key=lambda arm: arm.mean.value if arm.mean else 0.0)
+    first = f"{capital(best.variant.words)} came out ahead: {score_words(best.mean)} of the held-out images right."
+    others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in own if arm is not best]
+    alike = [arm.variant.words for arm, gap in others if gap is None or gap.holds(0)]
+    behind = [arm.variant.words for arm, gap in others if gap is not None and not gap.holds(0)]
+    if not others:
+        return [f"Only {best.variant.words} is finished: {score_words(best.mean)} of the held-out images right."]
+    if most < 2:
+        return [first, "With one seed nobody knows how much of that is chance."]
+    parts = {"Behind it": behind, "Too close to tell from it": alike}
+    return [first, " ".join(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)]
+
+
+def explanation(at_one: Compared, at_own: Compared) -> str:
+    """Whether the learning rate explains a gap: it is there at one rate, and gone where each has its own."""
+    if None in (at_one.gap, at_own.gap) or "unknown" in (at_one.verdict, at_own.verdict):
+        return ""
+    assert at_one.gap is not None
+    assert at_own.gap is not None
+    words = at_own.first.variant.words
+    if at_own.first.rate == at_one.second.rate:
+        return (f"{capital(words)} and {at_own.second.variant.words} learn best at the same of the rates that were "
+                f"tried, {at_own.first.rate:g}, so there is nothing that adjusting the rate could explain.")
+    if at_one.gap.holds(0) or at_one.gap.value < 0:
+        return "At one rate for both there is no gap to be seen that the learning rate could explain."
+    if not at_own.gap.holds(0):
+        return f"The learning rate does not explain all: {words} differs at its own rate, too."
+    left = max(abs(at_own.gap.low or 0.0), abs(at_own.gap.high or 0.0))
+    if left > at_one.gap.value / 2:
+        return (f"Whether the learning rate explains the gap of {at_one.gap.value:.1f} points takes more seeds: up to "
+                f"{left:.1f} may be left where each has its own.")
+    return (f"The learning rate explains the gap here: {at_one.gap.value:.1f} points at one rate, and no evidence "
+            "of any where each has its own.")
+
+
+def claim_words(one: Compared) -> str:
+    pair = f"{capital(one.first.variant.words)} against {one.second.variant.words}"
+    if one.gap is None:
+        return f"{pair}: not finished yet. Paper: {one.claim.paper}."
+    return f"{pair}: {gap_words(one.gap)}{cost_words(one)}. Paper: {one.claim.paper}. {verdict_words(one)}."
+
+
+def cost_words(one: Compared) -> str:
+    """Where one of them computes more to speak of."""
+    ratio = one.first.compute / one.second.compute
+    return f", at {ratio:.2g} times the compute" if max(ratio, 1 / ratio) > LIKE_COST else ""
+
+
+def verdict_words(one: Compared) -> str:
+    gap = one.gap
+    assert gap is not None
+    if one.verdict == "unknown" or gap.low is None or gap.high is None:
+        return "Whether that holds here takes more seeds"
+    if one.verdict == "held":
+        differs = "" if one.claim.kind == "better" else f": at most {SMALL:g} point apart"
+        return f"Held here{differs}"
+    if one.verdict == "not held":
+        return "Not held here" + (": it is the other way round" if one.claim.kind == "better" else "")
+    return "Cannot be seen at this scale"
+
+
+def gap_words(gap: Mean) -> str:
+    """A difference with its interval: `+0.3 points (-0.4 to +1.0, 3 seeds), no evidence of a difference`."""
+    if gap.low is None or gap.high is None:
+        return f"{gap.value:+.1f} points with one seed, so that chance is unknown"
+    nothing = ", no evidence of a difference" if gap.holds(0) else ""
+    return f"{gap.value:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f}, {gap.count} seeds){nothing}"
+
+
+def score_words(mean: Mean | None) -> str:
+    if mean is None:
+        return "not yet"
+    if mean.low is None or mean.high is None:
+        return f"{mean.value:.1f} %"
+    low, high = max(0.0, mean.low), min(100.0, mean.high)
+    return f"{mean.value:.1f} % ({low:.1f} to {high:.1f}, {mean.count} seeds)"
+
+
+def capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,61 @@
+"""How sure is a mean over a few seeds? Student's interval, without assumptions beyond his."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PROBABILITY = 0.9
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of `count` runs, with where the mean of all possible seeds lies with a probability of 90 %; None for one run."""
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+    def holds(self, value: float) -> bool:
+        """Whether the interval does; any value may be where chance is unknown."""
+        return self.low is None or self.high is None or self.low <= value <= self.high
+
+
+def mean_of(values: Sequence[float], least: float = 0.0) -> Mean:
+    """`least`: half of the interval at least, as accuracy counts whole images. `values` must not be empty."""
+    middle, count = statistics.fmean(values), len(values)
+    if count < 2:
+        return Mean(middle, None, None, count)
+    half = max(least, student(count - 1) * statistics.stdev(values) / math.sqrt(count))
+    return Mean(middle, middle - half, middle + half, count)
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float], least: float = 0.0) -> Mean | None:
+    """`first` less `second`, seed by seed; None where they have none in common."""
+    both = sorted(first.keys() & second.keys())
+    return mean_of([first[seed] - second[seed] for seed in both], least) if both else None
+
+
+def student(freedom: int, probability: float = PROBABILITY) -> float:
+    """How many standard errors to either side hold `probability` (t of Student): bisection on his distribution."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if within(angle, freedom) < probability else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def within(angle: float, freedom: int) -> float:
+    """Probability that |t| < sqrt(freedom) tan(angle), for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and
+    26.7.4)."""
+    odd, squared = freedom % 2, math.cos(angle) ** 2
+    term, series = 1.0, 1.0 if freedom > 1 else 0.0
+    for step in range(2 + odd, freedom - 1, 2):
+        term *= squared * (step - 1) / step
+        series += term
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * math.cos(angle) * series)
+    return math.sin(angle) * series
