@@ -149,3 +149,23 @@ def test_ctrl_c_in_a_slow_lens_leaves_what_was_seen(vitrail_cli, monkeypatch):  
     told = json.loads(Path("inspection/inspect.json").read_text())["models"][0]
     assert list(told["lenses"]) == ["rollout"]
     assert Path("inspection/inspect.html").exists()
+
+
+def test_results_are_not_mixed_with_other_things(vitrail_cli, bundle):  # noqa: F811
+    picture("photos/cats/one.png")
+    for arguments in (("inspect", bundle, "photos", "--lens", "filters"), ("probe", bundle, "photos"),
+                      ("study", "data", "digits", "--models", "mu/4")):
+        outcome = vitrail_cli(*arguments, "--out", "photos")
+        assert outcome.code in (2, 3), outcome.err
+        assert "--out photos holds something else" in outcome.err
+    assert [path.name for path in Path("photos").iterdir()] == ["cats"]
+    assert vitrail_cli("inspect", bundle, "photos", "--lens", "filters", "--out", "seen").code == 0
+    assert vitrail_cli("inspect", bundle, "photos", "--lens", "filters", "--out", "seen").code == 0
+
+
+def test_a_model_of_one_patch_is_seen_through_every_lens(vitrail_cli, tmp_path):  # noqa: F811
+    one = Bundle(vitrail.create("mu/16", classes=3, image_size=16), Preprocess(size=(16, 16))).save(tmp_path / "one")
+    outcome = vitrail_cli("inspect", one, picture("photos/one.png"), picture("photos/two.png"))
+    assert outcome.code == 0, outcome.err
+    assert "The 1 of 1 patches that count most has 100 % of the rollout; 100 % would be even." in outcome.err
+    assert "trust none of them here" in outcome.err

@@ -24,7 +24,7 @@ def inspect(
     out: Annotated[Path, Parameter(alias="-o")] = Path("inspection"),
     count: Count = 128,
     shown: Count = 6,
-    place: tuple[int, int] | None = None,
+    place: Annotated[tuple[int, int] | None, Parameter(negative=())] = None,
     target: str | None = None,
     image_size: str | None = None,
     batch_size: Count = 8,
@@ -74,7 +74,7 @@ def inspect(
     from vitrail.report.inspected import Inspected, numbers_of, write_inspection
 
     lenses = chosen(lens)
-    refuse_unwritable(out)
+    refuse_unwritable(out, "inspect.json")
     size = None if image_size is None else parse_size(image_size)
     second = bool(images) and is_model(images[0])
     models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]

@@ -38,14 +38,18 @@ def quietly_loaded(path: str | Path) -> Bundle:
         return weights.load(path)
 
 
-def refuse_unwritable(out: Path) -> None:
-    """Raises UsageError where a folder for results cannot be made or written to: before anything is computed, and
-    without making it, since something else may still be wrong."""
+def refuse_unwritable(out: Path, *own: str) -> None:
+    """Raises UsageError where a folder for results cannot be made or written to, or holds something else than what the
+    same verb left there (`own`: files that tell): before anything is computed, and without making it, since something
+    else may still be wrong."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UsageError(f"--out {out} cannot be made: nothing may be written to {there}. Choose another folder.")
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in own):
+        raise UsageError(f"--out {out} holds something else, which is not mixed with results. Give a folder that is "
+                         "empty, or does not exist yet.")
 
 
 def say_notes(bundle: Bundle) -> None:

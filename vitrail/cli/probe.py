@@ -126,7 +126,7 @@ def probe(
     if (images or steps) and "finetune" not in method:
         raise UsageError("--images and --steps belong to fine-tuning: add --method finetune")
     if out is not None:
-        refuse_unwritable(out)
+        refuse_unwritable(out, "probe.json")
     if devices not in (None, 1) and not is_launched():
         return launch(devices, sys.argv[1:], ADVICE)
     refuse_other_number(devices)

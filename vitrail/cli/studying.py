@@ -75,7 +75,7 @@ def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
         show_plan(view, question, ledger, options.time)
         if options.dry_run:
             return 0
-        refuse_unwritable(options.out)
+        refuse_unwritable(options.out, "ledger.jsonl", "cells")
         train_missing(view, question, ledger, interrupts, seconds)
         rest = left(question, ledger.rows())
         if interrupts:

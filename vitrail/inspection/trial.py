@@ -117,7 +117,8 @@ def curve(asked: Explained, image: int, panes: Panes, ranks: Int[np.ndarray, "or
     orders, none and all of them, is computed once."""
     of, inner = torch.from_numpy(ranks).to(asked.bundle.device), torch.from_numpy(counts[1:-1]).to(asked.bundle.device)
     changed = (of[:, None] < inner[:, None]).flatten(0, 1)
-    ends = torch.zeros_like(changed[:1]), torch.ones_like(changed[:1])
+    nothing = torch.zeros((1, panes.count), dtype=torch.bool, device=changed.device)
+    ends = nothing, ~nothing
     chosen: Tensor = torch.cat((*ends, changed))
     scores = covered(asked, image, panes, ~chosen if insertion else chosen, "blur" if insertion else "mean",
                      batch_size).double().cpu().numpy()

@@ -29,13 +29,23 @@ def look(subject: Subject) -> Look:
         numbers={"images": list(subject.names[: len(maps)]), "rollout": maps.round(6).tolist()},
         drawings=(rows_drawing("rollout", rows, ["image", "rollout"] * columns, (), "images beside their rollouts"),),
         caption=CAPTION,
-        found=f"The tenth of the patches that counts most has {100 * top_tenth(maps):.0f} % of the rollout; 10 % would "
-              "be even.")
+        found=words(maps))
+
+
+def words(maps: Float[np.ndarray, "images rows columns"]) -> str:
+    patches = maps[0].size
+    count = tenth(patches)
+    return (f"The {count} of {patches} patches that count most {'has' if count == 1 else 'have'} "
+            f"{100 * top_tenth(maps):.0f} % of the rollout; {100 * count / patches:.0f} % would be even.")
+
+
+def tenth(patches: int) -> int:
+    return max(round(0.1 * patches), 1)
 
 
 def top_tenth(maps: Float[np.ndarray, "images rows columns"]) -> float:
     ordered = np.sort(maps.reshape(len(maps), -1), axis=1)[:, ::-1]
-    count = max(round(0.1 * ordered.shape[1]), 1)
+    count = tenth(ordered.shape[1])
     return float((ordered[:, :count].sum(1) / ordered.sum(1).clip(min=1e-12)).mean())
 
 
