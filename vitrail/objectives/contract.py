@@ -113,9 +113,9 @@ class Objective(nn.Module):
         if alike:
             return (f"what is to be guessed is nearly the same everywhere: one answer for all has a loss of "
                     f"{constant:.2g}. There is nothing to learn from it. Look at the images, and at the objective.")
-        where = f"{100 * abs(gone):.1f} % {'below' if gone >= 0 else 'above'} it"
-        return (f"the model has learned nothing from the images so far: its loss is that of one answer for all "
-                f"({constant:.3f}), or {where}. Use another learning rate (--lr auto finds one), a "
+        where = f"{100 * abs(gone):.1f} % {'below' if gone >= 0 else 'above'}"
+        return (f"the model has learned nothing from the images so far: its loss is {where} that of one answer for all "
+                f"({constant:.3f}). Use another learning rate (--lr auto finds one), a "
                 "longer run, or another objective or target.")
 
     def shown(self, batch: Batch) -> list[Shown]:

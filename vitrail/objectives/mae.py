@@ -23,7 +23,7 @@ from vitrail.objectives.contract import Losses, Objective
 from vitrail.objectives.mae_decoder import Decoder, DecoderSettings
 from vitrail.objectives.masked_patch import HIDDEN, corrupted_patches, patch_model, taken
 from vitrail.objectives.patch_targets import cut, joined
-from vitrail.vocabulary import Batch, Images, RawImages, Shown, Tokens
+from vitrail.vocabulary import Batch, Images, Legend, RawImages, Shown, Tokens
 
 LEAST_VARIANCE = 1e-6
 """Added to the variance of a patch before it is divided by its root."""
@@ -57,6 +57,9 @@ class MaskedAutoencoder(Objective):
     """Parts: `loss`, the squared error of a pixel of a masked patch, averaged over all of them."""
 
     labeled: ClassVar[bool] = False
+    legend: ClassVar[Legend] = Legend("guesses", "What it guesses", (
+        "A row for each image: what the model saw, its guess, and the truth. Violet patches were hidden from it. In "
+        "the second picture they stand as the decoder paints them, in the third as they are."))
 
     def __init__(self, model: nn.Module, normalize: Callable[[Tensor], Tensor], settings: MaeSettings | None = None,
                  seed: int = 0) -> None:
