@@ -411,7 +411,7 @@ def test_a_run_of_another_family_goes_on_to_the_bit_and_leaves_its_report(
 @pytest.mark.parametrize(
     ("model", "kernel", "measured", "described"), [
         ("R26x0.25", False, "convolutions", "2-2-2-2 units"), ("R26x0.25+mu/4", True, "convolutions", "8 units"),
-        ("axial-mu/4", True, "2 heads, 4 tokens", "1 layers, each along rows and then columns"),
+        ("axial-mu/4", True, "2 heads, 4 tokens", "1 layer, each along rows and then columns"),
         ("axial-R26x0.25", False, "axial attention", "AxialResNet with 2-2-2-2 units")])
 def test_a_backend_is_measured_for_every_family(
         tmp_path: Path, model: str, kernel: bool, measured: str, described: str) -> None:

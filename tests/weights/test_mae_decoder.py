@@ -239,7 +239,7 @@ def test_a_decoder_of_another_shape_is_drawn_anew_and_says_so(changes: dict[str,
 def test_weights_without_a_decoder_get_a_new_one(tmp_path: Path) -> None:
     peer_in(tmp_path / "mae").vit.save_pretrained(tmp_path / "encoder")
     words, held = learning(tmp_path / "encoder", photos(tmp_path / "photos"), tmp_path / "run")
-    assert f"a decoder of 1 layers, 32 wide and new, since {tmp_path / 'encoder'} holds none, guesses" in words
+    assert f"a decoder of 1 layer, 32 wide and new, since {tmp_path / 'encoder'} holds none, guesses" in words
     assert held
 
 
