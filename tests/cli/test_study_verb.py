@@ -105,7 +105,7 @@ def test_compute_in_a_budget_of_time_answers_from_what_is_there(vitrail_cli):  #
     outcome = vitrail_cli(*COMPUTE, "--lengths", 0.004, 1, "--time", "0.000001s")
     assert outcome.code == 0, outcome.err
     assert "1 of 2 runs did not fit into the time" in outcome.err
-    assert "1 of their 1 settings lies on the frontier" in outcome.out
+    assert "1 of their 1 finished settings lies on the frontier" in outcome.out
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), [

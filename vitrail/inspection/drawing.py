@@ -35,6 +35,9 @@ LEAD = (27, 25, 34)
 
 PIXELS_PER_INCH = 160
 
+NARROW = 10
+"""Times from end to end up to which a logarithmic axis has more than 1, 2 and 5 written on it."""
+
 
 def glass(values: np.ndarray) -> UInt8[np.ndarray, "*shape 3"]:
     """Values 0 to 1 as colors."""
@@ -198,7 +201,9 @@ def in_numbers(axes: Axes, both: bool = False) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis in (axes.yaxis, *([axes.xaxis] if both else [])):
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        low, high = axis.get_view_interval()
+        few = high < NARROW * low
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 4, 5, 6, 8) if few else (1, 2, 5), numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
         axis.set_minor_formatter(NullFormatter())
 

@@ -16,7 +16,7 @@ COMPUTE = np.geomspace(1e-6, 6.4e-5, 7)
 
 
 def runs(name: str, errors: np.ndarray, compute: np.ndarray = COMPUTE, seeds: int = 1) -> list[Trained]:
-    return [Trained(name, f"{name}-{place // 3}", "1 (9 epochs)", float(x), (float(y),) * seeds)
+    return [Trained(name, f"{name}-{place // 3}", "9 epochs", float(x), (float(y),) * seeds)
             for place, (x, y) in enumerate(zip(compute, errors, strict=True))]
 
 
@@ -98,7 +98,7 @@ def test_one_family_is_answered_alone() -> None:
     told = asked(runs("vit", law()))
     assert told.pairs == ()
     assert told.sentences[0] == ("Best for the compute: vit-0 from 1 teraFLOPs on, vit-1 from 8, vit-2 from 64.")
-    assert told.sentences[1].startswith("ViTs reach 88.7 % with 64 teraFLOPs (vit-2, 1 (9 epochs)). Twice as much")
+    assert told.sentences[1].startswith("ViTs reach 88.7 % with 64 teraFLOPs, by vit-2 for 9 epochs. Twice as much")
     assert len(told.sentences) == 2
 
 
@@ -120,18 +120,18 @@ def test_saturation_is_said_where_it_is_seen() -> None:
 def test_few_points_of_a_frontier() -> None:
     told = asked(runs("vit", law()), runs("bit", law()[:2], COMPUTE[:2]))
     assert "ResNets reach 66.6 % with 2 teraFLOPs" in text(told)
-    assert "2 of their 2 settings lie on the frontier, and 3 are needed to say how it goes on." in text(told)
+    assert "2 of their 2 finished settings lie on the frontier, and 3 are needed to say how it goes on." in text(told)
     assert told.pairs == ()
     none = answer(runs("vit", law()), ["vit", "hybrid"], 10_000, 10)
     assert none.sentences[-1] == "Hybrids: none is finished yet."
     one = answer(runs("vit", law()[:1], COMPUTE[:1]), ["vit"], 10_000, 10)
-    assert "1 of their 1 settings lies on the frontier" in text(one)
+    assert "1 of their 1 finished settings lies on the frontier" in text(one)
 
 
 @pytest.mark.parametrize(("trained", "doubt"), [
     (runs("vit", law()[:3], COMPUTE[:3]), "3 points of a frontier are few"),
     ([replace(one, model="S/4") for one in runs("vit", law())], "the frontier is of one size only, S/4"),
-    (runs("vit", np.append(law()[:6], 0.3)), "the dearest run (vit-2, 1 (9 epochs), 64 teraFLOPs) is no better than"),
+    (runs("vit", np.append(law()[:6], 0.3)), "the dearest run (vit-2 for 9 epochs, 64 teraFLOPs) is no better than"),
     (runs("vit", np.array([0.6, 0.59, 0.58, 0.57, 0.2, 0.19, 0.05])), "the curve misses its points by"),
     (runs("vit", np.append(law()[:6], 0.0)), "every test image is right at the end"),
     (runs("vit", np.append(0.88, law()[1:])), "hardly better than guessing"),
@@ -148,3 +148,11 @@ def test_a_small_test_set_is_doubted_and_believed_less() -> None:
     assert any("500 test images are few" in words for words in small.doubts)
     widths = [np.log(told.pairs[0].middle.ratio.high / told.pairs[0].middle.ratio.low) for told in (small, large)]
     assert widths[0] > 1.3 * widths[1]
+
+
+def test_ends_that_agree_with_the_middle_are_left_to_the_table() -> None:
+    assert asked(runs("vit", law()), runs("bit", law(3))).sentences[0].count("times") == 1
+    leaning = law() * np.exp(np.linspace(0.5, 0.0, 7))
+    said = asked(runs("vit", law()), runs("bit", leaning)).sentences[0]
+    assert said.startswith("For the same accuracy ResNets need")
+    assert said.count("times") == 3

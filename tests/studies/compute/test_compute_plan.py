@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -42,18 +43,22 @@ def test_what_a_setting_costs_is_six_times_multiply_adds_times_images() -> None:
         assert setting.exaflops == pytest.approx(6 * describe(config).macs * setting.samples / 1e18)
 
 
-def test_every_model_comes_at_the_shortest_length_first_then_the_cheap_then_seeds() -> None:
-    found = plan(open_source("digits"))
-    order = [(cell.recipe.seed > 0, Fraction(cell.labels["length"])) for cell in found.cells]
-    models = len({setting.model for setting in found.settings})
-    assert order[:models] == [(False, Fraction(1, 4))] * models
-    assert len({cell.labels["model"] for cell in found.cells[:models]}) == models
-    assert [late for late, _ in order] == sorted(late for late, _ in order)
-    cost = {(setting.model, str(setting.length)): setting.exaflops for setting in found.settings}
-    costs = [cost[cell.labels["model"], cell.labels["length"]] for cell in found.cells if cell.recipe.seed == 0]
-    assert costs[:models] == sorted(costs[:models])
-    assert costs[models:] == sorted(costs[models:])
+def test_the_cheap_come_first_spread_over_the_axis_then_what_lies_between_then_seeds() -> None:
+    found = plan(open_source("fashion:embedded"))
+    setting_of = {cell.key: setting for setting, cells in found.settings.items() for cell in cells}
+    alone = [cell for cell in found.cells if cell.recipe.seed == 0]
+    assert list(found.cells[: len(alone)]) == alone
     assert len({cell.key for cell in found.cells}) == len(found.cells)
+    costs = [setting_of[cell.key].exaflops for cell in alone]
+    spread = next(place for place in range(1, len(costs)) if costs[place] < costs[place - 1])
+    assert costs[spread:] == sorted(costs[spread:])
+    for family in found.families:
+        own = [cost for cost, cell in zip(costs[:spread], alone, strict=False) if cell.labels["family"] == family]
+        assert all(later >= 1.5 * earlier for earlier, later in pairwise(own))
+        assert own[0] == found.of(family)[0].exaflops
+    for place in range(1, 13):  # wherever the time ends, no family is far behind
+        counts = [[cell.labels["family"] for cell in alone[:place]].count(family) for family in found.families]
+        assert max(counts) - min(counts) <= 1
 
 
 def test_seeds_are_of_the_cheapest_and_the_middle_setting_of_each_family() -> None:

@@ -87,9 +87,9 @@ def doubts_of(family: Family, classes: int | None, unit: Unit) -> list[str]:
     dearest = family.trained[-1]
     if dearest not in family.frontier:
         best = family.frontier[-1]
-        found.append(f"{name}: the dearest run ({dearest.model}, {dearest.length}, {unit.words(dearest.exaflops)}) is "
-                     f"no better than one for {unit.words(best.exaflops)}. It is chance, or compute of this kind buys "
-                     "nothing any more: the curve does not know of it.")
+        found.append(f"{name}: the dearest run ({dearest.model} for {dearest.length}, {unit.words(dearest.exaflops)}) "
+                     f"is no better than one for {unit.words(best.exaflops)}. It is chance, or compute of this kind "
+                     "buys nothing any more: the curve does not know of it.")
     if family.posterior is not None and family.misfit > POOR_FIT:
         found.append(f"{name}: the curve misses its points by {percent(family.misfit, 0)} of the error on average: no "
                      "law of this kind describes them.")

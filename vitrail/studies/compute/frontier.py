@@ -28,7 +28,8 @@ CALLED = {"vit": "ViTs", "bit": "ResNets", "hybrid": "hybrids", "axial-vit": "ax
 
 @dataclass(frozen=True)
 class Trained:
-    """A model trained for a length. `errors`: one for each seed; `samples`: images seen, `seconds` on the clock."""
+    """A model trained for a length. `length`: in words, "42 epochs"; `errors`: one for each seed; `samples`: images
+    seen, `seconds` on the clock."""
 
     family: str
     model: str

@@ -1,7 +1,7 @@
 """The cells of a study of compute: sizes of several families, each trained for several lengths on all images (paper,
 section 4.4).
 
-    plan(source, models, lengths) -> Plan          its cells: every model at the shortest length first, then by cost
+    plan(source, models, lengths) -> Plan          its cells, the cheapest first, spread over the axis
 
 Each length is a whole run, since the learning rate falls to its end. Further seeds of the cheapest and the middle
 setting of each family show how much is chance; they come last.
@@ -24,6 +24,8 @@ from vitrail.studies.recipes_of import LEAST_IMAGES, drawn, recipe_for, refuse_u
 
 LENGTHS = ("1/4", "1/2", "1")
 SEEDS = 3
+APART = 1.5
+"""Times the compute of one setting from which on another of its family is looked at before those between."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,11 @@ class Plan:
     @property
     def cells(self) -> tuple[Cell, ...]:
         """In the order in which they are worth training."""
-        cost = {cell.key: setting for setting, cells in self.settings.items() for cell in cells}
-        ordered = sorted((cell for cells in self.settings.values() for cell in cells), key=lambda cell: (
-            cell.recipe.seed > 0, cost[cell.key].length > self.lengths[0], cost[cell.key].exaflops, cell.recipe.seed))
-        return tuple(ordered)
+        first = {setting for family in self.families for setting in apart(self.of(family))}
+        ordered = sorted(((setting, cell) for setting, cells in self.settings.items() for cell in cells),
+                         key=lambda pair: (pair[1].recipe.seed > 0, pair[0] not in first, pair[0].exaflops,
+                                           pair[1].recipe.seed))
+        return tuple(cell for _, cell in ordered)
 
     def of(self, family: str) -> list[Setting]:
         return [setting for setting in self.settings if setting.family == family]
@@ -138,6 +141,15 @@ def several(setting: Setting, settings: Sequence[Setting]) -> bool:
     """Whether it is the cheapest of its family, or the one in the middle."""
     own = [one for one in settings if one.family == setting.family]
     return own.index(setting) in (0, len(own) // 2)
+
+
+def apart(settings: Sequence[Setting]) -> list[Setting]:
+    """Of settings by rising cost those that lie so far apart that each tells something new."""
+    found: list[Setting] = []
+    for setting in settings:
+        if not found or setting.exaflops >= APART * found[-1].exaflops:
+            found.append(setting)
+    return found
 
 
 def cells_of(source: Source, setting: Setting, recipe: Recipe, seeds: int) -> tuple[Cell, ...]:

@@ -32,12 +32,17 @@ def compute_words(pair: Pair) -> str:
         where += ", in the middle of what both reach"
     if pair.middle.ahead is not None:
         return (f"For the same accuracy {second} need {said} times the compute of {first} (90 % interval "
-                f"{interval(ratio)}; {where}).{ends_words(pair)}")
+                f"{interval(ratio)}; {where}).{'' if agree(pair) else ends_words(pair)}")
     if all(place.ahead is None for place in pair.levels):
         return (f"There is no evidence that {first} and {second} need different compute for the same accuracy: "
                 f"{second} need {said} times that of {first}, with a 90 % interval of {interval(ratio)}, {where}.")
     return (f"{capital(where)}, there is no evidence that {first} and {second} need different compute for it ({second} "
             f"{said} times that of {first}, 90 % interval {interval(ratio)}).{ends_words(pair)}")
+
+
+def agree(pair: Pair) -> bool:
+    """Whether the same family is ahead at every accuracy; how far is in the table, then."""
+    return len({place.ahead for place in pair.levels}) == 1
 
 
 def ends_words(pair: Pair) -> str:
@@ -120,12 +125,13 @@ def family_words(family: Family, unit: Unit) -> str:
     if not family.trained:
         return f"{capital(family.called)}: none is finished yet."
     best = family.frontier[-1]
-    said = (f"{capital(family.called)} reach {percent(1 - best.error)} with {unit.words(best.exaflops)} "
-            f"({best.model}, {best.length})")
+    said = (f"{capital(family.called)} reach {percent(1 - best.error)} with {unit.words(best.exaflops)}, by "
+            f"{best.model} for {best.length}")
     if family.posterior is None:
         count = len(family.frontier)
-        return (f"{said}; {count} of their {len(family.trained)} settings {'lies' if count == 1 else 'lie'} on the "
-                f"frontier, and {LEAST_POINTS} are needed to say how it goes on.")
+        lie = "lies" if count == 1 else "lie"
+        return (f"{said}; {count} of their {len(family.trained)} finished settings {lie} on the frontier, and "
+                f"{LEAST_POINTS} are needed to say how it goes on.")
     gain = family.posterior.slope(float(family.curve.x[-1]))
     return (f"{said}. Twice as much compute would take away about {percent(gain.expected, 0)} of these errors "
             f"({percent(gain.low, 0)} to {percent(gain.high, 0)}){saturation_words(family)}.")

@@ -16,7 +16,8 @@ from vitrail.studies.compute.figure import draw
 from vitrail.studies.compute.frontier import CALLED, Family, Trained
 from vitrail.studies.compute.plan import Plan
 from vitrail.studies.compute.published import DATA_SETS, published
-from vitrail.studies.compute.tables import compared, length_words, measured
+from vitrail.studies.compute.sentences import budget_words, compute_words
+from vitrail.studies.compute.tables import compared, epochs_words, measured
 from vitrail.studies.ledger import Row
 from vitrail.studies.question import Findings, Shown, finished
 
@@ -78,14 +79,14 @@ def trained_of(plan: Plan, rows: Mapping[str, Row]) -> list[Trained]:
     for setting, cells in plan.settings.items():
         if own := finished(cells, rows):
             found.append(Trained(
-                setting.family, setting.model, length_words(setting), float(own[0]["cost"]["exaflops"]),
+                setting.family, setting.model, epochs_words(setting.epochs), float(own[0]["cost"]["exaflops"]),
                 tuple(1 - float(row["result"]["test"]["top1"]) for row in own), int(own[0]["cost"]["samples"]),
                 sum(float(row["cost"]["seconds"]) for row in own) / len(own)))
     return found
 
 
 def paper_words(paper: Answers) -> str:
-    return f"By the same method, the paper's own numbers (Table 6) say: {paper.sentences[0].split('. ')[0]}."
+    return f"By the same method, the paper's own numbers (Table 6) say: {compute_words(paper.pairs[0])}"
 
 
 def own_figure(told: Answers) -> Shown:
@@ -102,7 +103,7 @@ def paper_figure(paper: Answers) -> Shown:
         "paper", partial(draw, told=paper, error="error, mean of five data sets, %"), 6.8, 4.4,
         "error against the compute of pre-training, by family, from the paper's Table 6"), (
         f"Table 6 of the paper, drawn and asked in the same way: pre-training on JFT-300M, mean of {DATA_SETS} after "
-        f"fine-tuning. {' '.join(paper.sentences)}"))
+        f"fine-tuning. {compute_words(paper.pairs[0])} {budget_words(paper.pairs[1], paper.unit)}"))
 
 
 def numbers(told: Answers) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def measured(plan: Plan, told: Answers, trained: Sequence[Trained]) -> Table:
     for name in CALLED:
         family = [one for one in told.families if one.name == name]
         on = set(family[0].frontier) if family else set()
-        rows += [row_of(setting, finished.get((setting.model, length_words(setting))), on, told.unit)
+        rows += [row_of(setting, finished.get((setting.model, epochs_words(setting.epochs))), on, told.unit)
                  for setting in plan.of(name)]
     return Table("What was measured", ("model", "family", "length", "images seen", told.unit.name, "seconds",
                                        "accuracy", "on the frontier"), tuple(rows), NOTE)
@@ -49,7 +49,11 @@ def accuracy_words(errors: Sequence[float]) -> str:
 
 
 def length_words(setting: Setting) -> str:
-    return f"{setting.length} ({setting.epochs:.3g} epochs)"
+    return f"{setting.length} ({epochs_words(setting.epochs)})"
+
+
+def epochs_words(epochs: float) -> str:
+    return f"{epochs:,.0f} epochs" if epochs >= 100 else f"{epochs:.3g} epochs"
 
 
 def compared(told: Answers, heading: str) -> Table | None:
