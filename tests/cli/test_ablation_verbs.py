@@ -33,7 +33,7 @@ def test_head_from_a_budget_to_a_page(vitrail_cli):  # noqa: F811
     assert first.code == 0, first.err
     assert "run 1 of 14: class token, learning rate 0.001, seed 0" in first.err
     assert "Mean pooling against class token: " in first.out
-    folder = Path("studies/head-mu4")
+    folder = Path("studies/head-digits-mu4")
     assert {"study.html", "study.png", "rates.png"} <= {path.name for path in folder.iterdir()}
     lines = len(Path("studies/ledger.jsonl").read_text().splitlines())
     second = vitrail_cli(*asked, "--json")

@@ -18,7 +18,7 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     assert "run 1 of 3: mu/4 on 1,293 images, seed 0" in first.err
     assert "of the test images rightly after training on 1,293" in first.out
     assert "99.0 % is out of reach" in first.out or "99.0 % needs" in first.out
-    folder = Path("studies/data-mu4")
+    folder = Path("studies/data-digits-mu4")
     assert {path.name for path in folder.iterdir()} == {
         "study.html", "study.md", "study.json", "study.svg", "study.png"}
     text = (folder / "study.md").read_text()

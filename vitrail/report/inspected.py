@@ -64,13 +64,13 @@ class Section(NamedTuple):
 def write_inspection(out: Path, models: Sequence[Inspected]) -> list[Path]:
     """Write everything; returns what was written, the page first. Raises SaveError."""
     written, models = [], comparable(models)
+    write_text(out / NUMBERS, json.dumps({"models": [numbers_of(model) for model in models]}) + "\n")
     for suffix, model in zip(("", "-2"), models, strict=False):
         for drawing in drawings_of(model):
             for kind in ("svg", "png"):
                 path = out / FIGURES / f"{drawing.name}{suffix}.{kind}"
                 write_bytes(path, drawn(drawing, kind))
                 written.append(path)
-    write_text(out / NUMBERS, json.dumps({"models": [numbers_of(model) for model in models]}) + "\n")
     write_text(out / PAGE, render(models))
     return [out / PAGE, out / NUMBERS, *written]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Cell:
     words: str = ""
     may_diverge: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Of everything that decides the result: the recipe with its length, and the images (`data`, the fingerprint of
         the source). What a study calls the cell does not matter, so that studies share what they trained."""

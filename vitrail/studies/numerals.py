@@ -1,4 +1,4 @@
-"""Numbers as sentences say them: no digit more than is known."""
+"""Numbers and words as sentences say them: no digit more than is known."""
 
 from __future__ import annotations
 
@@ -45,3 +45,7 @@ def unit_for(exaflops: float) -> Unit:
 def times(ratio: float) -> str:
     """How many times: 0.42, 3.1, 47."""
     return f"{ratio:.2f}" if ratio < 0.995 else f"{ratio:.1f}" if ratio < 9.95 else rounded(ratio)
+
+
+def capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

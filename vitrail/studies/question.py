@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vitrail.data.source import Source
 from vitrail.errors import DivergedError
 from vitrail.inspection.lens import Drawing
 from vitrail.studies.cell import Cell
@@ -69,6 +70,12 @@ class Question(Protocol):
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         """What the finished rows say. Raises DataError where they say nothing yet."""
         ...
+
+
+def folder_name(question: str, source: Source, models: Sequence[str]) -> str:
+    """Where its page goes: of its own for each source and choice of models."""
+    words = [question, source.spec.rstrip("/").split("/")[-1], *models]
+    return "-".join("".join(letter for letter in word if letter.isalnum() or letter in "._+") for word in words)[:80]
 
 
 def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:

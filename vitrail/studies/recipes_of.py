@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from vitrail.data.source import Source
 from vitrail.data.split import share_of
 from vitrail.errors import DataError, UsageError
+from vitrail.models import configure, describe
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
+from vitrail.vocabulary import Size
 
 HALF = "half"
 LEAST_IMAGES = 4
@@ -27,6 +30,30 @@ def refuse_unusable(source: Source) -> None:
                         "needs one label each.")
     if "test" not in source.splits and "val" not in source.splits:
         raise DataError(f"{source.spec} holds nothing out to measure on. Give a test split.")
+
+
+def refuse_few(source: Source, purpose: str) -> None:
+    """Raises DataError for too few training images; `purpose`: what for, in words."""
+    images, needed = len(source.splits["train"]), LEAST_IMAGES * len(source.classes)
+    if images < needed:
+        raise DataError(f"{images:,} training images of {len(source.classes)} classes are too few {purpose}: "
+                        f"{LEAST_IMAGES} of each class on average, {needed:,} in all, are needed at least.")
+
+
+def refuse_no_seeds(seeds: int) -> None:
+    if seeds < 1:
+        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+
+
+def costs_of(names: Iterable[str], classes: int, size: Size) -> dict[str, int]:
+    """Multiply-adds of one image by each model that there can be for images of that size."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = describe(configure(name, classes=classes, image_size=size)).macs
+        except UsageError:  # too narrow for images so small
+            continue
+    return found
 
 
 def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:

@@ -12,6 +12,7 @@ from vitrail.studies.ablations.ablation import Claim, Variant
 from vitrail.studies.ablations.intervals import Mean, mean_of, paired
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.ledger import Row
+from vitrail.studies.numerals import capital
 
 SMALL = 1.0
 """Points of accuracy below which two variants are called equal: in the paper's Table 8 all positions lie within it, and
@@ -188,10 +189,6 @@ def score_words(mean: Mean | None) -> str:
         return f"{mean.value:.1f} %"
     low, high = max(0.0, mean.low), min(100.0, mean.high)
     return f"{mean.value:.1f} % ({low:.1f} to {high:.1f}, {mean.count} seeds)"
-
-
-def capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
 
 
 def listed(words: list[str]) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 from vitrail.data.source import Source
 from vitrail.errors import UsageError
-from vitrail.models import Family, ViTConfig, configure, describe
+from vitrail.models import Family, ViTConfig, describe
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import model_name
-from vitrail.studies.recipes_of import read_model, recipe_for
+from vitrail.studies.recipes_of import costs_of, read_model, recipe_for
 
 FEW_SHOT = "few_shot_10"
 ONCE = 1e9
@@ -42,13 +42,7 @@ def fitting_resnet(source: Source) -> str:
     dense layers. Raises UsageError for pictures that are too small for any."""
     chosen = RECIPES["default"](source)
     size, macs = chosen.preprocess.size, describe(chosen.model.configure(2, chosen.preprocess.size)).macs
-    costs = {}
-    for name in RESNETS:
-        try:
-            config = configure(name, classes=2, image_size=size)
-        except UsageError:  # too narrow for pictures so small
-            continue
-        costs[name] = describe(config).macs
+    costs = costs_of(RESNETS, 2, size)
     if not costs:
         raise UsageError(f"No ResNet fits pictures of {size[0]}x{size[1]} pixels. Name a model: --model NAME.")
     cheap = {name: cost for name, cost in costs.items() if cost <= macs / 2}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vitrail.studies.ablations.answers import Arm, capital, listed
+from vitrail.studies.ablations.answers import Arm, listed
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.ledger import Row
+from vitrail.studies.numerals import capital
 
 MANY_CLAIMS, FEW_TESTED = 3, 500
 

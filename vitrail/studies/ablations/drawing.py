@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from vitrail.inspection.drawing import plain, tidy
 from vitrail.inspection.lens import Drawing
-from vitrail.studies.ablations.answers import Arm, capital
+from vitrail.studies.ablations.answers import Arm
 from vitrail.studies.ablations.plan import Plan, validated
 from vitrail.studies.drawing import style
 from vitrail.studies.ledger import Row
+from vitrail.studies.numerals import capital
 from vitrail.studies.question import Shown
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from vitrail.data.source import Source
-from vitrail.errors import DataError, UsageError
+from vitrail.errors import UsageError
 from vitrail.models import describe
 from vitrail.recipe import Recipe
 from vitrail.studies.ablations.ablation import Ablation, Claim, Variant
 from vitrail.studies.cell import Cell
 from vitrail.studies.ledger import Row
-from vitrail.studies.recipes_of import LEAST_IMAGES, refuse_unusable
+from vitrail.studies.recipes_of import refuse_few, refuse_no_seeds, refuse_unusable
 
 RATES, SEEDS = (1 / 3, 1.0, 3.0), 3
 
@@ -118,17 +118,13 @@ def plan(ablation: Ablation, source: Source, *, model: str | None = None, factor
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
-    if seeds < 1:
-        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+    refuse_no_seeds(seeds)
     if RATE in (changes or {}) and ablation.name == "optimizer":
         raise UsageError(f"--set {RATE} would give Adam and SGD one rate. Say by --rates which multiples of their own "
                          "are tried.")
     chosen = refuse_rates(factors) or (RATES if ablation.tuned else (1.0,))
     refuse_unusable(source)
-    images = len(source.splits["train"])
-    if images < LEAST_IMAGES * len(source.classes):
-        raise DataError(f"{images:,} training images of {len(source.classes)} classes are too few to tell variants of "
-                        f"a model apart: {LEAST_IMAGES * len(source.classes):,} at least.")
+    refuse_few(source, "to tell variants of a model apart")
     base = ablation.base(source, model, changes or {})
     opened = base.data.open() if base.data != type(base.data)(source=source.spec) else source
     if len(chosen) > 1 and ("val" not in opened.splits or not base.objective.labeled):

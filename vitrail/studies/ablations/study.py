@@ -10,7 +10,6 @@ from vitrail.studies.ablations.answers import (
     Arm,
     Compared,
     arms_of,
-    capital,
     compare,
     score_words,
     sentences,
@@ -21,7 +20,8 @@ from vitrail.studies.ablations.intervals import Mean, paired
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.ledger import Row
-from vitrail.studies.question import Findings, Table
+from vitrail.studies.numerals import capital
+from vitrail.studies.question import Findings, Table, folder_name
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class AblationStudy:
 
     @property
     def folder(self) -> str:
-        kept = "".join(letter for letter in model_name(self.plan.base) if letter.isalnum() or letter in ".+")
-        return f"{self.plan.ablation.name}-{kept}"[:80]
+        return folder_name(self.plan.ablation.name, self.plan.source, [model_name(self.plan.base)])
 
     @property
     def total(self) -> int:

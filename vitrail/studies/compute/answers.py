@@ -11,14 +11,13 @@ from vitrail.studies.compute.frontier import CALLED, Family, Trained, family_of_
 from vitrail.studies.compute.sentences import (
     best_words,
     budget_words,
-    capital,
     compute_words,
     family_words,
     models_words,
 )
 from vitrail.studies.fit.outlook import WORTH_HAVING
 from vitrail.studies.fit.posterior import LEAST_POINTS, MANY_ASKED
-from vitrail.studies.numerals import Unit, percent, unit_for
+from vitrail.studies.numerals import Unit, capital, percent, unit_for
 
 POOR_FIT = 0.08
 """A curve that misses the points of its frontier by more than this share of the error, on average, is doubted."""

@@ -9,9 +9,8 @@ import numpy as np
 from vitrail.inspection.drawing import tidy
 from vitrail.studies.compute.answers import Answers
 from vitrail.studies.compute.frontier import CALLED, Family
-from vitrail.studies.compute.sentences import capital
 from vitrail.studies.drawing import Style, logarithmic, style
-from vitrail.studies.numerals import Unit
+from vitrail.studies.numerals import Unit, capital
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

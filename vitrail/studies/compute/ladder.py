@@ -12,9 +12,9 @@ import math
 from typing import Any, NamedTuple
 
 from vitrail.data.source import Source
-from vitrail.errors import UsageError
 from vitrail.models import ViTConfig, configure, describe
 from vitrail.recipes import RECIPES
+from vitrail.studies.recipes_of import costs_of
 from vitrail.vocabulary import Size
 
 SHRUNK = ((1 / 4, 1 / 2), (1 / 2, 2 / 3), (1.0, 1.0))
@@ -70,11 +70,6 @@ def hybrid_name(whole: ViTConfig) -> str:
 
 def resnets(costs: list[int], classes: int, size: Size) -> list[str]:
     """Those that come nearest to each of the costs; one that is nearest to several counts once."""
-    possible = {}
-    for name in RESNETS:
-        try:
-            possible[name] = describe(configure(name, classes=classes, image_size=size)).macs
-        except UsageError:  # too narrow for so small an image
-            continue
+    possible = costs_of(RESNETS, classes, size)
     nearest = [min(possible, key=lambda name: abs(math.log(possible[name] / cost))) for cost in costs if possible]
     return list(dict.fromkeys(nearest))

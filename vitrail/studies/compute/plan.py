@@ -15,12 +15,12 @@ from fractions import Fraction
 from typing import Any
 
 from vitrail.data.source import Source
-from vitrail.errors import DataError, UsageError
+from vitrail.errors import UsageError
 from vitrail.models import describe
 from vitrail.recipe import Recipe
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.compute.ladder import Rung, ladder
-from vitrail.studies.recipes_of import LEAST_IMAGES, drawn, recipe_for, refuse_unusable
+from vitrail.studies.recipes_of import drawn, recipe_for, refuse_few, refuse_no_seeds, refuse_unusable
 
 LENGTHS = ("1/4", "1/2", "1")
 SEEDS = 3
@@ -75,12 +75,11 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
-    if seeds < 1:
-        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+    refuse_no_seeds(seeds)
     changes, shares = changes or {}, read_lengths(lengths)
     refuse_lengths(changes)
     refuse_unusable(source)
-    refuse_few(source)
+    refuse_few(source, "to compare models on")
     rungs = [Rung(name, {}) for name in models] or ladder(source)
     recipes = {}
     for rung in rungs:
@@ -117,13 +116,6 @@ def refuse_lengths(changes: dict[str, Any]) -> None:
         raise UsageError(f"--set schedule.{given[0]} would make all lengths of this study the same. Leave it out: "
                          "--lengths gives them as shares of the default recipe's epochs (0.01 for a hundredth), and "
                          "--time is for the whole study.")
-
-
-def refuse_few(source: Source) -> None:
-    images, needed = len(source.splits["train"]), LEAST_IMAGES * len(source.classes)
-    if images < needed:
-        raise DataError(f"{images:,} training images of {len(source.classes)} classes are too few to compare models "
-                        f"on: {LEAST_IMAGES} of each class on average, {needed:,} in all, are needed at least.")
 
 
 def setting_of(source: Source, name: str, recipe: Recipe, share: Fraction) -> Setting:

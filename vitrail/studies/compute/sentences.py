@@ -8,7 +8,7 @@ from itertools import groupby
 from vitrail.studies.compute.compare import Pair, Place, best_at
 from vitrail.studies.compute.frontier import Family, Trained
 from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate
-from vitrail.studies.numerals import Unit, percent, times
+from vitrail.studies.numerals import Unit, capital, percent, times
 
 SURE = 0.9
 """Probability from which on a family is called the best, and a frontier is said to saturate."""
@@ -164,7 +164,3 @@ def chance_words(probability: float) -> str:
 
 def interval(estimate: Estimate) -> str:
     return f"{times(estimate.low)} to {times(estimate.high)}"
-
-
-def capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

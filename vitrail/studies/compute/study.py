@@ -19,7 +19,7 @@ from vitrail.studies.compute.published import DATA_SETS, published
 from vitrail.studies.compute.sentences import budget_words, compute_words
 from vitrail.studies.compute.tables import compared, epochs_words, measured
 from vitrail.studies.ledger import Row
-from vitrail.studies.question import Findings, Shown, finished
+from vitrail.studies.question import Findings, Shown, finished, folder_name
 
 HOW_TO_READ = ("Each mark is a model trained for one length; full ones are on the frontier of their family, which no "
                "other of the family beats with as much compute or less. The lines go through the frontiers; a mark on "
@@ -35,9 +35,7 @@ class Compute:
     @property
     def folder(self) -> str:
         """By its source, and by its models where they were asked for."""
-        words = ["compute", self.plan.source.spec.rstrip("/").split("/")[-1], *self.plan.asked]
-        return "-".join("".join(letter for letter in word if letter.isalnum() or letter in "._+") for word
-                        in words)[:80]
+        return folder_name("compute", self.plan.source, self.plan.asked)
 
     @property
     def total(self) -> int:

@@ -1,6 +1,6 @@
 """A study that fits into a time: all its runs are made shorter, alike, until every size can be looked at once.
 
-    within(plan_of, seconds, ledger, rate) -> Plan
+    within(plan, seconds, ledger, rate) -> Plan
 
 One that was begun keeps its length, since runs of another length are other cells: the same command goes on.
 """
@@ -33,11 +33,10 @@ START = 1.5
 """Seconds from one run to the next: to open the images, to time a few steps, to write the end."""
 
 
-def within(plan_of: Callable[[Fraction], Plan], seconds: float, ledger: Ledger,
-           rate: Callable[[Cell], float] | None = None) -> Plan:
-    """The longest plan that fits; the shortest where none does. `rate`: images a second that a cell trains on, measured
-    on a few steps without."""
-    plans, rows = [plan_of(share) for share in SHARES], ledger.rows()
+def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], float] | None = None) -> Plan:
+    """The longest plan that fits; the shortest where none does. `rate`: images a second that a cell trains on; without,
+    that of its model in the ledger, or measured on a few steps."""
+    plans, rows = [whole.shortened(share) for share in SHARES], ledger.rows()
     begun = [(len(finished(plan.cells, rows)), plan) for plan in plans]
     if any(count for count, _ in begun):
         return max(begun, key=lambda one: one[0])[1]

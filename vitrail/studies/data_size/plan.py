@@ -23,7 +23,14 @@ from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import Cell, model_name
-from vitrail.studies.recipes_of import LEAST_IMAGES, drawn, read_model, recipe_for, refuse_unusable
+from vitrail.studies.recipes_of import (
+    LEAST_IMAGES,
+    drawn,
+    read_model,
+    recipe_for,
+    refuse_no_seeds,
+    refuse_unusable,
+)
 from vitrail.training.schedule import Schedule
 
 Rule = Literal["recipe", "epochs", "steps"]
@@ -43,21 +50,27 @@ LOOKS = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """`cells` in the order in which they are worth training; `sizes`: images of each part; `share`: of the length that
-    the rule gives, `length`: how long each trains, in words."""
+    """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
+    trains, in words; `share`: of what the rule gives."""
 
     source: Source
     models: tuple[str, ...]
     sizes: tuple[int, ...]
     rule: Rule
-    share: Fraction
     cells: tuple[Cell, ...]
     length: str
+    share: Fraction = Fraction(1)
 
     @property
     def first_look(self) -> list[Cell]:
         """Every size once."""
         return [cell for cell in self.cells if cell.recipe.seed == 0]
+
+    def shortened(self, share: Fraction) -> Plan:
+        """The same with all runs for so much of their length."""
+        return self if share == 1 else replace(
+            self, cells=tuple(shortened(cell, share) for cell in self.cells), share=share,
+            length=f"{self.length}; all of them {share} of that, to fit into the time")
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
@@ -78,18 +91,16 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
 
 
 def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
-         seeds: int = SEEDS, weights: str | None = None, share: Fraction = Fraction(1),
-         changes: dict[str, Any] | None = None) -> Plan:
+         seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
     """`models`: names, `half:NAME` for half as wide a one, `half` and None for those of what the recipe chooses.
-    `weights`: trained ones that every cell starts from. `share`: of the length that the rule gives. `changes`: recipe
-    settings for all cells; those of the schedule take the place of the rule.
+    `weights`: trained ones that every cell starts from. `changes`: recipe settings for all cells; those of the schedule
+    take the place of the rule.
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
     if rule not in get_args(Rule):
         raise UnknownNameError("rule", rule, get_args(Rule))
-    if seeds < 1:
-        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+    refuse_no_seeds(seeds)
     changes = changes or {}
     refuse_unusable(source)
     sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
@@ -101,13 +112,12 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
         names.append(model_name(whole))
         for place, size in enumerate(sizes):
             schedule = whole.schedule if given else schedule_of(source, whole, size, asked, model, weights)
-            cells += [cell_of(source, whole, size, seed, asked, schedule if given else shortened(schedule, share))
+            cells += [cell_of(source, whole, size, seed, asked, schedule)
                       for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
     cells.sort(key=lambda cell: (cell.recipe.seed, -cell.images))
     told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
-    length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked] + (
-        f"; all of them {share} of that, to fit into the time" if share != 1 else "")
-    return Plan(source, tuple(dict.fromkeys(names)), told, asked, share, tuple(cells), length)
+    length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
+    return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
 
 
 def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str | None,
@@ -122,13 +132,6 @@ def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str
     return RECIPES["default"](part_of(source, size), model=read_model(model)[0], weights=weights).schedule
 
 
-def shortened(schedule: Schedule, share: Fraction) -> Schedule:
-    """For so much of its length."""
-    if schedule.steps is not None:
-        return schedule.model_copy(update={"steps": max(1, round(share * schedule.steps))})
-    return schedule.model_copy(update={"epochs": float(share) * (schedule.epochs or 0.0)})
-
-
 def cell_of(source: Source, whole: Recipe, size: int, seed: int, rule: Rule, schedule: Schedule) -> Cell:
     """Model, pictures and rates are those for all images."""
     images = len(source.splits["train"])
@@ -139,12 +142,24 @@ def cell_of(source: Source, whole: Recipe, size: int, seed: int, rule: Rule, sch
                      "optimizer.learning_rate": whole.optimizer.learning_rate}
     recipe = whole.replaced(settings)
     count, name = drawn(source, recipe.data.fraction), model_name(whole)
-    steps = schedule.total_steps(count, recipe.training.batch_size)
-    if steps is not None:
-        epochs = steps * recipe.training.batch_size / count
-        recipe = recipe.replaced({"evaluation.every_epochs": max(whole.evaluation.every_epochs, epochs / LOOKS)})
+    recipe = recipe.replaced({"evaluation.every_epochs": looks_every(recipe, count)})
     return Cell(recipe, source.fingerprint, count, {"study": "data", "model": name, "images": count, "seed": seed,
                                                     "rule": rule}, f"{name} on {count:,} images, seed {seed}")
+
+
+def looks_every(recipe: Recipe, images: int) -> float:
+    """Epochs between two validations."""
+    steps = recipe.schedule.total_steps(images, recipe.training.batch_size) or 0
+    return max(recipe.evaluation.every_epochs, steps * recipe.training.batch_size / images / LOOKS)
+
+
+def shortened(cell: Cell, share: Fraction) -> Cell:
+    """For so much of its length, with as many validations at most."""
+    schedule, every = cell.recipe.schedule, cell.recipe.evaluation.every_epochs
+    length = ({"schedule.epochs": float(share) * schedule.epochs} if schedule.epochs is not None else
+              {"schedule.steps": max(1, round(share * (schedule.steps or 1)))})
+    return replace(cell, recipe=cell.recipe.replaced(
+        {**length, "evaluation.every_epochs": max(1.0, float(share) * every)}))
 
 
 def part_of(source: Source, size: int) -> Source:

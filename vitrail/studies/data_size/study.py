@@ -17,8 +17,8 @@ from vitrail.studies.data_size.plan import Plan
 from vitrail.studies.drawing import logarithmic, style
 from vitrail.studies.fit.outlook import FAR
 from vitrail.studies.ledger import Row
-from vitrail.studies.numerals import percent
-from vitrail.studies.question import Findings, Shown, Table, finished
+from vitrail.studies.numerals import capital, percent
+from vitrail.studies.question import Findings, Shown, Table, finished, folder_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +37,7 @@ class DataSize:
 
     @property
     def folder(self) -> str:
-        kept = "-".join("".join(letter for letter in name if letter.isalnum() or letter in ".+") for name
-                        in self.plan.models)
-        return f"data-{kept}"[:80]
+        return folder_name("data", self.plan.source, self.plan.models)
 
     @property
     def total(self) -> int:
@@ -70,7 +68,7 @@ def figure(told: Answers, length: str) -> Shown:
         "Each mark is a run, the lines go through their means. Beyond the largest size: what is expected, and where it "
         f"lies with a probability of 90 %, up to {FAR:g} times as many images. Both axes are logarithmic. Parts of the "
         "data lie within one another, each class in its share; the test images are the same for all. "
-        f"{length[:1].upper()}{length[1:]}."))
+        f"{capital(length)}."))
 
 
 def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
