@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from vitrail.inspection.drawing import on_equal_axes, undrawn
+from vitrail.inspection.drawing import figure_of, on_equal_axes
 from vitrail.inspection.lens import Drawing
 
 
@@ -20,14 +20,14 @@ def drawing(top: float, draw: Any = lines) -> Drawing:
 
 
 def test_lines_span_what_any_of_them_needs_and_pictures_stay() -> None:
-    alone, alike = undrawn(drawing(1)), [undrawn(one) for one in on_equal_axes([drawing(1), drawing(100)])]
+    alone, alike = figure_of(drawing(1)), [figure_of(one) for one in on_equal_axes([drawing(1), drawing(100)])]
     assert alone.axes[0].get_ylim()[1] < 2
-    assert alike[0].axes[0].get_ylim() == alike[1].axes[0].get_ylim() == undrawn(drawing(100)).axes[0].get_ylim()
+    assert alike[0].axes[0].get_ylim() == alike[1].axes[0].get_ylim() == figure_of(drawing(100)).axes[0].get_ylim()
     assert alike[0].axes[1].get_xlim() == alone.axes[1].get_xlim()
 
 
 def test_figures_of_other_kinds_stay_as_they_are() -> None:
     single = drawing(100, lambda figure, top: figure.subplots().plot([0, top]))
     first, second = on_equal_axes([drawing(1), single])
-    assert undrawn(first).axes[0].get_ylim() == undrawn(drawing(1)).axes[0].get_ylim()
-    assert len(undrawn(second).axes) == 1
+    assert figure_of(first).axes[0].get_ylim() == figure_of(drawing(1)).axes[0].get_ylim()
+    assert len(figure_of(second).axes) == 1

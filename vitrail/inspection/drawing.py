@@ -66,7 +66,7 @@ def drawn(drawing: Drawing, kind: Literal["svg", "png"], transparent: bool = Fal
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": drawing.name, "font.family": "sans-serif",
                      "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
                      "xtick.color": INK, "ytick.color": INK}):
-        figure = undrawn(drawing)
+        figure = figure_of(drawing)
         buffer = io.BytesIO()
         nothing: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, transparent=transparent,
@@ -77,7 +77,7 @@ def drawn(drawing: Drawing, kind: Literal["svg", "png"], transparent: bool = Fal
 def on_equal_axes(drawings: Sequence[Drawing]) -> list[Drawing]:
     """The same figure of several models, whose axes span what any of them needs: else their lines look alike where
     their numbers are not. Figures with another number of axes stay as they are, and so do pictures."""
-    figures = [undrawn(drawing) for drawing in drawings]
+    figures = [figure_of(drawing) for drawing in drawings]
     if len({len(figure.axes) for figure in figures}) != 1:
         return list(drawings)
     limits = [None if any(axes.images or not axes.lines for axes in same) else
@@ -94,8 +94,8 @@ def on_equal_axes(drawings: Sequence[Drawing]) -> list[Drawing]:
     return [drawing._replace(draw=partial(drawn_alike, draw=drawing.draw)) for drawing in drawings]
 
 
-def undrawn(drawing: Drawing) -> Figure:
-    """The figure before it is a file."""
+def figure_of(drawing: Drawing) -> Figure:
+    """Drawn, and not yet a file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(drawing.width, drawing.height), layout="constrained")
