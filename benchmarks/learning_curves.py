@@ -170,7 +170,7 @@ def measured(drawn: np.random.Generator, noise: float, *laws: Law) -> float:
     for e, b, c in laws:
         points = [(float(x), float((e + b * x**-c) * np.exp(noise * drawn.standard_normal())))
                   for place, x in enumerate(SIZES) for _ in range(3 if place < 2 or place >= len(SIZES) - 2 else 1)]
-        curves.append(Curve(curve_of(points).x, curve_of(points).y))
+        curves.append(curve_of(points))
     return swap(*curves, before=FAR * SIZES[-1]).probability
 
 

@@ -11,8 +11,10 @@ from vitrail.errors import DivergedError
 from vitrail.events import Stepped
 from vitrail.studies.cell import Cell, train_cell
 from vitrail.studies.ledger import Ledger, only_worker
+from vitrail.studies.precision import PRECISION, decided, settled
 from vitrail.studies.question import finished
 from vitrail.training.guard import Interrupts
+from vitrail.training.precision import Backend
 
 
 def cell(**changes: Any) -> Cell:
@@ -97,3 +99,57 @@ def test_a_loss_that_is_not_finite_is_a_result_only_where_a_study_tries_rates(tm
     assert finished([tried], ledger.rows())[0]["key"] == tried.key
     with pytest.raises(DivergedError, match="not finite"):
         finished([strict], ledger.rows())
+
+
+def test_precision_is_measured_once_for_all_runs_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def faster(*_: Any) -> Backend:
+        measured.append("bf16" if not measured else "fp32")  # the second time the machine was busy
+        return Backend(measured[-1], "fused", "")  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vitrail.studies.precision.backend_for", faster)
+    recipes = [cell(seed=seed, training__precision="auto").recipe for seed in range(2)]
+    for recipe in recipes:
+        assert settled(recipe, "Ti/4", Ledger(tmp_path)).training.precision == "bf16"
+    assert measured == ["bf16"]
+    assert settled(recipes[0], "S/4", Ledger(tmp_path)).training.precision == "fp32"
+    assert decided(Ledger(tmp_path)) == {"Ti/4": "bf16", "S/4": "fp32"}
+
+
+def test_of_two_workers_that_measure_at_once_the_first_line_counts(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*_: Any) -> Backend:
+        (tmp_path / PRECISION).write_text('{"model": "Ti/4", "precision": "fp32"}\n')
+        return Backend("bf16", "fused", "")
+
+    monkeypatch.setattr("vitrail.studies.precision.backend_for", meanwhile)
+    recipe = cell(training__precision="auto").recipe
+    assert settled(recipe, "Ti/4", Ledger(tmp_path)).training.precision == "fp32"
+
+
+def test_precision_that_is_asked_for_is_not_measured(tmp_path: Path) -> None:
+    recipe = cell(training__precision="bf16").recipe
+    assert settled(recipe, "Ti/4", Ledger(tmp_path)) == recipe
+    assert not (tmp_path / PRECISION).exists()
+
+
+def test_precision_is_that_of_finished_runs_where_its_line_is_lost(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append({"key": "a", "model": "Ti/4", "precision": "bf16"})
+    (tmp_path / PRECISION).write_text('{"model": "Ti')
+    assert settled(cell(training__precision="auto").recipe, "Ti/4", ledger).training.precision == "bf16"
+
+
+def test_a_run_that_was_begun_goes_on_in_its_precision(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    one = cell(training__precision="auto")
+    (tmp_path / PRECISION).write_text(f'{{"model": "{one.model}", "precision": "bf16"}}\n')
+    interrupts = Interrupts()
+    for event in train_cell(one, ledger, interrupts):
+        if isinstance(event, Stepped) and event.step.step == 3:
+            interrupts.signal = 2
+    (tmp_path / PRECISION).write_text(f'{{"model": "{one.model}", "precision": "fp32"}}\n')
+    list(train_cell(one, ledger, Interrupts()))
+    assert ledger.rows()[one.key]["precision"] == "bf16"
+    assert ledger.rows()[one.key]["recipe"] == one.recipe.identity()

@@ -18,6 +18,7 @@ from vitrail.models import describe
 from vitrail.recipe import Recipe, read_recipe
 from vitrail.run import RECIPE, run
 from vitrail.studies.ledger import Ledger, Row, only_worker
+from vitrail.studies.precision import settled
 from vitrail.training.checkpoint import read_state, step_folders
 from vitrail.training.guard import Interrupts
 from vitrail.training.journal import JOURNAL, read_journal
@@ -78,8 +79,10 @@ def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch 
             ledger.append(finished)  # trained, but killed before its line was written
             return
         resume = (place / RECIPE).exists()
+        recipe = cell.recipe.replaced({"training.precision": read_recipe(place / RECIPE).training.precision}) if (
+            resume) else settled(cell.recipe, cell.model, ledger)
         try:
-            for event in run(cell.recipe, place, resume=resume, page=False, interrupts=interrupts, watch=watch):
+            for event in run(recipe, place, resume=resume, page=False, interrupts=interrupts, watch=watch):
                 yield event
                 if isinstance(event, Finished) and event.signal is None:
                     row = result_of(place, cell)
@@ -94,7 +97,7 @@ def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch 
 
 def result_of(place: Path, cell: Cell) -> Row | None:
     """The line of a finished run; None where it is not finished."""
-    if not (place / "bundle").exists() or read_recipe(place / RECIPE).identity() != cell.recipe.identity():
+    if not (place / "bundle").exists():
         return None
     bundle = Bundle.load(place / "bundle")
     journal, accounting = read_journal(place / JOURNAL), describe(bundle.model.config)

@@ -10,7 +10,6 @@ from vitrail.studies.compute.frontier import (
     equally_likely,
     family_of_runs,
     frontier,
-    seed_scatter,
 )
 
 COMPUTE = np.geomspace(1e-6, 6.4e-5, 7)
@@ -48,12 +47,6 @@ def test_every_run_is_beaten_or_on_the_frontier() -> None:
         beaten = any(other.exaflops <= one.exaflops and other.error <= one.error for other in trained
                      if other is not one)
         assert beaten != (one in on)
-
-
-def test_scatter_is_that_of_single_runs() -> None:
-    trained = [Trained("vit", "a", "1", 1.0, (0.18, 0.2, 0.22)), Trained("vit", "b", "1", 2.0, (0.1,))]
-    assert seed_scatter(trained) == pytest.approx(0.1)
-    assert seed_scatter(trained[1:]) == 0.0
 
 
 def test_equally_likely_values_stand_for_a_posterior() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
 from vitrail.studies.compute.compare import Pair, pair
-from vitrail.studies.compute.frontier import CALLED, Family, Trained, family_of_runs, frontier, seed_scatter
+from vitrail.studies.compute.frontier import CALLED, Family, Trained, family_of_runs, frontier
 from vitrail.studies.compute.sentences import (
     best_words,
     budget_words,
@@ -15,6 +17,7 @@ from vitrail.studies.compute.sentences import (
     family_words,
     models_words,
 )
+from vitrail.studies.fit.curve import seed_deviation
 from vitrail.studies.fit.outlook import WORTH_HAVING
 from vitrail.studies.fit.posterior import LEAST_POINTS, MANY_ASKED
 from vitrail.studies.numerals import Unit, capital, percent, unit_for
@@ -45,7 +48,7 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
            classes: int | None = None) -> Answers:
     """`trained`: at least one. `asked`: names of families, also of those that have no run yet. Without `test_images`
     and `classes` it is a table of the literature, whose noise is not known."""
-    scatter = seed_scatter(trained)
+    scatter = seed_deviation([np.array(one.errors) for one in trained])
     families = tuple(family_of_runs(name, [one for one in trained if one.family == name], scatter, test_images)
                      for name in CALLED if name in asked)
     curves = [family for family in families if family.posterior is not None]

@@ -7,7 +7,6 @@ The frontier are the settings that no other of the family beats with as much com
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,12 +105,6 @@ def frontier(ordered: Sequence[Trained]) -> tuple[Trained, ...]:
         if not found or one.error < found[-1].error:
             found.append(one)
     return tuple(found)
-
-
-def seed_scatter(trained: Sequence[Trained]) -> float:
-    """How much one run is off by its seed, as a share of its error: pooled over the settings that have several."""
-    groups = [np.array(one.errors) for one in trained if len(one.errors) > 1 and one.error > 0]
-    return math.sqrt(float(np.mean([(group.std(ddof=1) / group.mean()) ** 2 for group in groups]))) if groups else 0.0
 
 
 def equally_likely(values: Float[np.ndarray, " curves"],

@@ -59,12 +59,18 @@ def curve_of(points: Sequence[tuple[float, float]], *, test_images: int | None =
 
 
 def seed_scatter(groups: Sequence[Float[np.ndarray, " runs"]]) -> float:
-    """Standard error of a mean over seeds, as a share of it, pooled over the sizes that have several."""
+    """How much seeds leave open of a point, as a share of it: what one run is off, pooled over the sizes that have
+    several, by how many runs each point is a mean of."""
+    off = seed_deviation(groups)
+    return off * math.sqrt(float(np.mean([1 / len(group) for group in groups]))) if groups else 0.0
+
+
+def seed_deviation(groups: Sequence[Float[np.ndarray, " runs"]]) -> float:
+    """How far a single run is from the mean over seeds, as a share of it, pooled over all groups of several runs."""
     several = [group for group in groups if len(group) > 1 and group.mean() > 0]
     if not several:
         return 0.0
-    squares = [(group.std(ddof=1) / group.mean()) ** 2 / len(group) for group in several]
-    return math.sqrt(float(np.mean(squares)))
+    return math.sqrt(float(np.mean([(group.std(ddof=1) / group.mean()) ** 2 for group in several])))
 
 
 def test_noise(errors: Float[np.ndarray, " points"], images: int | None) -> float:
