@@ -36,7 +36,9 @@ def data(
 
         vitrail study data photos/ --time 30m --target 0.94
 
-        vitrail study data photos/ --models S/16 R50x1 --weights hf:google/vit-base-patch16-224
+        vitrail study data photos/ --models vit resnet hybrid
+
+        vitrail study data photos/ --weights hf:google/vit-base-patch16-224
 
     Stopped by Ctrl-C or worse, the same command goes on; several of them at once share the work.
 
@@ -45,8 +47,8 @@ def data(
     source
         Labeled images in any form that `vitrail train` takes.
     models
-        Models to compare, such as S/16 R50x1 R50+S/16; half:S/16 is half as wide (the paper's ViT-b), and half is half
-        of what the default recipe chooses. That alone without.
+        Models to compare, such as S/16 R50x1 R50+S/16. vit resnet hybrid are three of like cost that suit the images;
+        half:NAME is half as wide (the paper's ViT-b). What the default recipe chooses without.
     weights
         Trained weights that every run starts from; from scratch without.
     target
@@ -99,7 +101,7 @@ def compute(
     source
         Labeled images in any form that `vitrail train` takes.
     models
-        Models to train, of one family or several, such as S/16 R50x1 R50+S/16; half:S/16 is half as wide. Three sizes
+        Models to train, of one family or several, such as S/16 R50x1 R50+S/16; half:NAME is half as wide. Three sizes
         each of ViT, ResNet and hybrid that suit the images without.
     lengths
         How long each is trained, as shares of the default recipe's epochs: each is a run of its own, since the

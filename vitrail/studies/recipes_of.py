@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from vitrail.data.source import Source
 from vitrail.data.split import share_of
 from vitrail.errors import DataError, UsageError
-from vitrail.models import configure, describe
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
-from vitrail.vocabulary import Size
+from vitrail.studies.ladder import FAMILIES, Rung, largest
 
 HALF = "half"
 LEAST_IMAGES = 4
@@ -45,32 +43,25 @@ def refuse_no_seeds(seeds: int) -> None:
         raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
 
 
-def costs_of(names: Iterable[str], classes: int, size: Size) -> dict[str, int]:
-    """Multiply-adds of one image by each model that there can be for images of that size."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = describe(configure(name, classes=classes, image_size=size)).macs
-        except UsageError:  # too narrow for images so small
-            continue
-    return found
-
-
 def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:
     """As for all images; the best checkpoint by validation counts, as in the paper, where there is validation."""
     kept: dict[str, Any] = {"evaluation.keep": "best"} if "val" in source.splits else {}
-    name, narrow = read_model(model)
-    if narrow and weights is not None:
-        raise UsageError(f"{model}: trained weights have the width that they have. Leave out {HALF} or --weights.")
-    recipe = RECIPES["default"](source, model=name, weights=weights)
+    narrow, name = read_model(model)
+    if name in FAMILIES and weights is None:
+        rung = largest(source, name)
+    elif weights is not None and (narrow or name in FAMILIES):
+        raise UsageError(f"{model}: trained weights have the shape that they have. Leave out --models or --weights.")
+    else:
+        rung = Rung(name, {})
+    recipe = RECIPES["default"](source, model=rung.model, weights=weights).replaced(rung.settings)
     return recipe.replaced((halved(recipe) if narrow else {}) | kept | changes)
 
 
-def read_model(model: str | None) -> tuple[str | None, bool]:
-    """The name that the default recipe takes, and whether half of it is meant."""
+def read_model(model: str | None) -> tuple[bool, str | None]:
+    """Whether half the width is meant, and of which: a model, one of FAMILIES, or None for what the recipe chooses."""
     if model is None or model.split(":")[0] != HALF:
-        return model, False
-    return model.partition(":")[2] or None, True
+        return False, model
+    return True, model.partition(":")[2] or None
 
 
 def halved(recipe: Recipe) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import describe
-from vitrail.studies.compute.ladder import ladder
 from vitrail.studies.compute.plan import Setting, plan, read_lengths
 from vitrail.studies.data_size.plan import plan as plan_sizes
+from vitrail.studies.ladder import ladder
 
 
 @pytest.mark.parametrize("name", ["fashion:embedded", "digits"])
@@ -127,6 +127,6 @@ def test_other_settings_are_for_all() -> None:
 
 
 def test_no_resnet_is_too_narrow_for_its_images() -> None:
-    names = [rung.model for rung in ladder(open_source("digits")) if rung.model and rung.model.startswith("R26")]
+    names = [rung.model for rung in ladder(open_source("digits"))["resnet"]]
     assert names == ["R26x0.5", "R26x1"]
     assert isinstance(next(iter(plan(open_source("digits"), lengths=["1"]).settings)), Setting)

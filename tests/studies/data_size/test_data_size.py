@@ -8,6 +8,7 @@ import pytest
 
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.models import describe
 from vitrail.studies.data_size.plan import plan, sizes_of
 from vitrail.studies.recipes_of import drawn
 
@@ -102,5 +103,17 @@ def test_half_of_a_model_has_half_of_each_hidden_dimension() -> None:
     assert (resnet.width, resnet.depths) == (0.5, (2, 2, 2, 2))
     assert found.models == (f"Ti/2 ({whole.width}x4)", f"Ti/2 ({half.width}x4)", "B/4 (384x12)",
                             "R26x1 (units 2-2-2-2, x0.5)")
-    with pytest.raises(UsageError, match="trained weights have the width"):
+    with pytest.raises(UsageError, match="trained weights have the shape"):
         plan(open_source("digits"), ["half"], weights="model.safetensors")
+
+
+def test_a_family_by_its_name_is_a_model_that_costs_as_much_as_the_others() -> None:
+    found = plan(open_source("digits"), ["vit", "resnet", "hybrid", "half:hybrid"])
+    models = {cell.labels["model"]: cell.recipe.model.configure(10, (8, 8)) for cell in found.cells}
+    vit, resnet, hybrid, half = (models[name] for name in found.models)
+    assert [model.family for model in (vit, resnet, hybrid, half)] == ["vit", "bit", "hybrid", "hybrid"]
+    assert describe(vit).macs == pytest.approx(describe(resnet).macs, rel=0.1)  # so small a hybrid has larger tokens
+    assert (half.width, half.stem_width) == (hybrid.width / 2, hybrid.stem_width / 2)
+    assert found.models[0] == plan(open_source("digits"), [None]).models[0]
+    with pytest.raises(UsageError, match="trained weights have the shape"):
+        plan(open_source("digits"), ["resnet"], weights="model.safetensors")

@@ -11,7 +11,8 @@ from vitrail.models import Family, ViTConfig, describe
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.cell import model_name
-from vitrail.studies.recipes_of import costs_of, read_model, recipe_for
+from vitrail.studies.ladder import FAMILIES, costs_of
+from vitrail.studies.recipes_of import read_model, recipe_for
 
 FEW_SHOT = "few_shot_10"
 ONCE = 1e9
@@ -52,9 +53,10 @@ def fitting_resnet(source: Source) -> str:
 def without_labels(source: Source, model: str | None, changes: dict[str, Any]) -> Recipe:
     """Masked patch prediction, with the frozen features measured before and after on images that nothing learned from;
     no rate is chosen, so that no image is held out for that."""
-    name, narrow = read_model(model)
-    if narrow:
-        raise UsageError(f"{model}: half a width is for the studies with labels. Name a model: --model Ti/4.")
+    narrow, name = read_model(model)
+    if narrow or name in FAMILIES:
+        raise UsageError(f"{model}: half a width, and families, are for the studies with labels. Name a model: "
+                         "--model Ti/4.")
     settings: dict[str, Any] = {"evaluation.probe_every": ONCE, "evaluation.probe_on": source.spec}
     if "test" in source.splits:
         settings["data.validation"] = 0.0

@@ -19,7 +19,7 @@ from vitrail.errors import UsageError
 from vitrail.models import describe
 from vitrail.recipe import Recipe
 from vitrail.studies.cell import Cell, model_name
-from vitrail.studies.compute.ladder import Rung, ladder
+from vitrail.studies.ladder import Rung, ladder
 from vitrail.studies.recipes_of import drawn, recipe_for, refuse_few, refuse_no_seeds, refuse_unusable
 
 LENGTHS = ("1/4", "1/2", "1")
@@ -80,7 +80,7 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
     refuse_lengths(changes)
     refuse_unusable(source)
     refuse_few(source, "to compare models on")
-    rungs = [Rung(name, {}) for name in models] or ladder(source)
+    rungs = [Rung(name, {}) for name in models] or [rung for rungs in ladder(source).values() for rung in rungs]
     recipes = {}
     for rung in rungs:
         recipe = recipe_for(source, rung.model, None, rung.settings | changes)

@@ -21,12 +21,10 @@ import numpy as np
 from vitrail.data.source import Source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
-from vitrail.recipes import RECIPES
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.recipes_of import (
     LEAST_IMAGES,
     drawn,
-    read_model,
     recipe_for,
     refuse_no_seeds,
     refuse_unusable,
@@ -92,7 +90,8 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
 
 def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
          seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
-    """`models`: names, `half:NAME` for half as wide a one, `half` and None for those of what the recipe chooses.
+    """`models`: names, `vit`, `resnet` and `hybrid` for ones of like cost, `half:NAME` for half as wide a one, `half`
+    and None for those of what the recipe chooses.
     `weights`: trained ones that every cell starts from. `changes`: recipe settings for all cells; those of the schedule
     take the place of the rule.
 
@@ -129,7 +128,7 @@ def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str
         return whole.schedule.model_copy(update={"steps": steps, "epochs": None})
     if rule == "epochs" or size == images:
         return whole.schedule
-    return RECIPES["default"](part_of(source, size), model=read_model(model)[0], weights=weights).schedule
+    return recipe_for(part_of(source, size), model, weights, {}).schedule
 
 
 def cell_of(source: Source, whole: Recipe, size: int, seed: int, rule: Rule, schedule: Schedule) -> Cell:

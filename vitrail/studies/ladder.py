@@ -1,5 +1,5 @@
 """Three sizes of each of three families that cost about alike, for a source: what a study of compute trains unless it
-is told.
+is told, and of which a family by its name alone (`vit`, `resnet`, `hybrid`) is the largest.
 
 The largest ViT is what the default recipe chooses; the others are narrower and less deep. The hybrids are the same
 transformers behind the root of a ResNet, as in R+Ti/16 of 2106.10270. The ResNets are R26 (2106.10270), as wide as
@@ -9,12 +9,13 @@ comes nearest to the cost of a ViT.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vitrail.data.source import Source
+from vitrail.errors import UsageError
 from vitrail.models import ViTConfig, configure, describe
 from vitrail.recipes import RECIPES
-from vitrail.studies.recipes_of import costs_of
 from vitrail.vocabulary import Size
 
 SHRUNK = ((1 / 4, 1 / 2), (1 / 2, 2 / 3), (1.0, 1.0))
@@ -33,9 +34,12 @@ class Rung(NamedTuple):
     settings: dict[str, Any]
 
 
-def ladder(source: Source) -> list[Rung]:
-    """ViTs, ResNets and hybrids, each from the cheapest on. ResNets that cannot be so narrow on so small
-    images are left out."""
+FAMILIES = ("vit", "resnet", "hybrid")
+
+
+def ladder(source: Source) -> dict[str, list[Rung]]:
+    """Of each of FAMILIES its sizes, the cheapest first. ResNets that cannot be so narrow on so small images are left
+    out."""
     recipe = RECIPES["default"](source)
     classes, size = len(source.classes), recipe.preprocess.size
     whole = recipe.model.configure(classes, size)
@@ -46,7 +50,15 @@ def ladder(source: Source) -> list[Rung]:
     vits = [Rung(None, {} if shape == shapes[-1] else settings(shape)) for shape in shapes]
     hybrids = [Rung(hybrid_name(whole), settings(shape | {"stem_width": max(wide, LEAST_STEM)}))
                for shape, (wide, _) in zip(shapes, SHRUNK, strict=True)]
-    return [*vits, *(Rung(name, {}) for name in resnets(costs, classes, size)), *hybrids]
+    return dict(zip(FAMILIES, (vits, [Rung(name, {}) for name in resnets(costs, classes, size)], hybrids), strict=True))
+
+
+def largest(source: Source, family: str) -> Rung:
+    """Of one of FAMILIES, which costs about as much as those of the others. Raises UsageError where there is none."""
+    rungs = ladder(source)[family]
+    if not rungs:
+        raise UsageError(f"No {family} fits images of so few pixels as those of {source.spec}. Leave it out.")
+    return rungs[-1]
 
 
 def shrunk(whole: ViTConfig, wide: float, deep: float) -> dict[str, Any]:
@@ -73,3 +85,14 @@ def resnets(costs: list[int], classes: int, size: Size) -> list[str]:
     possible = costs_of(RESNETS, classes, size)
     nearest = [min(possible, key=lambda name: abs(math.log(possible[name] / cost))) for cost in costs if possible]
     return list(dict.fromkeys(nearest))
+
+
+def costs_of(names: Iterable[str], classes: int, size: Size) -> dict[str, int]:
+    """Multiply-adds of one image by each model that there can be for images of that size."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = describe(configure(name, classes=classes, image_size=size)).macs
+        except UsageError:  # too narrow for images so small
+            continue
+    return found
