@@ -28,6 +28,7 @@ def data(
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
     target: float | None = None,
     rule: str = "recipe",
+    length: str | None = None,
     sizes: Count | None = None,
     seeds: Count = 3,
     options: StudyOptions = DEFAULTS,
@@ -55,6 +56,8 @@ def data(
         An accuracy from 0 to 1: how many more images would it need?
     rule
         recipe (each size as long as the default recipe trains it), epochs (the same at every size) or steps (the same).
+    length
+        All runs for this share of what the rule gives, such as 1/4. The whole of it without, or what fits into --time.
     sizes
         How many sizes, each half of the next; seven without, or as many as there can be.
     seeds
@@ -67,12 +70,15 @@ def data(
         from vitrail.studies.data_size.budget import within
         from vitrail.studies.data_size.plan import plan
         from vitrail.studies.ledger import Ledger
+        from vitrail.studies.recipes_of import read_length
 
         refuse_target(target)
         changes, seconds = options.changes, options.seconds
         planned = plan(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights,
                        changes=changes)
-        if seconds is not None and not any(name.startswith("schedule.") for name in changes):
+        if length is not None:
+            planned = planned.shortened(read_length(length, "--length"))
+        elif seconds is not None and not any(name.startswith("schedule.") for name in changes):
             planned = within(planned, seconds, Ledger(options.out))
         return DataSize(planned, target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,26 @@ def refuse_no_seeds(seeds: int) -> None:
         raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
 
 
+def split_as_asked(source: Source, changes: dict[str, Any]) -> Source:
+    """The source with another validation split, say, where settings of the recipe ask for it; whole in any case."""
+    data = {name: value for name, value in changes.items()
+            if name.startswith("data.") and not name.startswith("data.fraction")}
+    return RECIPES["default"](source).replaced(data).data.open() if data else source
+
+
+def read_length(text: str, option: str) -> Fraction:
+    """A share of the default recipe's length. Raises UsageError for what is none."""
+    try:
+        share = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{option} {text} is no number. Give a share of the default recipe's length, such as 1/4 or "
+                         "0.25.") from None
+    if share <= 0:
+        raise UsageError(f"{option} {text} is not possible: nothing can be trained for it. Give a share of the default "
+                         "recipe's length that is above 0, such as 1/4 or 0.25.")
+    return share
+
+
 def recipe_for(source: Source, model: str | None, weights: str | None, changes: dict[str, Any]) -> Recipe:
     """As for all images; the best checkpoint by validation counts, as in the paper, where there is validation."""
     kept: dict[str, Any] = {"evaluation.keep": "best"} if "val" in source.splits else {}
@@ -67,6 +88,8 @@ def read_model(model: str | None) -> tuple[bool, str | None]:
 def halved(recipe: Recipe) -> dict[str, Any]:
     """Every hidden dimension by two, as the paper's ViT-b has those of ViT-B; depth, heads and patches stay."""
     config = recipe.model.configure(2, recipe.preprocess.size)
+    if config.family == "bit" and "(" not in config.name:  # R26x1 has a name for its half
+        return {"model.name": f"{config.name.split('x')[0]}x{config.width / 2:g}"}
     wide = {name: getattr(config, name) for name in ("width", "mlp", "stem_width") if getattr(config, name, None)}
     return {f"model.settings.{name}": value / 2 if isinstance(value, float) else value // 2
             for name, value in wide.items()}

@@ -10,7 +10,7 @@ import pytest
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import describe
-from vitrail.studies.compute.plan import Setting, plan, read_lengths
+from vitrail.studies.compute.plan import Setting, plan
 from vitrail.studies.data_size.plan import plan as plan_sizes
 from vitrail.studies.ladder import ladder
 
@@ -86,7 +86,8 @@ def test_models_that_are_asked_for_are_grouped_by_family() -> None:
 
 
 def test_lengths_are_shares_that_rise() -> None:
-    assert read_lengths(["1", "1/4", "0.25", " 2 "]) == (Fraction(1, 4), Fraction(1), Fraction(2))
+    found = plan(open_source("digits"), ["mu/4"], lengths=["1", "1/4", "0.25", " 2 "])
+    assert found.lengths == (Fraction(1, 4), Fraction(1), Fraction(2))
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -94,7 +95,7 @@ def test_lengths_are_shares_that_rise() -> None:
     ("0", "--lengths 0 is not possible"), ("-1/2", "-1/2 is not possible")])
 def test_lengths_that_are_none(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        read_lengths(["1", text])
+        plan(open_source("digits"), ["mu/4"], lengths=["1", text])
 
 
 def test_what_a_study_of_compute_cannot_be_made_of() -> None:

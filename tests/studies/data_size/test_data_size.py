@@ -102,7 +102,7 @@ def test_half_of_a_model_has_half_of_each_hidden_dimension() -> None:
     assert (paper.width, paper.mlp, paper.depth) == (384, 1536, 12)
     assert (resnet.width, resnet.depths) == (0.5, (2, 2, 2, 2))
     assert found.models == (f"Ti/2 ({whole.width}x4)", f"Ti/2 ({half.width}x4)", "B/4 (384x12)",
-                            "R26x1 (units 2-2-2-2, x0.5)")
+                            "R26x0.5")
     with pytest.raises(UsageError, match="trained weights have the shape"):
         plan(open_source("digits"), ["half"], weights="model.safetensors")
 
@@ -117,3 +117,17 @@ def test_a_family_by_its_name_is_a_model_that_costs_as_much_as_the_others() -> N
     assert found.models[0] == plan(open_source("digits"), [None]).models[0]
     with pytest.raises(UsageError, match="trained weights have the shape"):
         plan(open_source("digits"), ["resnet"], weights="model.safetensors")
+
+
+def test_another_validation_split_is_taken_from_the_images_that_are_counted() -> None:
+    source = open_source("digits")
+    found = plan(source, ["mu/4"], changes={"data.validation": 0.0})
+    whole = len(source.splits["train"]) + len(source.splits["val"])
+    assert found.sizes[-1] == found.cells[0].images == whole
+    assert found.cells[0].recipe.evaluation.keep == "last"
+    assert all(cell.recipe.data.validation == 0.0 for cell in found.cells)
+
+
+def test_the_parts_are_not_for_settings_to_choose() -> None:
+    with pytest.raises(UsageError, match="is what this study varies"):
+        plan(open_source("digits"), ["mu/4"], changes={"data.fraction": 0.5})

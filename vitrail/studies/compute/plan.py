@@ -20,7 +20,15 @@ from vitrail.models import describe
 from vitrail.recipe import Recipe
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.ladder import Rung, ladder
-from vitrail.studies.recipes_of import drawn, recipe_for, refuse_few, refuse_no_seeds, refuse_unusable
+from vitrail.studies.recipes_of import (
+    drawn,
+    read_length,
+    recipe_for,
+    refuse_few,
+    refuse_no_seeds,
+    refuse_unusable,
+    split_as_asked,
+)
 
 LENGTHS = ("1/4", "1/2", "1")
 SEEDS = 3
@@ -76,8 +84,9 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
     refuse_no_seeds(seeds)
-    changes, shares = changes or {}, read_lengths(lengths)
+    changes, shares = changes or {}, tuple(sorted({read_length(text, "--lengths") for text in lengths}))
     refuse_lengths(changes)
+    source = split_as_asked(source, changes)
     refuse_unusable(source)
     refuse_few(source, "to compare models on")
     rungs = [Rung(name, {}) for name in models] or [rung for rungs in ladder(source).values() for rung in rungs]
@@ -91,22 +100,6 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
     return Plan(source, tuple(models), shares, {
         setting: cells_of(source, setting, recipes[setting.model], seeds if several(setting, found) else 1)
         for setting in found})
-
-
-def read_lengths(texts: Sequence[str]) -> tuple[Fraction, ...]:
-    """Rising, each once. Raises UsageError for what is no share."""
-    found = set()
-    for text in texts:
-        try:
-            share = Fraction(text.strip())
-        except (ValueError, ZeroDivisionError):
-            raise UsageError(f"--lengths {text} is no number. Give shares of the default recipe's length, such as "
-                             f"{' '.join(LENGTHS)} or 0.25 0.5 2.") from None
-        if share <= 0:
-            raise UsageError(f"--lengths {text} is not possible: nothing can be trained for it. Give shares above 0 of "
-                             f"the default recipe's length, such as {' '.join(LENGTHS)}.")
-        found.add(share)
-    return tuple(sorted(found))
 
 
 def refuse_lengths(changes: dict[str, Any]) -> None:

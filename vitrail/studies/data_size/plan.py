@@ -28,6 +28,7 @@ from vitrail.studies.recipes_of import (
     recipe_for,
     refuse_no_seeds,
     refuse_unusable,
+    split_as_asked,
 )
 from vitrail.training.schedule import Schedule
 
@@ -68,7 +69,7 @@ class Plan:
         """The same with all runs for so much of their length."""
         return self if share == 1 else replace(
             self, cells=tuple(shortened(cell, share) for cell in self.cells), share=share,
-            length=f"{self.length}; all of them {share} of that, to fit into the time")
+            length=f"{self.length}; all of them {share} of that")
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
@@ -101,6 +102,8 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
         raise UnknownNameError("rule", rule, get_args(Rule))
     refuse_no_seeds(seeds)
     changes = changes or {}
+    refuse_fractions(changes)
+    source = split_as_asked(source, changes)
     refuse_unusable(source)
     sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
     asked: Rule = rule  # type: ignore[assignment]  # one of them, as was just seen
@@ -117,6 +120,13 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
     length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
     return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
+
+
+def refuse_fractions(changes: dict[str, Any]) -> None:
+    given = [name for name in changes if name.startswith("data.fraction")]
+    if given:
+        raise UsageError(f"--set {given[0]}: which parts of the images are trained on is what this study varies. Say "
+                         "by --sizes how many there are.")
 
 
 def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str | None,

@@ -55,8 +55,8 @@ class DataSize:
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         plan = self.plan
         told = answer(finished(plan.cells, rows), plan.models, self.target)
-        short = (f"All runs had {plan.share} of the default recipe's length, to fit into the time: longer ones would "
-                 "be better, most of all with many images.",) if plan.share != 1 else ()
+        short = (f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of all "
+                 "with many images.",) if plan.share < 1 else ()
         return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
                         (figure(told, plan.length),), (table(plan, told),), numbers(plan, told))
 
