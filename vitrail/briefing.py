@@ -19,7 +19,8 @@ def understood(shop: Workshop) -> Understood:
     """The rows of the box, each with the reason for what was chosen by default."""
     seconds = whole_run_seconds(shop)
     rate = shop.batch_size / shop.step_seconds if shop.step_seconds else 0.0
-    timed = f"{rate:,.0f} training images a second, timed on a few steps" if rate else "not timed: asked to stop"
+    shown = f"{rate:,.0f}" if rate > 10 else f"{rate:.2g}"
+    timed = f"{shown} training images a second, timed on a few steps" if rate else "not timed: asked to stop"
     whole = ("whole run", f"about {duration(seconds)} ({timed})")
     memory = [("memory", memory_words(shop))] if shop.peak_bytes is not None else []
     warnings = (*shop.source.warnings, *shop.notes, *known_mistakes(

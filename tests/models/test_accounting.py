@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.memory import held_bytes
 from models.small import EVERY_POSITION, small
 from vitrail.models import ViT, ViTConfig, configure, describe
+from vitrail.models.accounting import map_bytes
 from vitrail.models.vit.attention import AttentionCore
 
 ORACLE = {  # paper.md section 2.2: 224 pixels, 1000 classes, class token, no tanh layer
@@ -147,8 +148,9 @@ def test_activation_bytes_are_what_autograd_keeps(fields: dict[str, Any]) -> Non
 def test_the_fused_kernel_keeps_no_attention_weights() -> None:
     config = medium(patch=4)
     asking = (config.depth - 1) * config.tokens + 1  # in the last block the class token alone
-    weights = 2 * asking * config.heads * config.tokens
-    assert held_bytes(config, "fused") == pytest.approx(describe(config).activation_bytes - weights, rel=0.04)
+    assert map_bytes(config) == 2 * asking * config.heads * config.tokens
+    for one in (config, medium(pooling="mean"), medium(registers=4)):
+        assert held_bytes(one, "fused") == pytest.approx(describe(one).activation_bytes - map_bytes(one), rel=0.04)
 
 
 def test_tokens_are_counted() -> None:

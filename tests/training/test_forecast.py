@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tiny import last, tiny_recipe, train
 
 from vitrail.errors import RunError
 from vitrail.events import Understood
+from vitrail.models import ViTConfig, describe
 from vitrail.objectives import Classify
 from vitrail.recipe import Recipe
 from vitrail.run import run
@@ -109,9 +111,66 @@ def test_little_memory_is_met_by_more_parts_of_the_same_batch(tmp_path: Path, mo
 
 
 def test_the_forecast_compares_with_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "free_bytes", lambda device: 400_000)
-    events = train(tiny_recipe(schedule__steps=1), tmp_path / "run")
-    assert any("do not fit into memory in 1 parts" in warning for warning in events[0].warnings)  # type: ignore[union-attr]
+    recipe = tiny_recipe(schedule__steps=1)
+    shop = said_shop(recipe, tmp_path / "none")
+    monkeypatch.setattr(trials, "free_bytes", lambda device: round(trials.needed_bytes(shop, 16) / trials.ROOM) + 1)
+    events = train(recipe, tmp_path / "run")
+    assert any("64 images do not fit into memory in 1 parts: they are computed in 4" in warning
+               for warning in events[0].warnings)  # type: ignore[union-attr]
+
+
+def test_a_model_too_large_for_one_image_is_refused_before_a_step(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(schedule__steps=1)
+    shop = said_shop(recipe, tmp_path / "none")
+    one = trials.needed_bytes(shop, 1)
+    monkeypatch.setattr(trials, "backward", lambda *given: pytest.fail("a step was tried"))
+    monkeypatch.setattr(trials, "free_bytes", lambda device: int(0.99 * one))
+    with pytest.raises(RunError, match=r"mu/4 does not fit into memory: one image of 8x8 pixels \(5 tokens\) takes "
+                                       r"about .* Use larger patches .*--image-size.*recompute=true"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(trials, "free_bytes", lambda device: int(1.01 * one))
+    assert train(recipe, tmp_path / "run")
+
+
+def test_what_one_image_holds_depends_on_kernel_and_recomputing(tmp_path: Path) -> None:
+    recipe = tiny_recipe(model__settings={"depth": 3, "patch": 2})
+    shop = said_shop(recipe, tmp_path / "none")
+    assert isinstance(shop.config, ViTConfig)
+    shop.backend = shop.backend._replace(attention="products")
+    whole = trials.kept_bytes(shop)
+    assert whole == 2 * describe(shop.config).activation_bytes  # in fp32
+    shop.backend = shop.backend._replace(attention="fused")
+    assert trials.kept_bytes(shop) == whole - 2 * 2 * 2 * shop.config.heads * (2 * 17 + 1) * 17 / 2
+    shop.recipe = recipe.replaced({"training.recompute": True})
+    assert trials.kept_bytes(shop) < 0.6 * whole
+
+
+def test_of_a_long_step_a_part_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its seconds are those of the whole, and its memory, too."""
+    recipe = tiny_recipe(schedule__steps=1, training__micro_batches=4)
+    shop = said_shop(recipe, tmp_path / "none")
+    tried: list[tuple[int, int]] = []
+    clock = [0.0]
+
+    def backward(learner: Any, batch: Any, weights: Any, parts: int, key: Any) -> None:
+        tried.append((len(batch.targets), parts))
+        clock[0] += 0.001 * len(batch.targets)
+
+    monkeypatch.setattr(trials, "backward", backward)
+    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
+    monkeypatch.setattr(trials, "update_seconds", lambda *given: 0.0)
+    monkeypatch.setattr(trials, "peak_bytes", lambda device: 1000)
+    for images, share in ((64, (64, 4)), (32, (32, 2)), (8, (8, 1)), (0.5, (1, 1))):
+        tried.clear()
+        monkeypatch.setattr(trials, "LONGEST_TRIAL", 3 * shop.objective.macs() * images)
+        shop.peak_bytes = None
+        assert trials.time_steps(shop) == pytest.approx(0.064)
+        assert set(tried) == {share}
+        assert shop.peak_bytes == trials.peak_so_far(shop) + round(
+            (16 - share[0] // share[1]) * trials.kept_bytes(shop))
 
 
 def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
 from vitrail.models import create
 from vitrail.models.axial_resnet import AxialResNetConfig
+from vitrail.training import precision
 from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_attention_kernel
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
@@ -19,6 +23,29 @@ def test_a_choice_is_one_of_the_possible_and_gives_its_reason() -> None:
 
 def test_a_precision_that_was_asked_for_is_kept() -> None:
     assert choose_backend(torch.device("cpu"), **SHAPE, precision="fp32").precision == "fp32"
+
+
+@pytest.mark.parametrize(("tokens", "free", "batch"), [
+    (16, None, 8), (1000, None, 8), (2000, None, 4), (12_545, None, 0), (1000, 2**26, 0), (100, 2**26, 8),
+])
+def test_attention_is_timed_on_as_many_images_as_have_room(monkeypatch: pytest.MonkeyPatch, tokens: int,
+                                                           free: int | None, batch: int) -> None:
+    """None where the map of one image alone is too large: the fused kernel needs none and is taken as it is."""
+    timed = []
+
+    def time_attention(kernel: str, dtype: Any, device: str, shape: tuple[int, ...]) -> float:
+        timed.append((kernel, shape))
+        return {"products": 1.0, "fused": 2.0}[kernel]
+
+    monkeypatch.setattr(precision, "time_attention", time_attention)
+    precision.measure_backend.cache_clear()
+    backend = choose_backend(torch.device("cpu"), **SHAPE | {"tokens": tokens, "batch": 8}, precision="fp32", free=free)
+    precision.measure_backend.cache_clear()
+    shape = (batch, 2, tokens, 16)
+    assert timed == ([("fused", shape), ("products", shape)] if batch else [])
+    assert backend.attention == ("products" if batch else "fused")
+    assert ("untried" in backend.reason) == (not batch)
+    assert 4 * 2 * batch * tokens**2 <= min(precision.MOST_MAPS, (free or 2**40) // 16)
 
 
 def test_an_axial_resnet_has_a_precision_to_choose_and_one_kernel() -> None:

@@ -142,6 +142,12 @@ def activation_bytes(config: ViTConfig) -> int:
     return 2 * (blocks + ends + pooled + pixels)
 
 
+def map_bytes(config: ViTConfig) -> int:
+    """Of `activation_bytes`, the attention weights: the fused kernel keeps none, unless it learns a bias on scores."""
+    left = config.tokens if config.reads is None or config.positions in INSIDE else config.reads
+    return 2 * config.heads * sum(((config.depth - 1) * config.tokens + left) * span for span in config.spans)
+
+
 def kept_by_block(config: ViTConfig, left: int, span: int) -> int:
     """Numbers, where a token attends to `span` others. Of every token the block's input, its norm, k and v; of those
     that ask q, the scaled q, their attention weights (all but the fused kernel) and the mix; of the `left` ones that

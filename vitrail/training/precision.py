@@ -26,6 +26,13 @@ Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+MOST_MAPS = 2**27
+"""Bytes of attention maps of a timed batch, at most: a map is as large as the square of its tokens."""
+
+SHARE_OF_FREE = 16
+"""One map of a timing takes this part of the free memory at most: several are held, with their gradients."""
+
+
 class Backend(NamedTuple):
     """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume.
 
@@ -37,13 +44,21 @@ class Backend(NamedTuple):
 
 
 def choose_backend(device: torch.device, *, rows: int, width: int, mlp: int, batch: int, heads: int, tokens: int,
-                   precision: Precision | None = None) -> Backend:
+                   precision: Precision | None = None, free: int | None = None) -> Backend:
     """Measure dense layers in bf16 and fp32 (unless `precision` is given), then both attention kernels in that type.
 
-    `rows` = batch x tokens. Takes a fraction of a second; remembered within the process for the same shape.
+    `rows` = batch x tokens. `free`: bytes of memory that may be taken, where that is known. Where attention maps are
+    large, fewer images are timed; where already those of one image are, the fused kernel, which holds none, is taken
+    untried. Takes a fraction of a second; remembered within the process for the same shape.
     """
-    return measure_backend(str(device), torch.get_num_threads(), min(rows, 4096), width, mlp, min(batch, 64), heads,
-                           tokens, precision)
+    most = MOST_MAPS if free is None else min(MOST_MAPS, free // SHARE_OF_FREE)
+    return measure_backend(str(device), torch.get_num_threads(), min(rows, 4096), width, mlp,
+                           min(batch, 64, most // map_bytes(heads, tokens)), heads, tokens, precision)
+
+
+def map_bytes(heads: int, tokens: int) -> int:
+    """Of one image, in fp32."""
+    return 4 * heads * tokens**2
 
 
 @functools.cache
@@ -54,6 +69,10 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
         seconds = {name: time_dense(dtype, device, rows, width, mlp) for name, dtype in DTYPES.items()}
         precision = "bf16" if seconds["bf16"] < seconds["fp32"] else "fp32"
         reasons.append(f"dense layers {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32")
+    if not batch:
+        reasons.append(f"attention fused untried: the products of one image with {tokens:,} tokens in {heads} heads "
+                       f"would take {map_bytes(heads, tokens) / 2**30:.2g} GiB")
+        return Backend(precision, "fused", "; ".join(reasons))
     kernels: tuple[Kernel, ...] = ("fused", "products")
     times = {kernel: time_attention(kernel, DTYPES[precision], device, (batch, heads, tokens, width // heads))
              for kernel in kernels}

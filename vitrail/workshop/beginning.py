@@ -17,6 +17,7 @@ from vitrail.objectives import Classify, Dino, Loss, MaskedAutoencoder, MaskedPa
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
 from vitrail.training.compiled import compile_blocks
+from vitrail.training.forecast import free_bytes
 from vitrail.training.freeze import freeze
 from vitrail.training.loop import hash_seed
 from vitrail.training.precision import (
@@ -139,7 +140,7 @@ def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Ba
     span = max(config.spans)
     backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
                              batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
-                             precision=precision)
+                             precision=precision, free=free_bytes(device))
     return backend._replace(reason="; ".join([*words, backend.reason]))
 
 

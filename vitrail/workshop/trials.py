@@ -9,7 +9,9 @@ from contextlib import closing
 
 import torch
 
-from vitrail.models import describe
+from vitrail.errors import RunError
+from vitrail.models import ViTConfig, describe
+from vitrail.models.accounting import map_bytes
 from vitrail.training.forecast import (
     free_bytes,
     is_out_of_memory,
@@ -40,6 +42,9 @@ FEWEST, MOST, TRIAL_SECONDS = 2, 10, 2.0
 ROOM = 0.8
 """Share of the free memory that a forecast may fill: kernels have scratch memory of their own."""
 
+LONGEST_TRIAL = 2e12
+"""Multiply-adds of a step that is timed on a processor, at most: some seconds. Of a larger one a part is timed."""
+
 
 def parts_for_memory(shop: Workshop, least: int) -> int:
     """Parts of a batch of which one fits into memory, at least `least`; a note says where that is more.
@@ -52,23 +57,57 @@ def parts_for_memory(shop: Workshop, least: int) -> int:
     fits = (lambda parts: one_part_runs(shop, parts)) if shop.device.type == "cuda" else (
         lambda parts: forecast_fits(shop, parts))
     parts = parts_that_fit(least, shop.share, lambda parts: not any(shop.world.largest(not fits(parts))))
+    if parts == shop.share:
+        refuse_too_large(shop)
     if parts > least:
         shop.notes.append(f"{shop.share} images do not fit into memory in {least} parts: they are computed in {parts}, "
                           "whose gradients add up to the same")
     return parts
 
 
+def refuse_too_large(shop: Workshop) -> None:
+    """Raises RunError, in all processes, where not even a batch of one image has room (collective)."""
+    if shop.device.type == "cuda":
+        large = not one_part_runs(shop, shop.share)
+    else:
+        free = free_bytes(shop.device)
+        large = free is not None and needed_bytes(shop, 1) > free / shop.world.local_size
+    if not any(shop.world.largest(large)):
+        return
+    config, free = shop.config, free_bytes(shop.device)
+    height, width = config.image_size
+    tokens = f" ({describe(config).tokens:,} tokens)" if isinstance(config, ViTConfig) else ""
+    room = "" if free is None else f", and {free / 2**30 / shop.world.local_size:.1f} GiB can be had"
+    raise RunError(f"{config.name} does not fit into memory: one image of {height}x{width} pixels{tokens} takes about "
+                   f"{needed_bytes(shop, 1) / 2**30:.1f} GiB in training{room}. Use larger patches or a smaller model "
+                   "(--model), smaller images (--image-size), or --set training.recompute=true, which keeps less.")
+
+
 def forecast_fits(shop: Workshop, parts: int) -> bool:
-    """True where activations, gradients, moments and a checkpoint stay within what may still be taken, or where that is
-    unknown."""
+    """True where what training holds stays within what may still be taken, or where that is unknown."""
     free = free_bytes(shop.device)
-    images = -(-shop.share // parts)
-    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
-    activations = wider * describe(shop.config).activation_bytes * images * shop.objective.images_each()
+    return free is None or needed_bytes(shop, -(-shop.share // parts)) < ROOM * free / shop.world.local_size
+
+
+def needed_bytes(shop: Workshop, images: int) -> float:
+    """Of so many images at a time: activations, gradients, moments and a checkpoint that is being written."""
     gradients = sum(4 * local(master).numel() for master in shop.weights.masters)
     moments = moment_bytes(shop.recipe.optimizer, shop.weights)
-    needed = activations + gradients + moments + written_beside(shop)
-    return free is None or needed < ROOM * free / shop.world.local_size
+    return kept_bytes(shop) * images + gradients + moments + written_beside(shop)
+
+
+def kept_bytes(shop: Workshop) -> float:
+    """Activations of one image, with the kernel and the recomputing of this run."""
+    config, kept = shop.config, describe(shop.config).activation_bytes
+    if isinstance(config, ViTConfig):
+        inside = config
+        if shop.recipe.training.recompute:  # one block, and what enters each of the others
+            inside = config.model_copy(update={"depth": 1})
+            kept = describe(inside).activation_bytes + 2 * (config.depth - 1) * config.tokens * config.width
+        if shop.backend.attention == "fused" and config.positions not in ("relative", "relative-bias"):
+            kept -= map_bytes(inside)
+    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
+    return wider * kept * shop.objective.images_each()
 
 
 def one_part_runs(shop: Workshop, parts: int) -> bool:
@@ -115,23 +154,37 @@ def time_steps(shop: Workshop) -> float:
     """Seconds of one step, from gradients that are thrown away: the run has not begun and nothing moves.
 
     Its pictures come out of the loader, whose threads share the processor as they will in training. The median: beside
-    other programs the quickest step says too little of a long run (measured: 9 to 39 % less time than it took).
+    other programs the quickest step says too little of a long run (measured: 9 to 39 % less time than it took). Of a
+    step of many seconds a few parts or images are timed, since nothing is said and no signal is heeded meanwhile.
     """
     taken: list[float] = []
     update = 0.0
     began = time.monotonic()
+    cuts, parts = timed_share(shop)
     with closing(shop.loader.batches(shop.samples)) as stream:
         while not timed_enough(len(taken) - 1, time.monotonic() - began, shop.world.size) and not shop.interrupts:
             start = time.perf_counter()
-            backward(shop.learner, prepared(shop, next(stream)), shop.weights, shop.micro_batches, (0, 0))
+            batch = prepared(shop, next(stream))
+            ready = time.perf_counter()
+            timed = next(cut(batch, cuts))
+            backward(shop.learner, timed, shop.weights, parts, (0, 0))
             synchronize(shop.device)
-            taken.append(time.perf_counter() - start)
+            share = len(timed.targets) / len(batch.targets)
+            taken.append(ready - start + (time.perf_counter() - ready) / share)
             if len(taken) > FEWEST and not update:
-                shop.peak_bytes = peak_so_far(shop)
+                shop.peak_bytes = peak_so_far(shop, -(-len(timed.targets) // parts))
                 update = update_seconds(shop.recipe.optimizer, shop.weights, kernel_names(shop.objective),
                                         shop.average is not None)
             shop.weights.clear_gradients()
     return statistics.median(taken[1:] or taken) + update if taken else 0.0
+
+
+def timed_share(shop: Workshop) -> tuple[int, int]:
+    """Of how many equal cuts of a batch one is timed, and in how many parts; the same in all processes."""
+    images = max(int(LONGEST_TRIAL / (3 * shop.objective.macs())), 1)
+    if shop.device.type == "cuda" or images >= shop.share:
+        return 1, shop.micro_batches
+    return -(-shop.share // images), -(-images * shop.micro_batches // shop.share)
 
 
 def timed_enough(steps: int, seconds: float, processes: int) -> bool:
@@ -139,12 +192,15 @@ def timed_enough(steps: int, seconds: float, processes: int) -> bool:
     return steps >= FEWEST and (steps >= MOST or seconds > TRIAL_SECONDS or processes > 1)
 
 
-def peak_so_far(shop: Workshop) -> int | None:
+def peak_so_far(shop: Workshop, images: int | None = None) -> int | None:
     """What training will hold: the most until now, the optimizer's moments where they are still to come, and where the
-    device's memory is the processor's, a checkpoint that is being written."""
+    device's memory is the processor's, a checkpoint that is being written. Of a part of a batch only so many `images`
+    have been tried."""
     peak = peak_bytes(shop.device)
     if peak is None:
         return None
+    untried = 0 if images is None else max(-(-shop.share // shop.micro_batches) - images, 0)
+    peak += round(untried * kept_bytes(shop))
     moments = 0 if shop.optimizer.state else moment_bytes(shop.recipe.optimizer, shop.weights)
     return peak + moments + written_beside(shop)
 
