@@ -32,6 +32,17 @@ def test_a_reachable_target_is_answered_with_an_interval() -> None:
     assert told.doubts == ()
 
 
+def test_sizes_that_are_asked_about_are_answered_and_far_ones_doubted() -> None:
+    told = answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], at=(1_000, 64_000, 200_000))
+    for size in (1_000, 64_000, 200_000):
+        said = next(words for words in told.sentences if words.startswith(f"{size:,} images would bring about"))
+        low, high = (float(number) for number in re.findall(r"[\d.]+", said.split("(")[1])[:2])
+        assert low < 100 * (1 - (0.02 + 0.38 * (size / 500) ** -0.4)) < high
+    assert not any(words.startswith("Twice") for words in told.sentences)  # it is among them
+    assert [words.split(" is ")[0] for words in told.doubts] == ["200,000"]
+    assert "6.2 times the largest size" in told.doubts[0]
+
+
 def test_a_target_beyond_the_floor_and_one_that_is_reached() -> None:
     flat = rows("S/16", 0.2, 1.5, 0.5)
     assert "99.0 % is out of reach by more images alone" in " ".join(answer(flat, ["S/16"], 0.99).sentences)

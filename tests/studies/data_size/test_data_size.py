@@ -9,6 +9,7 @@ import pytest
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import describe
+from vitrail.studies.data_size import DataSize
 from vitrail.studies.data_size.plan import plan, sizes_of
 from vitrail.studies.recipes_of import drawn
 
@@ -131,3 +132,21 @@ def test_another_validation_split_is_taken_from_the_images_that_are_counted() ->
 def test_the_parts_are_not_for_settings_to_choose() -> None:
     with pytest.raises(UsageError, match="is what this study varies"):
         plan(open_source("digits"), ["mu/4"], changes={"data.fraction": 0.5})
+
+
+def test_a_study_of_smaller_parts_trains_the_same_cells_as_the_whole_one() -> None:
+    source = open_source("digits")
+    whole, part = (plan(source, ["mu/4", "R26x0.5"], upto=upto) for upto in (None, 500))
+    assert part.sizes == tuple(size for size in whole.sizes if size <= 500)
+    assert {cell.key for cell in part.cells} == {cell.key for cell in whole.cells if cell.images <= 500}
+    assert DataSize(part).folder != DataSize(whole).folder
+    with pytest.raises(UsageError, match="--upto 100 leaves 2 of the sizes"):
+        plan(source, ["mu/4"], upto=100)
+
+
+def test_sizes_too_far_away_are_refused_before_anything_is_trained() -> None:
+    part = plan(open_source("digits"), ["mu/4"])
+    with pytest.raises(UsageError, match="11 times the largest size"):
+        DataSize(part, at=(11 * part.sizes[-1],))
+    assert DataSize(part, at=(11 * part.sizes[-1],), force=True).at
+    assert DataSize(part, at=(10 * part.sizes[-1],)).at

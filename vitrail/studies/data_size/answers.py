@@ -36,18 +36,22 @@ class Answers:
     swaps: dict[str, Swap] = field(default_factory=dict)
 
 
-def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None) -> Answers:
-    """`rows`: finished cells. `target`: an accuracy from 0 to 1.
+def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None,
+           at: Sequence[int] = ()) -> Answers:
+    """`rows`: finished cells. `target`: an accuracy from 0 to 1. `at`: numbers of images that are asked about, however
+    far away.
 
     Raises UsageError for a target that is none, DataError where no cell is finished.
     """
     refuse_target(target)
     if not rows:
         raise DataError("No cell of this study is finished, so there is nothing to say yet. Give it more --time.")
-    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target)
+    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target, at)
                  for model in models)
     swaps, compared = compare(told)
     doubts = tuple(f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings)
+    doubts += tuple(dict.fromkeys(words for one in told if one.outlook for size in at
+                                  if (words := one.outlook.distance(size))))
     return Answers(told, tuple(words for one in told for words in one.sentences) + compared, doubts, swaps)
 
 
@@ -58,7 +62,7 @@ def refuse_target(target: float | None) -> None:
                          "(0.94 for 94 %). Nothing reaches 100 % for sure.")
 
 
-def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnswer:
+def of_model(model: str, rows: Sequence[Row], target: float | None, at: Sequence[int]) -> ModelAnswer:
     points = tuple(sorted((int(row["labels"]["images"]), 1 - float(row["result"]["test"]["top1"])) for row in rows))
     sizes = len({size for size, _ in points})
     if sizes < LEAST_POINTS:
@@ -70,8 +74,10 @@ def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnsw
     largest = float(curve.x[-1])
     sentences = [f"{model} names {percent(1 - curve.y[-1])} of the test images rightly after training on "
                  f"{largest:,.0f}."]
-    double = seen.predict(2 * largest)
-    sentences.append(f"Twice as many images ({2 * largest:,.0f}) would bring about {accuracy(double)}.")
+    sentences += [f"{size:,} images would bring about {accuracy(seen.predict(size, force=True))}." for size in at]
+    if 2 * largest not in at:
+        double = seen.predict(2 * largest)
+        sentences.append(f"Twice as many images ({2 * largest:,.0f}) would bring about {accuracy(double)}.")
     aim = target if target is not None else next_percent(1 - float(curve.y[-1]))
     sentences.append(target_words(aim, seen, largest))
     if seen.backtest is not None:

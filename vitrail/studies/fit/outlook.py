@@ -50,7 +50,7 @@ class Outlook:
 
     def predict(self, x: float, *, force: bool = False) -> Estimate:
         """Raises UsageError beyond ten times the largest size, unless forced."""
-        self.refuse_too_far(x, force)
+        refuse_too_far(x, self.posterior.largest, force)
         return self.posterior.predict(x)
 
     def rivals(self, x: float) -> dict[str, float]:
@@ -66,12 +66,13 @@ class Outlook:
         return (f"{x:,.0f} is {ratio:.1f} times the largest size that was measured. Beyond {FAR:g} times, predictions "
                 "are often wrong by more than their intervals say: measure at twice the largest size first.")
 
-    def refuse_too_far(self, x: float, force: bool) -> None:
-        ratio = x / self.posterior.largest
-        if ratio > TOO_FAR and not force:
-            raise UsageError(f"{x:,.0f} is {ratio:.0f} times the largest size that was measured "
-                             f"({self.posterior.largest:,.0f}). Beyond {TOO_FAR:g} times no number would mean "
-                             "anything: measure larger sizes first, or force an answer.")
+
+def refuse_too_far(x: float, largest: float, force: bool) -> None:
+    """Raises UsageError beyond ten times the largest size, unless forced."""
+    if x > TOO_FAR * largest and not force:
+        raise UsageError(f"{x:,.0f} is {x / largest:.0f} times the largest size that is measured ({largest:,.0f}). "
+                         f"Beyond {TOO_FAR:g} times no number would mean anything: measure larger sizes first, or "
+                         "--force one.")
 
 
 def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
