@@ -21,8 +21,8 @@ HEADINGS = {"data": "How much data?", "compute": "How much compute?", "head": "C
 OPENING = """# Studies on Fashion-MNIST
 
 The paper's questions at a scale of two cores: models of about ten to sixty million multiply-adds for pictures of
-28 x 28, trained from scratch for a few epochs. What a longer training, larger models or more pictures would say is another
-matter; the ledger is here, so that the same command goes on wherever there is more time:
+28 x 28, trained from scratch for a few epochs. What a longer training, larger models or more pictures would say is
+another matter; the ledger is here, so that the same command goes on wherever there is more time:
 
 ```
 python benchmarks/studies.py
