@@ -198,9 +198,9 @@ def crossing(drawn: np.random.Generator, apart: float = APART) -> tuple[Law, Law
         one, (e, _, c) = law(drawn), law(drawn)
         meeting = SIZES[-1] * drawn.uniform(1.1, 2)
         rest = at(one, meeting) - e
-        other = (e, rest * meeting**c, c)
-        first, last = (np.log(at(one, x) / at(other, x)) for x in (SIZES[0], FAR * SIZES[-1]))
-        if rest > 0.005 and at(other, SIZES[0]) < 0.95 and abs(first) > np.log(1.1) and abs(last) >= np.log(apart):
+        other = (e, max(rest, 0.0) * meeting**c, c)
+        first, last = (abs(np.log(at(one, x) / at(other, x))) for x in (SIZES[0], FAR * SIZES[-1]))
+        if rest > 0.005 and at(other, SIZES[0]) < 0.95 and first > np.log(1.1) and last >= np.log(apart):
             return one, other
 
 
