@@ -9,8 +9,10 @@ import pytest
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import describe
+from vitrail.studies.compute.published import TABLE_6
 from vitrail.studies.data_size import DataSize
 from vitrail.studies.data_size.plan import plan, sizes_of
+from vitrail.studies.data_size.published import MODELS, TABLE_5, in_the_paper
 from vitrail.studies.recipes_of import drawn
 
 
@@ -150,3 +152,12 @@ def test_sizes_too_far_away_are_refused_before_anything_is_trained() -> None:
         DataSize(part, at=(11 * part.sizes[-1],))
     assert DataSize(part, at=(11 * part.sizes[-1],), force=True).at
     assert DataSize(part, at=(10 * part.sizes[-1],)).at
+
+
+def test_the_papers_table_agrees_with_its_other_one() -> None:
+    longest = {row.model: row.imagenet for row in TABLE_6}  # of two lengths the longer comes last
+    told = dict(zip(MODELS, TABLE_5[303_000_000], strict=True))
+    assert {name: value for name, value in told.items() if name != "H/14"} == {
+        name: longest[name] for name in MODELS if name != "H/14"}
+    assert told["H/14"] == pytest.approx(longest["H/14"], abs=0.05)  # 88.04 there, 88.08 here
+    assert [len(row) for row in in_the_paper().rows] == 3 * [len(in_the_paper().columns)]

@@ -14,6 +14,7 @@ from vitrail.inspection.lens import Drawing
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.answers import Answers, ModelAnswer, answer, refuse_target
 from vitrail.studies.data_size.plan import Plan
+from vitrail.studies.data_size.published import in_the_paper
 from vitrail.studies.drawing import logarithmic, style
 from vitrail.studies.fit.outlook import FAR, refuse_too_far
 from vitrail.studies.ledger import Row
@@ -64,7 +65,7 @@ class DataSize:
         short = (f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of all "
                  "with many images.",) if plan.share < 1 else ()
         return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
-                        (figure(told, plan.length),), (table(plan, told),), numbers(plan, told, self.at))
+                        (figure(told, plan.length),), (table(plan, told), in_the_paper()), numbers(plan, told, self.at))
 
 
 def figure(told: Answers, length: str) -> Shown:
