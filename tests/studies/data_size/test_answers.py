@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.data_size.answers import answer
+from vitrail.studies.data_size.answers import answer, pair_words
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.outlook import Swap
 from vitrail.studies.numerals import rounded
 
 SIZES = [500 * 2**power for power in range(7)]
@@ -57,14 +59,27 @@ def test_a_target_that_is_none(target: float) -> None:
 
 def test_two_models_that_change_places() -> None:
     told = answer(rows("ViT", 0.0, 0.5, 0.6) + rows("ResNet", 0.02, 0.25, 0.35), ["ViT", "ResNet"])
-    words = told.sentences[-1]
+    best, words, vit, resnet = told.sentences
+    assert re.fullmatch(r"With 32,000 images ViT is the best: 92\.5 % of the test images; ResNet 8\d\.\d %\.", best)
     assert words.startswith("ResNet is ahead up to")
     assert "no evidence" in words
+    assert vit.startswith("ViT names 92.5 %")
+    assert "Twice as many" in vit
+    assert resnet.startswith("ResNet names")
 
 
 def test_two_models_that_do_not() -> None:
     told = answer(rows("ViT", 0.0, 0.3, 0.6) + rows("ResNet", 0.0, 0.3, 0.4), ["ViT", "ResNet"])
-    assert told.sentences[-1].startswith("ResNet is ahead of ViT at every size; there is no evidence that they change")
+    assert told.sentences[1].startswith("ResNet is ahead of ViT at every size; there is no evidence that they change")
+
+
+def test_a_swap_that_may_come_is_called_open() -> None:
+    one, other = (Curve(np.array(SIZES, float), np.linspace(0.5, 0.2, 7) * factor) for factor in (1, 1.02))
+    words = {probability: pair_words("A", one, "B", other, Swap(0, probability, None, 128_000.0))
+             for probability in (0.1, 0.4)}
+    assert words[0.1] == "A is ahead of B at every size; there is no evidence that they change places before 128,000 " \
+        "(probability 10 %)."
+    assert words[0.4].endswith("whether they change places before 128,000 is open (probability 40 %).")
 
 
 def test_few_sizes_say_so() -> None:

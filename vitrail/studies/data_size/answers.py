@@ -14,6 +14,9 @@ from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate, Reach, floor_f
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import percent, rounded
 
+OPEN = 0.25
+"""A swap of at least this probability may come, though it is not likely."""
+
 
 @dataclass(frozen=True)
 class ModelAnswer:
@@ -52,7 +55,10 @@ def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = No
     doubts = tuple(f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings)
     doubts += tuple(dict.fromkeys(words for one in told if one.outlook for size in at
                                   if (words := one.outlook.distance(size))))
-    return Answers(told, tuple(words for one in told for words in one.sentences) + compared, doubts, swaps)
+    if not compared:
+        return Answers(told, tuple(words for one in told for words in one.sentences), doubts, swaps)
+    each = tuple(" ".join(one.sentences) for one in told)
+    return Answers(told, (best_words(told), *compared, *each), doubts, swaps)
 
 
 def refuse_target(target: float | None) -> None:
@@ -113,6 +119,16 @@ def more(reach: Reach, largest: float) -> str:
     return f"{rounded(middle)} more images ({rounded(low)} to {upper}{maybe})"
 
 
+def best_words(models: Sequence[ModelAnswer]) -> str:
+    """Which is the best at the largest size of all, and how far the others are."""
+    curves = {one.model: one.outlook.curve for one in models if one.outlook is not None}
+    largest = max(float(curve.x[-1]) for curve in curves.values())
+    there = {model: 1 - float(curve.y[-1]) for model, curve in curves.items() if curve.x[-1] == largest}
+    best, *others = sorted(there, key=there.__getitem__, reverse=True)
+    rest = "".join(f"{', ' if number else '; '}{model} {percent(there[model])}" for number, model in enumerate(others))
+    return f"With {largest:,.0f} images {best} is the best: {percent(there[best])} of the test images{rest}."
+
+
 def compare(models: Sequence[ModelAnswer]) -> tuple[dict[str, Swap], tuple[str, ...]]:
     """Each two models: who is ahead where, and whether that is likely to change."""
     swaps, sentences = {}, []
@@ -137,6 +153,9 @@ def pair_words(first: str, ours: Curve, second: str, theirs: Curve, found: Swap)
     if found.at is not None:
         later = (f"they are likely to change places at about {found.at.expected:,.0f} ({found.at.low:,.0f} to "
                  f"{found.at.high:,.0f}; probability {percent(found.probability, 0)})")
+    elif found.probability >= OPEN:
+        later = (f"whether they change places before {found.before:,.0f} is open (probability "
+                 f"{percent(found.probability, 0)})")
     else:
         later = (f"there is no evidence that they change places before {found.before:,.0f} (probability "
                  f"{percent(found.probability, 0)})")
