@@ -118,6 +118,7 @@ def test_a_family_by_its_name_is_a_model_that_costs_as_much_as_the_others() -> N
     assert describe(vit).macs == pytest.approx(describe(resnet).macs, rel=0.1)  # so small a hybrid has larger tokens
     assert (half.width, half.stem_width) == (hybrid.width / 2, hybrid.stem_width / 2)
     assert found.models[0] == plan(open_source("digits"), [None]).models[0]
+    assert found.models[1] == plan(open_source("digits"), ["bit"]).models[0]
     with pytest.raises(UsageError, match="trained weights have the shape"):
         plan(open_source("digits"), ["resnet"], weights="model.safetensors")
 

@@ -77,7 +77,7 @@ class Plan:
         """The same with all runs for so much of their length."""
         return self if share == 1 else replace(
             self, cells=tuple(shortened(cell, share) for cell in self.cells), share=share,
-            length=f"{self.length}; all of them {share} of that")
+            length=f"{self.length}; all of them {share} {'times' if share > 1 else 'of'} that")
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
