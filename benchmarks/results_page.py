@@ -16,9 +16,19 @@ COLORS = {"vit": "#1f4fa3", "bit": "#b3263a", "hybrid": "#1f7a4d"}
 LINES = ("-", "--", ":")  # by length of the run
 GOAL = 0.90
 
-OPENING = """# Results on Fashion-MNIST
+OPENING = """# Results
 
-From scratch, on a CPU: 54,000 training images, 6,000 held out of them for the curve, and the 10,000 test images, which
+From this repository's own runs, on two cores of a CPU:
+
+- from scratch, three families in the same time: this page
+- learning without labels, six ways, and from scratch with the same compute:
+  [results/without-labels.md](results/without-labels.md)
+- the features of a published backbone: [results/backbone.md](results/backbone.md)
+- how much data, how much compute, and the paper's ablations: [results/studies.md](results/studies.md)
+
+## From scratch, on Fashion-MNIST
+
+54,000 training images, 6,000 held out of them for the curve, and the 10,000 test images, which
 are looked at once in each run, at its end. The default recipe for every family, each as many steps as fit into the
 ViT's time. This page is written by
 

@@ -25,7 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitrail.data.decode import Color, pillow_orientation, to_rgb, upright_pixels
+from vitrail.data.jpeg import upright_pixels
+from vitrail.data.modes import Color, pillow_orientation, to_rgb
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import BundleError, ImageError, UsageError
 from vitrail.files import MANIFEST, recover_folder, staged_folder, verify_manifest, write_json

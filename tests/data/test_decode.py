@@ -14,7 +14,8 @@ import simplejpeg
 from hostile import bomb, corpus, damaged, noise, oriented, png, saved
 from PIL import Image, ImageFile
 
-from vitrail.data.decode import FORMATS, SILENCE, decode, from_any, from_jpeg, is_jpeg, jpeg_size
+from vitrail.data.decode import FORMATS, SILENCE, decode, from_any, from_jpeg
+from vitrail.data.jpeg import is_jpeg, jpeg_size
 from vitrail.errors import ImageError
 
 RED = (255, 0, 0)

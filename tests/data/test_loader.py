@@ -12,8 +12,9 @@ import torch
 from hostile import Listed, noise, saved, split_of
 
 from vitrail.data.augment import Augmentation
-from vitrail.data.loader import PREFETCH, Loader, default_workers, in_order
+from vitrail.data.loader import Loader, default_workers, in_order
 from vitrail.data.order import Key, stream_indices
+from vitrail.data.prefetch import PREFETCH
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.views import EvalView, TrainView
 from vitrail.errors import DataError, ImageError, RunError, UsageError

@@ -15,9 +15,13 @@ ASKED = ["study", "data", "digits", "--models", "mu/4", "half:mu/4", "--sizes", 
          "--set", "schedule.steps=8", "--set", "training.precision=fp32"]
 CELLS = 12
 
+TUNED = ["study", "head", "digits", "--model", "mu/4", "--rates", "0.5", "1", "--seeds", "2", "-q",
+         "--set", "schedule.steps=8", "--set", "training.precision=fp32"]
+"""In two stages: what comes second depends on what the first found."""
+
 
 def report(folder: Path) -> str:
-    (made,) = (folder / "studies").glob("data-*/study.json")
+    (made,) = (folder / "studies").glob("*/study.json")
     return made.read_text()
 
 
@@ -34,11 +38,11 @@ def undisturbed(attempts: Attempts, tmp_path_factory: pytest.TempPathFactory) ->
     return report(folder)
 
 
-def test_a_study_killed_at_random_moments_gives_the_same_report(attempts: Attempts, undisturbed: str,
-                                                                tmp_path: Path) -> None:
+def killed_at_random(attempts: Attempts, asked: list[str], folder: Path) -> str:
+    """The report of a study that was killed up to ten times, three times at least, before it ended."""
     draws, kills = np.random.default_rng(7), 0
     while kills < 10:
-        running = attempts.start(ASKED, tmp_path)
+        running = attempts.start(asked, folder)
         time.sleep(draws.uniform(0.3, 1.5))
         os.kill(running.process, signal.SIGKILL)
         code = running.code()
@@ -47,9 +51,22 @@ def test_a_study_killed_at_random_moments_gives_the_same_report(attempts: Attemp
             break
         kills += 1
     assert kills >= 3
-    assert attempts.start(ASKED, tmp_path).code() == 0
+    assert attempts.start(asked, folder).code() == 0
+    return report(folder)
+
+
+def test_a_study_killed_at_random_moments_gives_the_same_report(attempts: Attempts, undisturbed: str,
+                                                                tmp_path: Path) -> None:
+    assert killed_at_random(attempts, ASKED, tmp_path) == undisturbed
     assert lines(tmp_path) == CELLS
-    assert report(tmp_path) == undisturbed
+
+
+def test_an_ablation_killed_in_either_stage_gives_the_same_report(attempts: Attempts, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    assert attempts.start(TUNED, tmp_path / "whole").code() == 0
+    assert killed_at_random(attempts, TUNED, tmp_path / "killed") == report(tmp_path / "whole")
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
 
 
 def test_two_workers_on_one_ledger_give_the_report_of_one(attempts: Attempts, undisturbed: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Group, Parameter
 
 from vitrail.cli.ablations import VERBS
-from vitrail.cli.numbers import Count
+from vitrail.cli.numbers import Count, Counts
 from vitrail.cli.studying import DEFAULTS, StudyOptions, to_the_end
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def data(
     models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
     target: float | None = None,
+    at: Counts = (),
+    force: Annotated[bool, Parameter(negative=())] = False,
+    upto: Count | None = None,
     rule: str = "recipe",
     length: str | None = None,
     sizes: Count | None = None,
@@ -54,6 +57,12 @@ def data(
         Trained weights that every run starts from; from scratch without.
     target
         An accuracy from 0 to 1: how many more images would it need?
+    at
+        Numbers of images: how good would it be with so many?
+    force
+        Answer --at beyond ten times the largest size, too, where no number means much.
+    upto
+        Train on no more than so many: would what follows have been foretold? With --at.
     rule
         recipe (each size as long as the default recipe trains it), epochs (the same at every size) or steps (the same).
     length
@@ -75,12 +84,12 @@ def data(
         refuse_target(target)
         changes, seconds = options.changes, options.seconds
         planned = plan(open_source(source), models or [None], rule=rule, count=sizes, seeds=seeds, weights=weights,
-                       changes=changes)
+                       changes=changes, upto=upto)
         if length is not None:
             planned = planned.shortened(read_length(length, "--length"))
         elif seconds is not None and not any(name.startswith("schedule.") for name in changes):
             planned = within(planned, seconds, Ledger(options.out))
-        return DataSize(planned, target)
+        return DataSize(planned, target, at, force)
 
     return to_the_end(asked, options)
 

@@ -25,25 +25,19 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from pydantic import Field
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from vitrail.data.jpeg import is_jpeg, jpeg_fraction, jpeg_orientation, jpeg_size, upright_pixels
+from vitrail.data.modes import Color, from_grey, pillow_orientation, to_rgb
 from vitrail.errors import ImageError
 from vitrail.vocabulary import Picture, Size
-
-Color = tuple[
-    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
-]
-"""Red, green and blue, 0 to 255."""
 
 WHITE: Color = (255, 255, 255)
 
@@ -139,10 +133,6 @@ def from_pixels(pixels: np.ndarray, name: str) -> Picture:
     return np.ascontiguousarray(pixels) if pixels.ndim == 3 else from_grey(pixels)
 
 
-def from_grey(values: np.ndarray) -> Picture:
-    return np.repeat(values[:, :, None], 3, axis=2)
-
-
 def check_size(name: str, size: Size, max_pixels: int) -> None:
     height, width = size
     if height * width > max_pixels:
@@ -150,26 +140,6 @@ def check_size(name: str, size: Size, max_pixels: int) -> None:
                                f"more than the limit of {max_pixels / 1e6:.4g} million")
     if max(height, width) > MAX_SIDE:
         raise ImageError(name, f"{width} x {height}: a side is longer than the limit of {MAX_SIDE} pixels")
-
-
-# JPEG, the fast way: libjpeg-turbo without Pillow's copies. Both give the same pixels to the bit.
-
-
-def is_jpeg(encoded: bytes) -> bool:
-    return encoded[:3] == b"\xff\xd8\xff"
-
-
-def jpeg_size(encoded: bytes | np.ndarray) -> Size | None:
-    """Upright height and width from the header of a JPEG that `min_size` can speed up; None for everything else."""
-    if isinstance(encoded, np.ndarray) or not is_jpeg(encoded):
-        return None
-    try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(encoded)
-    except ValueError:
-        return None
-    if space in ("CMYK", "YCCK"):
-        return None
-    return (width, height) if jpeg_orientation(encoded) >= 5 else (height, width)
 
 
 def from_jpeg(encoded: bytes, name: str, max_pixels: int, min_size: Size | None) -> Picture | None:
@@ -187,62 +157,6 @@ def from_jpeg(encoded: bytes, name: str, max_pixels: int, min_size: Size | None)
     except ValueError:
         return None
     return upright_pixels(pixels, orientation)
-
-
-def jpeg_fraction(size: Size, min_size: Size) -> int:
-    """By how much a JPEG may be shrunk while it is decoded. Other fractions exist (7/8 .. 3/8) and are slower."""
-    for fraction in (8, 4, 2):
-        if all(-(-whole // fraction) >= least for whole, least in zip(size, min_size, strict=True)):
-            return fraction
-    return 1
-
-
-def jpeg_orientation(encoded: bytes) -> int:
-    """The EXIF orientation, 1 to 8, out of the segments before the picture; 1 where there is none."""
-    place = 2
-    while place + 4 <= len(encoded) and encoded[place] == 0xFF:
-        marker = encoded[place + 1]
-        if marker == 0xFF:  # padding
-            place += 1
-            continue
-        if marker in (0xDA, 0xD9):  # the picture itself, or the end
-            break
-        length = int.from_bytes(encoded[place + 2:place + 4], "big")
-        if marker == 0xE1 and encoded[place + 4:place + 10] == b"Exif\0\0":
-            return exif_orientation(encoded[place + 10:place + 2 + length])
-        place += 2 + length
-    return 1
-
-
-def exif_orientation(exif: bytes) -> int:
-    """Tag 0x0112 of the first directory of a TIFF header; 1 where it is missing or damaged."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (entries,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(entries):
-            tag, kind, count, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * entry)
-            if (tag, kind, count) == (0x0112, 3, 1):
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
-
-
-def upright_pixels(pixels: np.ndarray, orientation: int) -> Picture:
-    """Undo the way the camera was held (EXIF 2.32, tag 0x0112)."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
-# Everything else, through Pillow.
 
 
 def from_any(encoded: bytes, name: str, background: Color, max_pixels: int) -> Picture:
@@ -264,47 +178,7 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def pillow_orientation(image: Image.Image) -> int:
-    with contextlib.suppress(Exception):  # damaged EXIF does not make a good picture bad
-        orientation = int(image.getexif().get(0x0112, 1))
-        return orientation if 1 <= orientation <= 8 else 1
-    return 1
-
-
-def to_rgb(image: Image.Image, background: Color) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return from_grey(from_numbers(np.asarray(image), sixteen_bits=image.mode.startswith("I;16")))
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return np.asarray(ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB")))
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("RGB"))
-    image = image.convert("RGBA")
-    canvas = Image.new("RGBA", image.size, (*background, 255))
-    return np.asarray(Image.alpha_composite(canvas, image).convert("RGB"))
-
-
-def from_numbers(values: np.ndarray, sixteen_bits: bool) -> np.ndarray:
-    """Numbers of more than 8 bits -> uint8, by the rows of the table for 16 and 32 bits and for floating point."""
-    if values.size == 0:
-        return values.astype(np.uint8)
-    if sixteen_bits:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite(low + high):
-        raise ValueError("some values are not finite numbers")
-    is_float = values.dtype.kind == "f"
-    values = values.astype(np.float64)
-    if low < 0 or high > 65535:
-        values = (values - low) * (255 / (high - low))
-    elif is_float and high <= 1:
-        values *= 255
-    elif not is_float or high > 255:
-        values /= 257
-    return np.rint(values).astype(np.uint8)
-
-
-SILENCE = ("ignore", None, Warning, re.compile(r"(PIL|vitrail\.data\.decode)\b"), 0)
+SILENCE = ("ignore", None, Warning, re.compile(r"(PIL|vitrail\.data\.(decode|modes))\b"), 0)
 silenced, silence_lock = 0, threading.Lock()
 
 

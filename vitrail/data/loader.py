@@ -10,38 +10,30 @@ memory to run out of, no start-up of a second interpreter, and no process that t
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from threading import Event
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vitrail.data.ahead import Ahead
-from vitrail.data.order import Key, rank_slice, replacement, stream_indices, worker_slices
+from vitrail.data.order import Key, rank_slice, replacement, stream_indices
+from vitrail.data.prefetch import Rows, prefetched
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.source import Split
 from vitrail.data.views import EvalView, View
 from vitrail.errors import DataError, ImageError, RunError, UsageError
 from vitrail.vocabulary import Batch, RawImages
 
-PREFETCH = 3
-"""Batches in work or ready, ahead of the one that is being used."""
-
 ATTEMPTS = 64
 """Replacements tried for one position. With half of the pictures bad, 64 misses in a row do not happen."""
 
 SMALL = 64 * 64 * 3
 """Numbers in a picture that is cheaper to view than to hand to another thread."""
-
-Made = TypeVar("Made")
-Rows = dict[str, np.ndarray]
-"""The arrays of a batch by their names, or a part of each: one row for each picture."""
 
 
 class Wanted(NamedTuple):
@@ -248,45 +240,3 @@ def checked(name: str, given: int, least: int) -> int:
 
 def empty_batch(shapes: dict[str, tuple[int, ...]], count: int) -> Rows:
     return {name: np.empty((count, *shape), np.uint8) for name, shape in shapes.items()}
-
-
-Place = TypeVar("Place")
-
-
-def prefetched(
-    work: Iterator[tuple[Rows, list[Place]]],
-    fill: Callable[[Rows, Sequence[Place], Event], Made],
-    workers: int,
-) -> Generator[tuple[Rows, list[Place], list[Made]], None, None]:
-    """Fill the arrays of each batch of `work` in threads, every worker an equal part of it, and yield them in order.
-
-    At most `PREFETCH` are under way. An exception in a worker comes out at its place in the order. However the
-    iterator is left (closed, collected, Ctrl-C, an error), the threads stop after the picture they are at.
-    `workers` 0 fills in the calling thread, when asked.
-    """
-    stop = Event()
-    if workers == 0:
-        for rows, places in work:
-            yield rows, places, [fill(rows, places, stop)]
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="vitrail-loader")
-    pending: deque[tuple[Rows, list[Place], list[Future[Made]]]] = deque()
-    try:
-        for rows, places in work:
-            futures = [pool.submit(fill, {name: array[share] for name, array in rows.items()}, places[share], stop)
-                       for share in worker_slices(len(places), workers)]
-            pending.append((rows, places, futures))
-            if len(pending) >= PREFETCH:
-                yield collected(pending)
-        while pending:
-            yield collected(pending)
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def collected(
-    pending: deque[tuple[Rows, list[Place], list[Future[Made]]]]
-) -> tuple[Rows, list[Place], list[Made]]:
-    rows, places, futures = pending.popleft()
-    return rows, places, [future.result() for future in futures]

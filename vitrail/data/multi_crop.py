@@ -12,7 +12,8 @@ from torch import Tensor
 from vitrail.data.augment import Augmentation
 from vitrail.data.augment.crops import Box
 from vitrail.data.augment.multi_crop import GLOBALS
-from vitrail.data.decode import decode, jpeg_size
+from vitrail.data.decode import decode
+from vitrail.data.jpeg import jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess, resize
 from vitrail.data.views import Looks, boxed, least_size

@@ -28,7 +28,8 @@ import simplejpeg
 from PIL import Image
 
 from vitrail import __version__
-from vitrail.data.decode import decode, is_jpeg, picture_size
+from vitrail.data.decode import decode, picture_size
+from vitrail.data.jpeg import is_jpeg
 from vitrail.data.loader import default_workers
 from vitrail.data.order import sample_order
 from vitrail.data.preprocess import resize

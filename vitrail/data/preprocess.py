@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from torch import Tensor
 from torch.nn import functional
 
-from vitrail.data.decode import MAX_PIXELS, WHITE, Color, decode
+from vitrail.data.decode import MAX_PIXELS, WHITE, decode
+from vitrail.data.modes import Color
 from vitrail.vocabulary import Images, Picture, RawImages, Size
 
 Interpolation = Literal["bilinear", "bicubic"]

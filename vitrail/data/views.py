@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.augment.crops import Box, simple_crop
-from vitrail.data.decode import decode, jpeg_size
+from vitrail.data.decode import decode
+from vitrail.data.jpeg import jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, resize
 from vitrail.vocabulary import Picture, Size

@@ -80,9 +80,9 @@ def recipe_for(source: Source, model: str | None, weights: str | None, changes: 
 
 def read_model(model: str | None) -> tuple[bool, str | None]:
     """Whether half the width is meant, and of which: a model, one of FAMILIES, or None for what the recipe chooses."""
-    if model is None or model.split(":")[0] != HALF:
-        return False, model
-    return True, model.partition(":")[2] or None
+    narrow = model is not None and model.split(":")[0] == HALF
+    name = model.partition(":")[2] or None if narrow and model else model
+    return narrow, "resnet" if name == "bit" else name
 
 
 def halved(recipe: Recipe) -> dict[str, Any]:

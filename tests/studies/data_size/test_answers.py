@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.data_size.answers import answer
+from vitrail.studies.data_size.answers import answer, pair_words
+from vitrail.studies.fit.curve import Curve
+from vitrail.studies.fit.outlook import Swap
 from vitrail.studies.numerals import rounded
 
 SIZES = [500 * 2**power for power in range(7)]
@@ -32,6 +34,17 @@ def test_a_reachable_target_is_answered_with_an_interval() -> None:
     assert told.doubts == ()
 
 
+def test_sizes_that_are_asked_about_are_answered_and_far_ones_doubted() -> None:
+    told = answer(rows("S/16", 0.02, 0.4, 0.4), ["S/16"], at=(1_000, 64_000, 200_000))
+    for size in (1_000, 64_000, 200_000):
+        said = next(words for words in told.sentences if words.startswith(f"{size:,} images would bring about"))
+        low, high = (float(number) for number in re.findall(r"[\d.]+", said.split("(")[1])[:2])
+        assert low < 100 * (1 - (0.02 + 0.38 * (size / 500) ** -0.4)) < high
+    assert not any(words.startswith("Twice") for words in told.sentences)  # it is among them
+    assert [words.split(" is ")[0] for words in told.doubts] == ["200,000"]
+    assert "6.2 times the largest size" in told.doubts[0]
+
+
 def test_a_target_beyond_the_floor_and_one_that_is_reached() -> None:
     flat = rows("S/16", 0.2, 1.5, 0.5)
     assert "99.0 % is out of reach by more images alone" in " ".join(answer(flat, ["S/16"], 0.99).sentences)
@@ -46,14 +59,27 @@ def test_a_target_that_is_none(target: float) -> None:
 
 def test_two_models_that_change_places() -> None:
     told = answer(rows("ViT", 0.0, 0.5, 0.6) + rows("ResNet", 0.02, 0.25, 0.35), ["ViT", "ResNet"])
-    words = told.sentences[-1]
+    best, words, vit, resnet = told.sentences
+    assert re.fullmatch(r"With 32,000 images ViT is the best: 92\.5 % of the test images; ResNet 8\d\.\d %\.", best)
     assert words.startswith("ResNet is ahead up to")
     assert "no evidence" in words
+    assert vit.startswith("ViT names 92.5 %")
+    assert "Twice as many" in vit
+    assert resnet.startswith("ResNet names")
 
 
 def test_two_models_that_do_not() -> None:
     told = answer(rows("ViT", 0.0, 0.3, 0.6) + rows("ResNet", 0.0, 0.3, 0.4), ["ViT", "ResNet"])
-    assert told.sentences[-1].startswith("ResNet is ahead of ViT at every size; there is no evidence that they change")
+    assert told.sentences[1].startswith("ResNet is ahead of ViT at every size; there is no evidence that they change")
+
+
+def test_a_swap_that_may_come_is_called_open() -> None:
+    one, other = (Curve(np.array(SIZES, float), np.linspace(0.5, 0.2, 7) * factor) for factor in (1, 1.02))
+    words = {probability: pair_words("A", one, "B", other, Swap(0, probability, None, 128_000.0))
+             for probability in (0.1, 0.4)}
+    assert words[0.1] == "A is ahead of B at every size; there is no evidence that they change places before 128,000 " \
+        "(probability 10 %)."
+    assert words[0.4].endswith("whether they change places before 128,000 is open (probability 40 %).")
 
 
 def test_few_sizes_say_so() -> None:

@@ -9,7 +9,10 @@ import pytest
 from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import describe
+from vitrail.studies.compute.published import TABLE_6
+from vitrail.studies.data_size import DataSize
 from vitrail.studies.data_size.plan import plan, sizes_of
+from vitrail.studies.data_size.published import MODELS, TABLE_5, in_the_paper
 from vitrail.studies.recipes_of import drawn
 
 
@@ -115,6 +118,7 @@ def test_a_family_by_its_name_is_a_model_that_costs_as_much_as_the_others() -> N
     assert describe(vit).macs == pytest.approx(describe(resnet).macs, rel=0.1)  # so small a hybrid has larger tokens
     assert (half.width, half.stem_width) == (hybrid.width / 2, hybrid.stem_width / 2)
     assert found.models[0] == plan(open_source("digits"), [None]).models[0]
+    assert found.models[1] == plan(open_source("digits"), ["bit"]).models[0]
     with pytest.raises(UsageError, match="trained weights have the shape"):
         plan(open_source("digits"), ["resnet"], weights="model.safetensors")
 
@@ -131,3 +135,30 @@ def test_another_validation_split_is_taken_from_the_images_that_are_counted() ->
 def test_the_parts_are_not_for_settings_to_choose() -> None:
     with pytest.raises(UsageError, match="is what this study varies"):
         plan(open_source("digits"), ["mu/4"], changes={"data.fraction": 0.5})
+
+
+def test_a_study_of_smaller_parts_trains_the_same_cells_as_the_whole_one() -> None:
+    source = open_source("digits")
+    whole, part = (plan(source, ["mu/4", "R26x0.5"], upto=upto) for upto in (None, 500))
+    assert part.sizes == tuple(size for size in whole.sizes if size <= 500)
+    assert {cell.key for cell in part.cells} == {cell.key for cell in whole.cells if cell.images <= 500}
+    assert DataSize(part).folder != DataSize(whole).folder
+    with pytest.raises(UsageError, match="--upto 100 leaves 2 of the sizes"):
+        plan(source, ["mu/4"], upto=100)
+
+
+def test_sizes_too_far_away_are_refused_before_anything_is_trained() -> None:
+    part = plan(open_source("digits"), ["mu/4"])
+    with pytest.raises(UsageError, match="11 times the largest size"):
+        DataSize(part, at=(11 * part.sizes[-1],))
+    assert DataSize(part, at=(11 * part.sizes[-1],), force=True).at
+    assert DataSize(part, at=(10 * part.sizes[-1],)).at
+
+
+def test_the_papers_table_agrees_with_its_other_one() -> None:
+    longest = {row.model: row.imagenet for row in TABLE_6}  # of two lengths the longer comes last
+    told = dict(zip(MODELS, TABLE_5[303_000_000], strict=True))
+    assert {name: value for name, value in told.items() if name != "H/14"} == {
+        name: longest[name] for name in MODELS if name != "H/14"}
+    assert told["H/14"] == pytest.approx(longest["H/14"], abs=0.05)  # 88.04 there, 88.08 here
+    assert [len(row) for row in in_the_paper().rows] == 3 * [len(in_the_paper().columns)]

@@ -37,6 +37,15 @@ def test_a_sudden_end_of_progress_fails_the_back_test() -> None:
     assert "do not trust it further out" in words
 
 
+@pytest.mark.parametrize(("steps", "words"), [
+    ([0.98, 0.95, 0.9, 0.85, 0.8, 0.75], "falls ever faster here"),
+    ([0.7, 0.7, 0.7, 0.7, 0.7, 1.0], "falls more slowly here")])
+def test_a_curve_with_a_bend_is_told_from_a_law(steps: list[float], words: str) -> None:
+    bent = 0.5 * np.cumprod([1.0, *steps])
+    assert words in " ".join(outlook(Curve(SIZES, bent)).warnings)
+    assert words not in " ".join(outlook(Curve(SIZES, bent, scatter=0.5)).warnings)  # it may be chance
+
+
 def test_three_sizes_are_few_and_have_no_back_test() -> None:
     curve = Curve(SIZES[:3], law(0.05, 0.4, 0.5)[:3])
     assert backtest(curve) is None

@@ -14,6 +14,9 @@ from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate, Reach, floor_f
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import percent, rounded
 
+OPEN = 0.25
+"""A swap of at least this probability may come, though it is not likely."""
+
 
 @dataclass(frozen=True)
 class ModelAnswer:
@@ -36,19 +39,26 @@ class Answers:
     swaps: dict[str, Swap] = field(default_factory=dict)
 
 
-def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None) -> Answers:
-    """`rows`: finished cells. `target`: an accuracy from 0 to 1.
+def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None,
+           at: Sequence[int] = ()) -> Answers:
+    """`rows`: finished cells. `target`: an accuracy from 0 to 1. `at`: numbers of images that are asked about, however
+    far away.
 
     Raises UsageError for a target that is none, DataError where no cell is finished.
     """
     refuse_target(target)
     if not rows:
         raise DataError("No cell of this study is finished, so there is nothing to say yet. Give it more --time.")
-    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target)
+    told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target, at)
                  for model in models)
     swaps, compared = compare(told)
     doubts = tuple(f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings)
-    return Answers(told, tuple(words for one in told for words in one.sentences) + compared, doubts, swaps)
+    doubts += tuple(dict.fromkeys(words for one in told if one.outlook for size in at
+                                  if (words := one.outlook.distance(size))))
+    if not compared:
+        return Answers(told, tuple(words for one in told for words in one.sentences), doubts, swaps)
+    each = tuple(" ".join(one.sentences) for one in told)
+    return Answers(told, (best_words(told), *compared, *each), doubts, swaps)
 
 
 def refuse_target(target: float | None) -> None:
@@ -58,7 +68,7 @@ def refuse_target(target: float | None) -> None:
                          "(0.94 for 94 %). Nothing reaches 100 % for sure.")
 
 
-def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnswer:
+def of_model(model: str, rows: Sequence[Row], target: float | None, at: Sequence[int]) -> ModelAnswer:
     points = tuple(sorted((int(row["labels"]["images"]), 1 - float(row["result"]["test"]["top1"])) for row in rows))
     sizes = len({size for size, _ in points})
     if sizes < LEAST_POINTS:
@@ -70,8 +80,10 @@ def of_model(model: str, rows: Sequence[Row], target: float | None) -> ModelAnsw
     largest = float(curve.x[-1])
     sentences = [f"{model} names {percent(1 - curve.y[-1])} of the test images rightly after training on "
                  f"{largest:,.0f}."]
-    double = seen.predict(2 * largest)
-    sentences.append(f"Twice as many images ({2 * largest:,.0f}) would bring about {accuracy(double)}.")
+    sentences += [f"{size:,} images would bring about {accuracy(seen.predict(size, force=True))}." for size in at]
+    if 2 * largest not in at:
+        double = seen.predict(2 * largest)
+        sentences.append(f"Twice as many images ({2 * largest:,.0f}) would bring about {accuracy(double)}.")
     aim = target if target is not None else next_percent(1 - float(curve.y[-1]))
     sentences.append(target_words(aim, seen, largest))
     if seen.backtest is not None:
@@ -107,6 +119,16 @@ def more(reach: Reach, largest: float) -> str:
     return f"{rounded(middle)} more images ({rounded(low)} to {upper}{maybe})"
 
 
+def best_words(models: Sequence[ModelAnswer]) -> str:
+    """Which is the best at the largest size of all, and how far the others are."""
+    curves = {one.model: one.outlook.curve for one in models if one.outlook is not None}
+    largest = max(float(curve.x[-1]) for curve in curves.values())
+    there = {model: 1 - float(curve.y[-1]) for model, curve in curves.items() if curve.x[-1] == largest}
+    best, *others = sorted(there, key=there.__getitem__, reverse=True)
+    rest = "".join(f"{', ' if number else '; '}{model} {percent(there[model])}" for number, model in enumerate(others))
+    return f"With {largest:,.0f} images {best} is the best: {percent(there[best])} of the test images{rest}."
+
+
 def compare(models: Sequence[ModelAnswer]) -> tuple[dict[str, Swap], tuple[str, ...]]:
     """Each two models: who is ahead where, and whether that is likely to change."""
     swaps, sentences = {}, []
@@ -131,6 +153,9 @@ def pair_words(first: str, ours: Curve, second: str, theirs: Curve, found: Swap)
     if found.at is not None:
         later = (f"they are likely to change places at about {found.at.expected:,.0f} ({found.at.low:,.0f} to "
                  f"{found.at.high:,.0f}; probability {percent(found.probability, 0)})")
+    elif found.probability >= OPEN:
+        later = (f"whether they change places before {found.before:,.0f} is open (probability "
+                 f"{percent(found.probability, 0)})")
     else:
         later = (f"there is no evidence that they change places before {found.before:,.0f} (probability "
                  f"{percent(found.probability, 0)})")

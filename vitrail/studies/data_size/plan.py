@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +23,7 @@ from vitrail.data.source import Source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
 from vitrail.studies.cell import Cell, model_name
+from vitrail.studies.fit.posterior import LEAST_POINTS
 from vitrail.studies.recipes_of import (
     LEAST_IMAGES,
     drawn,
@@ -50,7 +52,7 @@ LOOKS = 20
 @dataclass(frozen=True)
 class Plan:
     """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
-    trains, in words; `share`: of what the rule gives."""
+    trains, in words; `share`: of what the rule gives. `upto`: no part is larger, where that was asked for."""
 
     source: Source
     models: tuple[str, ...]
@@ -59,17 +61,23 @@ class Plan:
     cells: tuple[Cell, ...]
     length: str
     share: Fraction = Fraction(1)
+    upto: int | None = None
 
     @property
     def first_look(self) -> list[Cell]:
         """Every size once."""
         return [cell for cell in self.cells if cell.recipe.seed == 0]
 
+    @property
+    def kept(self) -> str:
+        best = self.cells[0].recipe.evaluation.keep == "best"
+        return "of the best checkpoint by validation" if best else "at the end of training"
+
     def shortened(self, share: Fraction) -> Plan:
         """The same with all runs for so much of their length."""
         return self if share == 1 else replace(
             self, cells=tuple(shortened(cell, share) for cell in self.cells), share=share,
-            length=f"{self.length}; all of them {share} of that")
+            length=f"{self.length}; all of them {share} {'times' if share > 1 else 'of'} that")
 
 
 def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
@@ -90,11 +98,12 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
 
 
 def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", count: int | None = None,
-         seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None) -> Plan:
+         seeds: int = SEEDS, weights: str | None = None, changes: dict[str, Any] | None = None,
+         upto: int | None = None) -> Plan:
     """`models`: names, `vit`, `resnet` and `hybrid` for ones of like cost, `half:NAME` for half as wide a one, `half`
-    and None for those of what the recipe chooses.
-    `weights`: trained ones that every cell starts from. `changes`: recipe settings for all cells; those of the schedule
-    take the place of the rule.
+    and None for those of what the recipe chooses. `weights`: trained ones that every cell starts from. `changes`:
+    recipe settings for all cells; those of the schedule take the place of the rule. `upto`: the largest part; all else
+    is as without it.
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
@@ -108,18 +117,18 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
     asked: Rule = rule  # type: ignore[assignment]  # one of them, as was just seen
     given = [f"{name} {value}" for name, value in changes.items() if name.startswith("schedule.")]
-    cells, names = [], []
-    for model in dict.fromkeys(models):
-        whole = recipe_for(source, model, weights, changes)
-        names.append(model_name(whole))
-        for place, size in enumerate(sizes):
-            schedule = whole.schedule if given else schedule_of(source, whole, size, asked, model, weights)
-            cells += [cell_of(source, whole, size, seed, asked, schedule)
-                      for seed in range(seeds if place < ENDS or place >= len(sizes) - ENDS else 1)]
-    cells.sort(key=lambda cell: (cell.recipe.seed, -cell.images))
-    told = tuple(drawn(source, size / sizes[-1]) for size in sizes)
+    wholes = {model: recipe_for(source, model, weights, changes) for model in models}
+    cells: list[Cell] = []
+    for (model, whole), (place, size) in product(wholes.items(), enumerate(sizes)):
+        schedule = whole.schedule if given else schedule_of(source, whole, size, asked, model, weights)
+        times = seeds if place < ENDS or place >= len(sizes) - ENDS else 1
+        cells += [cell_of(source, whole, size, seed, asked, schedule) for seed in range(times)]
+    told = up_to(upto, [drawn(source, size / sizes[-1]) for size in sizes])
+    cells = sorted((cell for cell in cells if cell.images <= told[-1]),
+                   key=lambda cell: (cell.recipe.seed, -cell.images))
     length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
-    return Plan(source, tuple(dict.fromkeys(names)), told, asked, tuple(cells), length)
+    names = tuple(dict.fromkeys(model_name(whole) for whole in wholes.values()))
+    return Plan(source, names, told, asked, tuple(cells), length, upto=upto)
 
 
 def refuse_fractions(changes: dict[str, Any]) -> None:
@@ -127,6 +136,15 @@ def refuse_fractions(changes: dict[str, Any]) -> None:
     if given:
         raise UsageError(f"--set {given[0]}: which parts of the images are trained on is what this study varies. Say "
                          "by --sizes how many there are.")
+
+
+def up_to(largest: int | None, sizes: Sequence[int]) -> tuple[int, ...]:
+    """Those that are no larger. Raises UsageError where too few are left."""
+    chosen = tuple(size for size in sizes if largest is None or size <= largest)
+    if len(chosen) < LEAST_POINTS:
+        raise UsageError(f"--upto {largest:,} leaves {len(chosen)} of the sizes "
+                         f"{', '.join(f'{size:,}' for size in sizes)}; {LEAST_POINTS} at least say how it goes on.")
+    return chosen
 
 
 def schedule_of(source: Source, whole: Recipe, size: int, rule: Rule, model: str | None,

@@ -14,8 +14,9 @@ from vitrail.inspection.lens import Drawing
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.answers import Answers, ModelAnswer, answer, refuse_target
 from vitrail.studies.data_size.plan import Plan
+from vitrail.studies.data_size.published import in_the_paper
 from vitrail.studies.drawing import logarithmic, style
-from vitrail.studies.fit.outlook import FAR
+from vitrail.studies.fit.outlook import FAR, refuse_too_far
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital, percent
 from vitrail.studies.question import Findings, Shown, Table, finished, folder_name
@@ -27,17 +28,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSize:
-    """`target`: an accuracy from 0 to 1 that is aimed at; the next whole percent without."""
+    """`target`: an accuracy from 0 to 1 that is aimed at; the next whole percent without. `at`: numbers of images to
+    foretell the accuracy of; beyond ten times the largest size only by `force`."""
 
     plan: Plan
     target: float | None = None
+    at: tuple[int, ...] = ()
+    force: bool = False
 
     def __post_init__(self) -> None:
         refuse_target(self.target)
+        for size in self.at:
+            refuse_too_far(size, self.plan.sizes[-1], self.force)
 
     @property
     def folder(self) -> str:
-        return folder_name("data", self.plan.source, self.plan.models)
+        name = folder_name("data", self.plan.source, self.plan.models)
+        return name if self.plan.upto is None else f"{name}-upto-{self.plan.upto}"
 
     @property
     def total(self) -> int:
@@ -54,11 +61,11 @@ class DataSize:
 
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         plan = self.plan
-        told = answer(finished(plan.cells, rows), plan.models, self.target)
+        told = answer(finished(plan.cells, rows), plan.models, self.target, self.at)
         short = (f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of all "
                  "with many images.",) if plan.share < 1 else ()
         return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
-                        (figure(told, plan.length),), (table(plan, told),), numbers(plan, told))
+                        (figure(told, plan.length),), (table(plan, told), in_the_paper()), numbers(plan, told, self.at))
 
 
 def figure(told: Answers, length: str) -> Shown:
@@ -110,18 +117,18 @@ def table(plan: Plan, told: Answers) -> Table:
             cells.append(f"{percent(float(np.mean(own)))}{spread}" if own else "not yet")
         rows.append((f"{size:,}", *cells))
     return Table("What was measured", ("training images", *(model.model for model in told.models)), tuple(rows),
-                 "Accuracy on the test images, of the best checkpoint by validation.")
+                 f"Accuracy on the test images, {plan.kept}.")
 
 
-def numbers(plan: Plan, told: Answers) -> dict[str, Any]:
+def numbers(plan: Plan, told: Answers, at: Sequence[int]) -> dict[str, Any]:
     return {
         "study": "data", "source": plan.source.spec, "rule": plan.rule, "length": plan.length,
-        "sizes": list(plan.sizes), "models": [model_numbers(model) for model in told.models],
+        "sizes": list(plan.sizes), "models": [model_numbers(model, at) for model in told.models],
         "swaps": {pair: {"ahead": swap.ahead, "probability": swap.probability, "before": swap.before,
                          "at": swap.at and swap.at._asdict()} for pair, swap in told.swaps.items()}}
 
 
-def model_numbers(model: ModelAnswer) -> dict[str, Any]:
+def model_numbers(model: ModelAnswer, at: Sequence[int]) -> dict[str, Any]:
     value: dict[str, Any] = {"model": model.model, "points": [
         {"images": images, "error": error} for images, error in model.points]}
     if model.outlook is not None:
@@ -129,6 +136,7 @@ def model_numbers(model: ModelAnswer) -> dict[str, Any]:
         value |= {
             "scatter": seen.curve.scatter,
             "predicted": {f"{times}": seen.predict(times * largest)._asdict() for times in (2, 4)},
+            "at": {f"{size}": seen.predict(size, force=True)._asdict() for size in at},
             "rivals": {f"{times}": seen.rivals(times * largest) for times in (2, 4)},
             "doubling_removes": seen.posterior.slope(largest)._asdict(),
             "backtest": None if seen.backtest is None else {

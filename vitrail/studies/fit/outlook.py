@@ -25,6 +25,9 @@ FAR, TOO_FAR = 4.0, 10.0
 WORTH_HAVING = 4
 """Sizes that a fit should have at least."""
 
+BENT = 0.05
+"""A fit that misses the last point by more than this share of the error is one of a curve with a bend."""
+
 
 class Backtest(NamedTuple):
     """The largest size, predicted from the others, and what was measured there. `rivals`: what the baselines said."""
@@ -50,7 +53,7 @@ class Outlook:
 
     def predict(self, x: float, *, force: bool = False) -> Estimate:
         """Raises UsageError beyond ten times the largest size, unless forced."""
-        self.refuse_too_far(x, force)
+        refuse_too_far(x, self.posterior.largest, force)
         return self.posterior.predict(x)
 
     def rivals(self, x: float) -> dict[str, float]:
@@ -66,12 +69,13 @@ class Outlook:
         return (f"{x:,.0f} is {ratio:.1f} times the largest size that was measured. Beyond {FAR:g} times, predictions "
                 "are often wrong by more than their intervals say: measure at twice the largest size first.")
 
-    def refuse_too_far(self, x: float, force: bool) -> None:
-        ratio = x / self.posterior.largest
-        if ratio > TOO_FAR and not force:
-            raise UsageError(f"{x:,.0f} is {ratio:.0f} times the largest size that was measured "
-                             f"({self.posterior.largest:,.0f}). Beyond {TOO_FAR:g} times no number would mean "
-                             "anything: measure larger sizes first, or force an answer.")
+
+def refuse_too_far(x: float, largest: float, force: bool) -> None:
+    """Raises UsageError beyond ten times the largest size, unless forced."""
+    if x > TOO_FAR * largest and not force:
+        raise UsageError(f"{x:,.0f} is {x / largest:.0f} times the largest size that is measured ({largest:,.0f}). "
+                         f"Beyond {TOO_FAR:g} times no number would mean anything: measure larger sizes first, or "
+                         "--force one.")
 
 
 def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
@@ -88,7 +92,21 @@ def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
         warnings.append(f"The fit of the smaller sizes foretold {tested.predicted.expected:.4g} at {tested.x:,.0f}, "
                         f"where {tested.measured:.4g} was measured, outside of its interval: do not trust it further "
                         "out.")
-    return Outlook(curve, fit(curve, floor), tested, tuple(warnings))
+    posterior = fit(curve, floor)
+    return Outlook(curve, posterior, tested, (*warnings, *bends(curve, posterior)))
+
+
+def bends(curve: Curve, posterior: Posterior) -> list[str]:
+    """What to say of a curve whose last point lies off the fit of all of them, by more than chance has it."""
+    x, y = float(curve.x[-1]), float(curve.y[-1])
+    off = float(posterior.weights @ posterior.at(x)) / y - 1
+    if abs(off) <= max(BENT, curve.scatter):
+        return []
+    said = f"At {x:,.0f} the fit is {100 * abs(off):.0f} % of the error"
+    return [f"{said} above what was measured: the error falls ever faster here, as no law of this kind does, and more "
+            "may bring more than is said." if off > 0 else
+            f"{said} below what was measured: the error falls more slowly here than it did, as no law of this kind "
+            "does, and more may bring less than is said."]
 
 
 def backtest(curve: Curve, floor: float = FLOOR) -> Backtest | None:

@@ -1,0 +1,103 @@
+"""The page docs/results/studies.md, out of what the studies of docs/results/studies found."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vitrail.studies.ledger import Ledger
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+FOLDER, PAGE = RESULTS / "studies", RESULTS / "studies.md"
+
+Study = dict[str, Any]
+
+HEADINGS = {"data": "How much data?", "compute": "How much compute?", "head": "Class token or mean pooling?",
+            "positions": "Positions", "optimizer": "Adam or SGD?", "shape": "Depth, width or smaller patches?"}
+
+OPENING = """# Studies on Fashion-MNIST
+
+The paper's questions at a scale of two cores: models of about ten to sixty million multiply-adds for pictures of
+28 x 28, trained from scratch for a few epochs. What a longer training, larger models or more pictures would say is
+another matter; the ledger is here, so that the same command goes on wherever there is more time:
+
+```
+python benchmarks/studies.py
+```
+"""
+
+
+def write_page() -> None:
+    """Of the studies that have an answer."""
+    told = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(
+        FOLDER.glob("*/study.json"))}
+    foretold = next((study for name, study in told.items() if "-upto-" in name), None)
+    whole = {study["study"]: (name, study) for name, study in told.items() if "-upto-" not in name}
+    parts = [OPENING, cost(), *claims([study for _, study in whole.values()])]
+    for kind, heading in HEADINGS.items():
+        if kind in whole:
+            parts += section(heading, *whole[kind])
+            if kind == "data" and foretold is not None:
+                parts += prediction(foretold, whole[kind][1])
+    PAGE.write_text("\n\n".join(part.strip("\n") for part in parts) + "\n", encoding="utf-8")
+
+
+def cost() -> str:
+    rows = list(Ledger(FOLDER).rows().values())
+    spent = [row["cost"] for row in rows if "cost" in row]
+    hours = sum(one["seconds"] for one in spent) / 3600
+    return (f"So far {len(rows)} runs saw {sum(one['samples'] for one in spent):,} images in {hours:.1f} hours of one "
+            "core each, beside other programs, so these are no measurements of speed.")
+
+
+def claims(studies: list[Study]) -> Iterator[str]:
+    """What the paper says of two variants, and whether that is seen here."""
+    rows = [(HEADINGS[study["study"]], claim, {one["name"]: one["words"] for one in study["variants"]})
+            for study in studies for claim in study.get("claims", ())]
+    if not rows:
+        return
+    yield "## Which of the paper's claims hold here?"
+    lines = [f"| {heading} | {words[claim['first']]} against {words[claim['second']]} | {claim['paper']} | "
+             f"{points(claim['points'])} | {claim['verdict']} |" for heading, claim, words in rows]
+    yield "\n".join(["| question | compared | paper | points here, 90 % interval | verdict |", "|---|---|---|---|---|",
+                     *lines])
+
+
+def points(gap: dict[str, Any] | None) -> str:
+    if gap is None:
+        return "not yet"
+    interval = "" if gap["low"] is None else f" ({gap['low']:+.1f} to {gap['high']:+.1f})"
+    return f"{gap['value']:+.1f}{interval}"
+
+
+def section(heading: str, folder: str, study: Study) -> Iterator[str]:
+    yield f"## {heading}"
+    yield " ".join(study["sentences"])
+    yield "\n".join(f"- {words}" for words in (*study["doubts"], *study["notes"]))
+    figures = sorted((FOLDER / folder).glob("*.svg"))
+    yield "\n\n".join(f"![{heading}](studies/{folder}/{figure.name})" for figure in figures)
+    yield f"Tables and more figures: [studies/{folder}/study.md](studies/{folder}/study.md)."
+
+
+def prediction(foretold: Study, whole: Study) -> Iterator[str]:
+    """What the smaller parts said of the largest one, and what was measured there."""
+    (size, largest), = {(size, whole["sizes"][-1]) for model in foretold["models"] for size in model.get("at", {})}
+    measured = {model["model"]: [point["error"] for point in model["points"] if point["images"] == largest]
+                for model in whole["models"]}
+    yield f"### Foretold from at most {foretold['sizes'][-1]:,} images, then measured with {largest:,}"
+    rows = []
+    for model in foretold["models"]:
+        error, found = model["at"][size], measured.get(model["model"], [])
+        mean = statistics.mean(found) if found else None
+        inside = "" if mean is None else "within" if error["low"] <= mean <= error["high"] else "outside"
+        said = f"{share(error['expected'])} ({share(error['high'])} to {share(error['low'])})"
+        rows.append(f"| {model['model']} | {said} "
+                    f"| {'not yet' if mean is None else share(mean)} | {inside} |")
+    yield "\n".join(["| model | foretold | measured | interval |", "|---|---|---|---|", *rows])
+
+
+def share(error: float) -> str:
+    return f"{100 * (1 - error):.1f} %"
