@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import weakref
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +18,10 @@ from tiny import tiny_recipe
 
 import vitrail
 from vitrail.bundle import Bundle
+from vitrail.cli.inspect import LEFT_OUT
+from vitrail.cli.subjects import load_model
 from vitrail.data.preprocess import Preprocess
+from vitrail.inspection.lens import Look, Subject
 from vitrail.inspection.lenses import LENSES
 from vitrail.run import run
 
@@ -137,18 +143,71 @@ def test_mistakes_when_inspecting(vitrail_cli, arguments, code, message):  # noq
     assert outcome.out == ""
 
 
+@pytest.mark.fault("R4", "Ctrl-C leaves out what inspection has not seen yet; what it has seen is written.")
 @pytest.mark.usefixtures("bundle")
 def test_ctrl_c_in_a_slow_lens_leaves_what_was_seen(vitrail_cli, monkeypatch):  # noqa: F811
-    def interrupted(subject: object) -> None:
-        raise KeyboardInterrupt
+    """Also where it comes while Python calls back, and swallows what the handler of a signal raises."""
+    lens = LENSES["attribution"]
 
-    monkeypatch.setitem(LENSES, "attribution", LENSES["attribution"]._replace(look=interrupted))
-    outcome = vitrail_cli("inspect", "model", "--lens", "rollout", "attribution", "occlusion")
+    class Held:
+        pass
+
+    def interrupted(subject: Subject) -> Look:
+        held = Held()
+        kept = weakref.ref(held, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del held
+        assert kept() is None
+        return lens.look(subject)
+
+    monkeypatch.setitem(LENSES, "attribution", lens._replace(look=interrupted))
+    outcome = vitrail_cli("inspect", "model", "model", "--lens", "rollout", "attribution", "occlusion")
     assert outcome.code == 130
     assert "Ctrl-C leaves it out" in outcome.err
-    told = json.loads(Path("inspection/inspect.json").read_text())["models"][0]
-    assert list(told["lenses"]) == ["rollout"]
-    assert Path("inspection/inspect.html").exists()
+    told = json.loads(Path("inspection/inspect.json").read_text())["models"]
+    left = [[name for name, look in model["lenses"].items() if look.get("nothing") == LEFT_OUT] for model in told]
+    assert left == [["attribution", "occlusion"], ["rollout", "attribution", "occlusion"]]
+    assert outcome.err.count(LEFT_OUT) == 5
+    assert Path("inspection/inspect.html").read_text().count(LEFT_OUT) == 5
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.parametrize(("options", "words"), [
+    (("--lens", "filters", "--place", "1", "1"), "--place is for the lens attention"),
+    (("--lens", "rollout", "--target", "cat"), "--target is for the lens attribution and the lens occlusion"),
+    (("--target", "7"), "numbers from 0 to 2 and the names cat, dog, 2. All names: vitrail describe"),
+    (("--target", "cta"), "Did you mean 'cat'?"),
+    (("--out", "/proc/x"), "--out /proc/x cannot be made or written to: nothing can be put into /proc"),
+    (("model", "model"), "model is a model: give the model to look at first"),
+])
+def test_what_would_be_ignored_or_fail_late_is_refused_first(vitrail_cli, monkeypatch, options, words):  # noqa: F811
+    monkeypatch.setattr("vitrail.cli.inspect.look_through", lambda *given: pytest.fail("it looked"))
+    outcome = vitrail_cli("inspect", "model", picture("one.png"), *options)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
+def test_a_model_is_made_for_the_size_at_which_it_looks(vitrail_cli, tmp_path):  # noqa: F811
+    """As published ones with positions for larger images than their preprocessing makes."""
+    model = vitrail.create("mu/4", classes=3, image_size=32, pooling="mean")
+    Bundle(model, Preprocess(size=(16, 16))).save(tmp_path / "large")
+    loaded = load_model(str(tmp_path / "large"), None)
+    assert loaded.model.config.grid == (4, 4)
+    raw = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    torch.testing.assert_close(loaded.logits(raw), Bundle(model, Preprocess(size=(16, 16))).logits(raw))
+    outcome = vitrail_cli("inspect", "large", picture("one.png"), "--image-size", "16", "--lens", "place", "--out", "a")
+    assert outcome.code == 0, outcome.err
+    assert "16 \u00d7 16 pixels, cut into 16 patches" in Path("a/inspect.html").read_text()
+    places = json.loads(Path("a/inspect.json").read_text())["models"][0]["lenses"]["place"]["numbers"]["places"]
+    assert places == {"rows": [0, 1, 2, 3], "columns": [0, 1, 2, 3]}
+
+
+def test_captions_that_differ_stand_beside_their_models(vitrail_cli, bundle, tmp_path):  # noqa: F811
+    Bundle(vitrail.create("mu/8", classes=3, image_size=16), Preprocess(size=(16, 16))).save(tmp_path / "coarse")
+    outcome = vitrail_cli("inspect", bundle, "coarse", picture("one.png"), "--lens", "occlusion", "filters")
+    assert outcome.code == 0, outcome.err
+    page = Path("inspection/inspect.html").read_text()
+    assert page.count("(4 by 4 panes)") == page.count("(2 by 2 panes)") == 1
+    assert page.count("Each square is a pattern") == 1
 
 
 def test_results_are_not_mixed_with_other_things(vitrail_cli, bundle):  # noqa: F811

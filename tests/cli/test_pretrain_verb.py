@@ -102,6 +102,7 @@ def test_features_are_measured_on_other_images_on_the_way(attempts: Attempts, tm
     (["pretrain", "photos", "--recipe", "augreg"], 2, "learns labels"),
     (["pretrain", "photos", "--recipe", "paper_mask"], 2, "paper_masked_patch"),
     (["pretrain"], 2, "Nothing to learn from"),
+    (["pretrain", "photos", "--out", "photos/0.png", *SHORT], 2, "photos/0.png is a file. Choose another --out"),
     (["pretrain", "photos", "--model", "R26x0.25", "--image-size", "32", "--steps", "1"], 2, "cannot guess"),
     (["pretrain", "photos", "--objective", "simclr"], 2, "masked-patch"),
     (["pretrain", "photos", "--objective", "mae", "--masked", "1", *SHORT], 2, "less than 1"),

@@ -55,6 +55,9 @@ def test_json_and_markdown(vitrail_cli):  # noqa: F811
     (("features", "digits", "--json", "--markdown"), 2, "Give one of"),
     (("features", "digits", "--out", "features/config.json"), 2, "is a file"),
     (("features", "features"), 3, "features"),
+    (("features", "digits", "digits"), 2, "digits is given twice"),
+    (("features", "digits", "--cache", "features/config.json"), 2, "--cache features/config.json is a file"),
+    (("features", "digits", "--cache", "/proc/x"), 2, "--cache /proc/x cannot be made or written to"),
     (("nowhere", "digits"), 1, "no Bundle at nowhere"),
 ])
 def test_mistakes_are_explained(vitrail_cli, arguments, code, message):  # noqa: F811

@@ -16,7 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import UsageError
 from vitrail.inspection.lens import Subject
 from vitrail.inspection.lenses import LENSES
-from vitrail.inspection.lenses.answers import WORK, affordable, in_light
+from vitrail.inspection.lenses.answers import WORK, affordable, apart, in_light
 from vitrail.models import create
 
 ATTRIBUTION, OCCLUSION = LENSES["attribution"], LENSES["occlusion"]
@@ -40,6 +40,15 @@ def test_the_best_explanation_is_named_with_what_it_has_to_beat() -> None:
     assert all(np.shape(one) == (2, 3, 2) for one in maps.values())
     assert np.unravel_index(np.argmax(maps["relevance"][0]), (3, 2)) == SEEN
     assert len(look.drawings) == 2
+
+
+@pytest.mark.parametrize(("values", "shown"), [
+    ((0.5, 0.25), ["0.50", "0.25"]), ((0.0012, 0.0009), ["0.0012", "0.0009"]),
+    ((0.301, 0.299, 0.1), ["0.301", "0.299", "0.100"]), ((0.3, 0.3, 0.1), ["0.30", "0.30", "0.10"]),
+    ((1e-9, 2e-9), ["0.00", "0.00"]),
+])
+def test_numbers_have_the_digits_that_tell_them_apart(values: tuple[float, ...], shown: list[str]) -> None:
+    assert apart(*values) == shown
 
 
 def test_where_the_answer_never_changes_none_is_to_be_trusted() -> None:

@@ -38,6 +38,13 @@ def photos(folder: Path, counts: dict[str, int]) -> Path:
     return folder
 
 
+def test_more_neighbors_than_images_are_noted(bundle):
+    noted, = plan_probe(bundle, ["digits"], neighbors=[20, 5000], examples=100).notes
+    assert noted == "digits: 5000 neighbors are to vote, and there are 100 training images: all of them do"
+    assert not plan_probe(bundle, ["digits"], neighbors=[100], examples=100).notes
+    assert not plan_probe(bundle, ["digits"], methods=["few-shot"], neighbors=[5000]).notes
+
+
 def test_few_shot_is_the_mean_over_subsets_of_the_reference(bundle, tmp_path):
     probed = measure(plan_probe(bundle, ["digits"], methods=["few-shot"], shots=[5, 2], seeds=2, cache=tmp_path))
     digits = vitrail.open_source("digits", validation=0.0)

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from vitrail.cli.console import RunView
     from vitrail.cli.subjects import Pictures
     from vitrail.inspection.lens import Lens, Look, Subject
+    from vitrail.training.guard import Interrupts
+
+MOST_NAMED = 20
+"""Classes in an error."""
+
+LEFT_OUT = "Left out: it was stopped before it was done."
+
 
 def inspect(
     bundle: str, /, *images: str,
@@ -72,35 +79,45 @@ def inspect(
     from vitrail.inspection.lens import Subject
     from vitrail.inspection.looking import chosen
     from vitrail.report.inspected import Inspected, numbers_of, write_inspection
+    from vitrail.training.guard import Interrupts
 
     lenses = chosen(lens)
+    refuse_ignored(lenses, place, target)
     refuse_unwritable(out, "inspect.json")
     size = None if image_size is None else parse_size(image_size)
     second = bool(images) and is_model(images[0])
+    if extra := next((word for word in images[1:] if is_model(word)), None):
+        raise UsageError(f"{extra} is a model: give the model to look at first, a second one directly after it, and "
+                         "then images. Two are compared at most.")
     models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]
     pictures = choose_pictures(models[0][1], images[int(second):], count)
     view = RunView()
     show_box(view.console, "what I understood", understood([word for word, _ in models], pictures, lenses))
-    inspected, stopped = [], False
-    for word, loaded in models:
-        raw, names = as_seen(loaded, pictures)
-        subject = Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
-                          batch_size)
-        seen: dict[str, Look | str] = {}
-        inspected.append(Inspected(word, loaded, names, seen))
-        try:
-            look_through(view, f"{word}, " * second, subject, lenses, seen)
-        except KeyboardInterrupt:
-            stopped = True
-            break
-    written = write_inspection(out, inspected)
+    inspected = []
+    with Interrupts("what was seen so far is being written").listen() as interrupts:
+        for word, loaded in models:
+            raw, names = as_seen(loaded, pictures)
+            subject = Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
+                              batch_size)
+            looks = look_through(view, f"{word}, " * second, subject, lenses, interrupts)
+            inspected.append(Inspected(word, loaded, names, looks))
+        written = write_inspection(out, inspected)
     if json:
         print(writing.dumps({"models": [numbers_of(one) for one in inspected]}))
     view.say(f"written: {written[0]}, {written[1].name} and {len(written) - 2} figures in {out}/figures")
     sys.stdout.flush()
-    if stopped:
-        raise KeyboardInterrupt
+    if interrupts:
+        raise KeyboardInterrupt(interrupts.signal)
     return 0
+
+
+def refuse_ignored(lenses: list[Lens], place: tuple[int, int] | None, target: str | None) -> None:
+    """Raises UsageError for an option that no chosen lens heeds."""
+    heeded = {"--place": (place, ["attention"]), "--target": (target, ["attribution", "occlusion"])}
+    for option, (given, heeding) in heeded.items():
+        if given is not None and not any(lens.name in heeding for lens in lenses):
+            raise UsageError(f"{option} is for the lens {' and the lens '.join(heeding)}, which you did not ask for. "
+                             f"Leave it out, or add --lens {heeding[0]}.")
 
 
 def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> list[tuple[str, str]]:
@@ -110,16 +127,25 @@ def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> lis
             ("questions", ", ".join(one.name for one in lenses))]
 
 
-def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens], seen: dict[str, Look | str]) -> None:
-    """Say what each lens sees as soon as it is known, and note it in `seen`."""
+def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens],
+                 interrupts: Interrupts) -> dict[str, Look | str]:
+    """What each lens sees, said as soon as it is known. A signal leaves out the lens it comes into and all others."""
     from vitrail.inspection.looking import seen as seen_by
 
+    seen: dict[str, Look | str] = {}
     for lens in lenses:
-        if lens.slow:
+        if lens.slow and not interrupts:
             view.say(f"{title}{lens.name}: covers and gradients of many copies of each image; with a large model this "
                      "takes minutes. Ctrl-C leaves it out and writes the rest.")
-        seen[lens.name] = look = seen_by(subject, lens)
+        try:
+            look = seen_by(subject, lens, lambda: bool(interrupts))
+        except KeyboardInterrupt:
+            if not interrupts or interrupts.given_up:
+                raise
+            look = LEFT_OUT
+        seen[lens.name] = look
         view.say(f"{title}{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
+    return seen
 
 
 def index_of(bundle: Bundle, target: str) -> int:
@@ -131,6 +157,11 @@ def index_of(bundle: Bundle, target: str) -> int:
         return bundle.classes.index(target)
     if target.isdigit() and int(target) < classes:
         return int(target)
-    if bundle.classes:
+    numbers = f"numbers from 0 to {classes - 1}"
+    if not bundle.classes:
+        raise UsageError(f"There is no class {target}: they have {numbers}, and no names.")
+    if not target.isdigit() and len(bundle.classes) <= MOST_NAMED:
         raise UnknownNameError("class", target, bundle.classes)
-    raise UsageError(f"There is no class {target}: they have numbers from 0 to {classes - 1}.")
+    first = ", ".join(bundle.classes[:MOST_NAMED]) + ", ..." * (len(bundle.classes) > MOST_NAMED)
+    raise UsageError(f"There is no class {target}: they have {numbers} and the names {first}. All names: vitrail "
+                     "describe MODEL --json (class_names)")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from vitrail.errors import BundleError, UsageError
@@ -42,14 +42,24 @@ def refuse_unwritable(out: Path, *own: str) -> None:
     """Raises UsageError where a folder for results cannot be made or written to, or holds something else than what the
     same verb left there (`own`: files that tell): before anything is computed, and without making it, since something
     else may still be wrong."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file. Give a folder, which is made where it does not exist.")
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f"--out {out} cannot be made: nothing may be written to {there}. Choose another folder.")
+    refuse_no_folder(out, "--out")
     if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in own):
         raise UsageError(f"--out {out} holds something else, which is not mixed with results. Give a folder that is "
                          "empty, or does not exist yet.")
+
+
+def refuse_no_folder(folder: Path, option: str) -> None:
+    """Raises UsageError for a file, and for a folder in which nothing can be written; it is found by trying, since the
+    permissions of some file systems say otherwise."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{option} {folder} is a file. Give a folder, which is made where it does not exist.")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError:
+        raise UsageError(f"{option} {folder} cannot be made or written to: nothing can be put into {there}. "
+                         "Choose another folder.") from None
 
 
 def say_notes(bundle: Bundle) -> None:

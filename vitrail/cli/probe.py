@@ -115,7 +115,7 @@ def probe(
     from typing import cast
 
     from vitrail.cli.console import RunView, show_box
-    from vitrail.cli.loading import quietly_loaded, refuse_unwritable, say_notes
+    from vitrail.cli.loading import quietly_loaded, refuse_no_folder, refuse_unwritable, say_notes
     from vitrail.evaluation.frozen.features import Layer
     from vitrail.evaluation.frozen.together import agreed
     from vitrail.transfer.probe import measure, plan_probe, see
@@ -127,6 +127,8 @@ def probe(
         raise UsageError("--images and --steps belong to fine-tuning: add --method finetune")
     if out is not None:
         refuse_unwritable(out, "probe.json")
+    if cache is not None:
+        refuse_no_folder(cache, "--cache")
     if devices not in (None, 1) and not is_launched():
         return launch(devices, sys.argv[1:], ADVICE)
     refuse_other_number(devices)

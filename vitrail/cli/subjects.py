@@ -47,15 +47,16 @@ def is_model(word: str) -> bool:
 
 
 def load_model(word: str, image_size: Size | None) -> Bundle:
-    """By any name that a model has, for images of another size where one is given."""
+    """By any name that a model has, for images of another size where one is given. The model is made for the size at
+    which it looks: published ones often have positions for larger images than their preprocessing makes."""
     from vitrail.cli.loading import load_features
     from vitrail.models.vit.another_size import at_size
     from vitrail.run.past import bundle_at, is_checkpoint
 
     bundle = bundle_at(Path(word)) if is_checkpoint(Path(word)) else load_features(word)
-    if image_size is not None and image_size != bundle.preprocess.size:
-        bundle.model = at_size(bundle.model, image_size)
-        bundle.preprocess = bundle.preprocess.model_copy(update={"size": image_size})
+    size = image_size or bundle.preprocess.size
+    bundle.model = at_size(bundle.model, size)
+    bundle.preprocess = bundle.preprocess.model_copy(update={"size": size})
     return bundle
 
 

@@ -47,11 +47,12 @@ class Shown(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What one lens says of one model."""
+    """What one lens says of one model. `caption`: how to read it, where the other model's is to be read otherwise."""
 
     title: str
     found: str
     figures: list[Shown]
+    caption: str = ""
 
 
 class Section(NamedTuple):
@@ -118,16 +119,17 @@ def render(models: Sequence[Inspected]) -> str:
 
 
 def section(name: str, models: Sequence[Inspected]) -> Section:
-    """One lens, a column for each model. The caption is the first that there is: they differ in details only."""
-    columns, caption = [], ""
-    for suffix, model in zip(("", "-2"), models, strict=False):
-        look = model.looks.get(name, "Not asked for.")
+    """One lens, a column for each model. Captions that differ stand in their columns."""
+    looks = [model.looks.get(name, "Not asked for.") for model in models]
+    captions = list(dict.fromkeys(look.caption for look in looks if isinstance(look, Look)))
+    columns = []
+    for suffix, model, look in zip(("", "-2"), models, looks, strict=False):
         if isinstance(look, str):
             columns.append(Column(model.title, look, []))
             continue
-        caption = caption or look.caption
-        columns.append(Column(model.title, look.found, [shown(drawing, suffix) for drawing in look.drawings]))
-    return Section(name, LENSES[name].title, caption, columns)
+        columns.append(Column(model.title, look.found, [shown(drawing, suffix) for drawing in look.drawings],
+                              look.caption if len(captions) > 1 else ""))
+    return Section(name, LENSES[name].title, captions[0] if len(captions) == 1 else "", columns)
 
 
 def shown(drawing: Drawing, suffix: str) -> Shown:

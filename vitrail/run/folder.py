@@ -17,8 +17,10 @@ def claim(folder: Path, resume: bool) -> None:
     held = folder / RECIPE
     if resume and not held.exists():
         raise UsageError(f"There is no run to resume in {folder}: it has no {RECIPE}. Leave out --resume to start one.")
-    if not resume and folder.exists() and (not folder.is_dir() or any(
-            entry.name not in (".lock", RATES) and not entry.name.startswith(".tmp-") for entry in folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file. Choose another --out: a folder, which is made where it does not exist.")
+    if not resume and folder.exists() and any(
+            entry.name not in (".lock", RATES) and not entry.name.startswith(".tmp-") for entry in folder.iterdir()):
         what = "already holds another run" if held.exists() else "is not empty"
         raise UsageError(f"{folder} {what}. Choose another --out" + (
             ", or go on with that run by --resume." if held.exists() else "."))

@@ -26,11 +26,13 @@ class Interrupts:
 
     A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one. One of several
     processes that train together (not `alone`) only notes what it `received`; they stop when all know of it. One of
-    them `speaks`.
+    them `speaks`, in `words` that say what becomes of the work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: str = "the model is being saved") -> None:
+        self.words = words
         self.alone = self.speaks = True
+        self.given_up = False
         self.received: int | None = None
         self.signal: int | None = None
         self.since = 0.0
@@ -45,6 +47,7 @@ class Interrupts:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and time.monotonic() - self.since > MOMENT:
+            self.given_up = True
             raise KeyboardInterrupt(number)
         self.hear(number)
 
@@ -55,7 +58,7 @@ class Interrupts:
             if self.alone:
                 self.signal = number
             if self.speaks:
-                say_at_once("stopping: the model is being saved (once more to give up)")
+                say_at_once(f"stopping: {self.words} (once more to give up)")
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Interrupts]:

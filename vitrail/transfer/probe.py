@@ -64,7 +64,14 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(note for task in self.tasks for note in task.notes)
+        return (*(note for task in self.tasks for note in task.notes), *self.few_neighbors())
+
+    def few_neighbors(self) -> list[str]:
+        """What to say where fewer images can vote than should."""
+        most = max(self.neighbors) if "knn" in self.methods else 0
+        there = [(task.spec, min(len(task.train_split), self.examples or len(task.train_split))) for task in self.tasks]
+        return [f"{spec}: {most} neighbors are to vote, and there are {images:,} training images: all of them do"
+                for spec, images in there if images < most]
 
 
 class Seen(NamedTuple):
@@ -99,6 +106,8 @@ def plan_probe(bundle: Bundle, sources: Sequence[str], *, methods: Sequence[str]
         raise UsageError("Fine-tuning starts from a file, so that its runs can go on. Give the path of the model, not "
                          "a Bundle in memory.")
     several = tuple(dict.fromkeys(sources))
+    if twice := next((spec for spec in several if list(sources).count(spec) > 1), None):
+        raise UsageError(f"{twice} is given twice, and each source counts once. Leave one out.")
     if examples is None and len(several) > 1:
         examples = SUITE_EXAMPLES
     counts = tuple(sorted(set(shots))) if "few-shot" in methods else ()

@@ -67,7 +67,7 @@ def tuned_accuracy(tuning: Tuning, task: Task, rows: np.ndarray, seed: int, size
     if known is not None:
         return known
     doing = f"fine-tuning on {len(rows):,} images of {task.spec}, seed {seed}"
-    with Interrupts().listen() as interrupts:
+    with Interrupts("this fine-tuning is saved, and the same command goes on with it").listen() as interrupts:
         for event in run(recipe, folder, source=part, resume=(folder / RECIPE).exists(), interrupts=interrupts):
             if isinstance(event, Stepped) and watch is not None:
                 watch(doing, event.progress)

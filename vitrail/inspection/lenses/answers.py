@@ -42,6 +42,14 @@ def fewer(subject: Subject, count: int, most: int) -> str:
     return f" Only {count} of {wanted} images were explained: all would take this model long on a {device}."
 
 
+def apart(*values: float, most: int = 5) -> list[str]:
+    """Numbers with as many digits after the point, two at least, as tell them apart; the same
+    where `most` digits do not."""
+    shown = {digits: [f"{value:.{digits}f}" for value in values] for digits in range(2, most + 1)}
+    different = len(set(shown[most]))
+    return next(texts for texts in shown.values() if len(set(texts)) == different)
+
+
 def answers(name: str, images: Sequence[Sequence[Noted]], columns: Sequence[str], names: Sequence[str],
             asked: Explained, scores: Float[np.ndarray, " images"], words: str) -> Drawing:
     """`images`: the pictures of each, the image itself first, under the words of `columns`. Beside it stands what was

@@ -11,7 +11,7 @@ from vitrail.inspection.drawing import QUIET, pixels, tidy
 from vitrail.inspection.explained import Explained, explained
 from vitrail.inspection.explanations import SIGNED, Explanations, explanations
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject
-from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_light
+from vitrail.inspection.lenses.answers import affordable, answers, apart, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS
 from vitrail.inspection.trial import DRAWS, MIDDLE, RANDOM, STEPS, SURE, Trial, trial
@@ -76,14 +76,19 @@ def words(asked: Explained, tried: Trial) -> str:
     over = "On this image" if count == 1 else f"Over {count} images"
     worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
     if not tried.trusted:
-        most = max(worth[name] for name in tried.gain if name != MIDDLE)
-        return (f"{over}, no explanation orders the patches better than chance: trust none of them here. The area "
-                f"between the curves of the best is {most:.2f}, that of a random order {worth[RANDOM]:.2f}.")
+        most, chance = apart(max(worth[name] for name in tried.gain if name != MIDDLE), worth[RANDOM])
+        areas = (f"The area between the curves of the best and that of a random order cannot be told apart ({most})."
+                 if most == chance else
+                 f"The area between the curves of the best is {most}, that of a random order {chance}.")
+        return f"{over}, no explanation orders the patches better than chance: trust none of them here. {areas}"
     best = tried.trusted[0]
-    said = (f"{over}, trust {best} most: the area between its curves is {worth[best]:.2f}, that of a random order "
-            f"{worth[RANDOM]:.2f} (standard error {tried.error:.2f}).")
+    area, chance, middle = apart(worth[best], worth[RANDOM], worth[MIDDLE])
+    said = (f"{over}, trust {best} most: the area between its curves is {area}, that of a random order "
+            f"{chance} (standard error {tried.error:.1g}).")
+    if len(tried.trusted) > 1 and worth[best] - worth[tried.trusted[1]] < tried.error:
+        said += f" It cannot be told apart from {tried.trusted[1]} by these images."
     if worth[MIDDLE] > worth[best] - SURE * tried.error:
-        said += f" But going from the middle outward is not clearly worse ({worth[MIDDLE]:.2f})."
+        said += f" But going from the middle outward is not clearly worse ({middle})."
     worse = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
     return said + (f" No better than chance: {', '.join(worse)}." if worse else "")
 
@@ -119,7 +124,7 @@ def curves(asked: Explained, tried: Trial) -> Drawing:
         for axes, lines, title in ((left, tried.deletion, "taken away"), (right, tried.insertion, "put back")):
             for number, (order, line) in enumerate(zip(tried.orders, lines.mean(1), strict=True)):
                 axes.plot(100 * tried.fractions, line, label=order, **looks(order, number))
-            tidy(axes, f"% of the patches {title}, the most important first", "")
+            tidy(axes, f"% of the patches {title}", "")
         left.set_ylabel(asked.unit)
         figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from vitrail.inspection.drawing import pixels
 from vitrail.inspection.explained import Explained, explained
 from vitrail.inspection.lens import Lens, Look, Subject
-from vitrail.inspection.lenses.answers import affordable, answers, fewer, in_light
+from vitrail.inspection.lenses.answers import affordable, answers, apart, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS, Fill, Occlusion, occlusion
 
@@ -60,8 +60,9 @@ def words(asked: Explained, found: dict[str, Occlusion], agreed: float) -> str:
     title, strongest = max(found.items(), key=lambda one: float(one[1].falls.max((1, 2)).mean()))
     behind = strongest.whole - strongest.falls.max((1, 2))
     over = "of the image" if len(behind) == 1 else f"of {len(behind)} images in the mean"
-    return (f"The worst single cover, {title}, takes the {asked.unit} from {strongest.whole.mean():.2f} to "
-            f"{behind.mean():.2f} ({over}). The two fillings agree to {agreed:.2f}, 1 would be fully.")
+    whole, covered = apart(float(strongest.whole.mean()), float(behind.mean()))
+    return (f"The worst single cover, {title}, takes the {asked.unit} from {whole} to {covered} ({over}). "
+            f"The two fillings agree to {agreed:.2f}, 1 would be fully.")
 
 
 LENS = Lens("occlusion", "Which part does the answer need?", look, slow=True)

@@ -53,7 +53,17 @@ def grid_of_grids(similarity: PositionSimilarity) -> Look:
         drawings=(tiles(similarity.tiles),),
         caption=f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is alike. A "
                 "bright spot at the tile's own place means that the model knows its grid; learned positions often have "
-                "a bright row and column through it, too. Rows and columns are counted from 0, as --place does.")
+                "a bright row and column through it, too. Rows and columns are counted from 0, as --place does."
+                + some_tiles(similarity.tiles, down, across))
+
+
+def some_tiles(tiles: np.ndarray, down: list[int], across: list[int]) -> str:
+    """Says so where not every place has a tile."""
+    rows, columns = tiles.shape[:2]
+    if (len(down), len(across)) == (rows, columns):
+        return ""
+    return (f" Of the {rows} by {columns} places only {len(down)} by {len(across)}, spread evenly, have a tile; each "
+            f"tile shows all of them.")
 
 
 def reading(read: PlacesRead) -> Look:
