@@ -53,13 +53,39 @@ def cost() -> str:
             "core each, beside other programs, so these are no measurements of speed.")
 
 
+def data_claims(studies: list[Study]) -> Iterator[str]:
+    """Whether the ResNet leads with few images, and the ViT with many (Figure 4)."""
+    for study in studies:
+        if study["study"] != "data" or len(study["models"]) < 2:
+            continue
+        vit, resnet = study["models"][:2]
+        leads = {size: lead(resnet, vit, size) for size in (study["sizes"][0], study["sizes"][-1])}
+        few, many = leads.values()
+        first = "holds" if few > 0 else "does not hold"
+        swap = study["swaps"].get(f"{vit['model']} and {resnet['model']}")
+        later = "holds" if many < 0 else "cannot be seen" + (
+            f": a swap before {swap['before']:,.0f} images has a probability of {100 * swap['probability']:.0f} %"
+            if swap else "")
+        told = ", ".join(f"{points:+.1f} points with {size:,}" for size, points in leads.items())
+        yield (f"**With few images ResNets are ahead** (Figure 4: R50x1 of B/32 with 9 million): {first} here. **With "
+               f"many the ViT is** (from 90 million on): {later}. {resnet['model']} against {vit['model']}: {told}.")
+
+
+def lead(ours: Study, theirs: Study, size: int) -> float:
+    """Points by which the mean accuracy of the first is ahead."""
+    means = [statistics.mean(point["error"] for point in model["points"] if point["images"] == size)
+             for model in (ours, theirs)]
+    return 100 * (means[1] - means[0])
+
+
 def claims(studies: list[Study]) -> Iterator[str]:
     """What the paper says of two variants, and whether that is seen here."""
+    yield "## Which of the paper's claims hold here?"
+    yield from data_claims(studies)
     rows = [(HEADINGS[study["study"]], claim, {one["name"]: one["words"] for one in study["variants"]})
             for study in studies for claim in study.get("claims", ())]
     if not rows:
         return
-    yield "## Which of the paper's claims hold here?"
     lines = [f"| {heading} | {words[claim['first']]} against {words[claim['second']]} | {claim['paper']} | "
              f"{points(claim['points'])} | {claim['verdict']} |" for heading, claim, words in rows]
     yield "\n".join(["| question | compared | paper | points here, 90 % interval | verdict |", "|---|---|---|---|---|",

@@ -94,7 +94,7 @@ def family_of_runs(name: str, trained: Sequence[Trained], scatter: float, test_i
     errors = np.array([max(one.error, least) for one in front])
     noise = max(scatter, test_noise(errors, test_images) if front else 0.0)
     curve = Curve(np.array([one.exaflops for one in front]), errors, noise)
-    posterior = fit(curve, floor_for(test_images)) if len(front) >= LEAST_POINTS else None
+    posterior = fit(curve, floor_for(test_images), nearness=0.0) if len(front) >= LEAST_POINTS else None
     return Family(name, ordered, front, curve, posterior)
 
 

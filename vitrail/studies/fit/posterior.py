@@ -5,7 +5,8 @@
 
 No optimizer and no random numbers: e (what no amount removes) and c (how fast the rest falls) are on the grid, b
 follows in closed form. Errors of such fits are errors of the form, not noise, and the points agree in them; so no more
-than five points count as independent (the likelihood is tempered), and no fit is believed to be better than a floor.
+than five points count as independent (the likelihood is tempered), no fit is believed to be better than a floor, and
+points count the more, the nearer they are to what is asked about.
 Chosen on 72 public curves, see benchmarks/learning_curves.py.
 """
 
@@ -21,6 +22,9 @@ from vitrail.errors import DataError
 from vitrail.studies.fit.curve import Curve
 
 LEAST_POINTS = 3
+NEARNESS = 0.5
+"""A point at a quarter of the largest size counts by this power of a quarter: half as much."""
+
 INDEPENDENT = 5
 """Points that count at most."""
 
@@ -106,8 +110,9 @@ def floor_for(test_images: int | None) -> float:
     return FLOOR if test_images is None or test_images >= MANY_ASKED else SMALL_FLOOR
 
 
-def fit(curve: Curve, floor: float = FLOOR) -> Posterior:
-    """`floor`: smallest relative error to believe in, or the curve's own scatter where that is larger.
+def fit(curve: Curve, floor: float = FLOOR, nearness: float = NEARNESS) -> Posterior:
+    """`floor`: smallest relative error to believe in, or the curve's own scatter where that is larger. `nearness`: 0
+    to ask between the points, where all count alike.
 
     Raises DataError for fewer than three points.
     """
@@ -116,11 +121,12 @@ def fit(curve: Curve, floor: float = FLOOR) -> Posterior:
                         "answer worth having.")
     floors, exponents = (part.ravel() for part in np.meshgrid(FLOORS * curve.y.min(), EXPONENTS, indexing="ij"))
     excess = curve.y - floors[:, None]
-    weights = (excess / curve.y) ** 2
+    near = (curve.x / curve.x[-1]) ** nearness
+    weights = (excess / curve.y) ** 2 * near
     powers = -exponents[:, None] * np.log(curve.x)
     log_scales = (weights * (np.log(excess) - powers)).sum(1) / weights.sum(1)
     fitted = floors[:, None] + np.exp(log_scales[:, None] + powers)
-    squares = (np.log(fitted / curve.y) ** 2).mean(1)
+    squares = np.log(fitted / curve.y) ** 2 @ near / near.sum()
     noise = np.sqrt(squares + max(floor, curve.scatter) ** 2)
     likelihood = -min(len(curve), INDEPENDENT) * np.log(noise)
     believed = np.exp(likelihood - likelihood.max())
