@@ -31,12 +31,13 @@ def understood(shop: Workshop) -> Understood:
 
 def rows_of(shop: Workshop) -> list[tuple[str, str]]:
     """(subject, words): everything but how long it will take."""
+    folder = f"{shop.folder}; a checkpoint every {duration(shop.recipe.training.checkpoint_seconds)}"
     rows = [("data", data_words(shop)), ("classes", class_words(shop.classes or ())), ("model", model_words(shop)),
             ("learning", shop.objective.words()),
             ("weights", start_words(shop)), ("teacher", teacher_words(shop.recipe, shop.objective)),
             ("images", image_words(shop)), ("optimizer", optimizer_words(shop)),
             ("length", length_words(shop)), ("computing", computing_words(shop)),
-            ("probing", probe_words(shop.recipe, shop.probe)), ("run folder", str(shop.folder))]
+            ("probing", probe_words(shop.recipe, shop.probe)), ("run folder", folder)]
     reasons = shop.recipe.reasons
     return [(subject, f"{words} - {reasons[subject]}" if subject in reasons else words) for subject, words in rows
             if words]

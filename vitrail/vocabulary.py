@@ -69,11 +69,13 @@ class Shown(NamedTuple):
 
 
 class Legend(NamedTuple):
-    """What rows of `Shown` are: a word for files and boards, a title, and a sentence or two below."""
+    """What rows of `Shown` are: a word for files and boards, a title, a sentence or two below, and what stands over
+    the three columns."""
 
     name: str
     title: str
     words: str
+    columns: tuple[str, str, str] = ("input", "guess", "truth")
 
 
 class Progress(NamedTuple):

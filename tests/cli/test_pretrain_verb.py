@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ def test_self_distillation_chooses_crops_and_heads_in_proportion(attempts: Attem
     assert heads["koleo"]["weight"] == 0.1
     assert kept["optimizer"]["learning_rate"] == 5e-4 * kept["training"]["batch_size"] / 256
     assert "What it sees" in (tmp_path / "first" / "report.html").read_text()
+    code, words = said(attempts, tmp_path, "pretrain", "photos", "--objective", "dino", "--out", "plain", "--steps",
+                       "1", "-m", "mu/4", "-q")
+    assert code == 0, words
+    page = (tmp_path / "plain" / "report.html").read_text()
+    assert "images; an answer without any preference would have 5.545." in page  # ln(256)
+    captions = re.findall(r'<span title="([^"]*)"', page)
+    assert captions
+    assert all(re.fullmatch(r"\d+\.png", caption) for caption in captions)
 
 
 def test_features_are_measured_on_other_images_on_the_way(attempts: Attempts, tmp_path: Path) -> None:
@@ -102,10 +111,11 @@ def test_features_are_measured_on_other_images_on_the_way(attempts: Attempts, tm
     (["pretrain", "photos", "--recipe", "augreg"], 2, "learns labels"),
     (["pretrain", "photos", "--recipe", "paper_mask"], 2, "paper_masked_patch"),
     (["pretrain"], 2, "Nothing to learn from"),
+    (["pretrain", "trained"], 3, "trained holds a trained model, and images are needed here"),
     (["pretrain", "photos", "--out", "photos/0.png", *SHORT], 2, "photos/0.png is a file. Choose another --out"),
     (["pretrain", "photos", "--model", "R26x0.25", "--image-size", "32", "--steps", "1"], 2, "cannot guess"),
     (["pretrain", "photos", "--objective", "simclr"], 2, "masked-patch"),
-    (["pretrain", "photos", "--objective", "mae", "--masked", "1", *SHORT], 2, "less than 1"),
+    (["pretrain", "photos", "--objective", "mae", "--masked", "1", *SHORT], 2, "error: --masked: "),
     (["pretrain", "photos", "--objective", "mae", "--corrupted", "0.3", *SHORT], 2, "an option of masked-patch"),
     (["pretrain", "photos", "--masked", "0.3", *SHORT], 2, "--masked is an option of mae"),
     (["pretrain", "--resume", "--out", "photos", "--target", "pixels"], 2, "keeps what it guesses"),
@@ -113,6 +123,8 @@ def test_features_are_measured_on_other_images_on_the_way(attempts: Attempts, tm
 def test_mistakes_end_in_a_message(attempts: Attempts, tmp_path: Path, arguments: list[str], code: int,
                                    words: str) -> None:
     photos(tmp_path / "photos")
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "model.safetensors").write_bytes(b"")
     found, spoken = said(attempts, tmp_path, *arguments)
     assert found == code, spoken
     assert words in " ".join(spoken.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -69,7 +70,21 @@ def pretrain(
     refuse_recipes_with_labels(recipe)
     if options.resume and recipe == "pretrain":
         recipe = "default"  # nothing was asked for
-    return train(source, weights=weights, recipe=recipe, lr=lr, options=replace(options, set_=(*pairs, *options.set_)))
+    try:
+        return train(source, weights=weights, recipe=recipe, lr=lr,
+                     options=replace(options, set_=(*pairs, *options.set_)))
+    except UsageError as error:
+        raise as_typed(error, {"objective.masked_patch.corrupted": "--corrupted", "objective.mae.masked": "--masked"}
+                       ) from None
+
+
+def as_typed(error: UsageError, options: dict[str, str]) -> UsageError:
+    """What is wrong with a setting, by the name of the option where that was typed."""
+    words = str(error)
+    for name, option in options.items():
+        if option in " ".join(sys.argv) and words.startswith(f"Recipe: {name}:"):
+            return UsageError(words.replace(f"Recipe: {name}:", f"{option}:", 1))
+    return error
 
 
 def refuse_foreign(objective: str | None, of_masked_patch: dict[str, Any], of_mae: dict[str, Any], recipe: str) -> None:

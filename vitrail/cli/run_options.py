@@ -52,7 +52,8 @@ class RunOptions:
     dist_timeout
         How long a process may not answer the others before the run ends.
     set_
-        Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again.
+        Change one setting of the recipe: --set optimizer.learning_rate=3e-4. May be given again. The time between
+        checkpoints, two minutes without: --set training.checkpoint_seconds=600.
     resume
         Go on with the run in --out from its newest checkpoint.
     resume_or_start

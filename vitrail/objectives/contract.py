@@ -103,6 +103,10 @@ class Objective(nn.Module):
         be added up over calls and processes; None where there is nothing to compare the loss with."""
         return None
 
+    def even_loss(self) -> float | None:
+        """The loss of an answer that has no preference, where that says anything before something was counted."""
+        return None
+
     def constant_loss(self, counted: Float[Tensor, " numbers"]) -> float:
         """The loss of the best answer that is the same for every picture, by what was counted."""
         raise TypeError(f"{type(self).__name__} counts nothing")

@@ -79,7 +79,7 @@ class Dino(Objective):
     legend: ClassVar[Legend] = Legend("features", "What it sees", (
         "A row for each image: the picture; the first three principal components of the teacher's features, as red, "
         "green and blue; and how alike they are to those of the place in the middle. Same colors mean the same in all "
-        "rows."))
+        "rows."), ("image", "features", "like the middle"))
 
     def __init__(self, model: Model, normalize: Callable[[Tensor], Tensor], settings: DinoSettings | None = None,
                  seed: int = 0, *, local: int = 8, local_size: Size = (96, 96)) -> None:
@@ -245,6 +245,12 @@ class Dino(Objective):
         """The entropy of how often each prototype is the teacher's answer."""
         shares = counted / counted.sum()
         return abs(float(torch.xlogy(shares, shares).sum()))
+
+    def even_loss(self) -> float | None:
+        """Of a student to which all prototypes are alike: ln(prototypes) for crops, and for hidden patches where those
+        are guessed. KoLeo is no guess, so beside it there is none."""
+        settings = self.settings
+        return None if settings.koleo.weight else (1 + settings.ibot.weight) * math.log(settings.prototypes)
 
     def standstill(self, constant: float, gone: float, alike: bool) -> str:
         advice = "Use a lower learning rate or a larger batch"

@@ -155,8 +155,10 @@ class Gallery:
         return attention_maps(self.bundle, torch.from_numpy(raw)[None])
 
     def caption(self, place: int) -> str:
-        """The classes of a picture by name."""
+        """The classes of a picture by name; the name of its file where the model has no classes."""
         assert self.split is not None  # there is no picture without one
+        if not self.bundle.model.config.classes:
+            return self.split.names[place].rsplit("/", 1)[-1]
         label = self.split.labels[place]
         if np.ndim(label) == 0:
             return self.bundle.class_name(int(label))

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from vitrail.inspection.drawing import LEAD, sheet
 from vitrail.report.pictures import Picture, encode, fitted
@@ -15,22 +15,31 @@ from vitrail.vocabulary import Shown
 SIDE = 144
 """Longest side of each picture; small ones are enlarged pixel by pixel up to it."""
 
-
-def guess_sheet(shown: Sequence[Shown]) -> Picture:
-    """Three pictures a row."""
-    return encode(drawn(shown), "PNG")
+GAP, TITLE = 6, 22
+"""Pixels between pictures, and of the line of words above them."""
 
 
-def pasted(shown: Sequence[Shown]) -> bytes:
+def guess_sheet(shown: Sequence[Shown], columns: Sequence[str]) -> Picture:
+    """Three pictures a row, under the words of `columns`."""
+    return encode(drawn(shown, columns), "PNG")
+
+
+def pasted(shown: Sequence[Shown], columns: Sequence[str]) -> bytes:
     """The same as a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(drawn(shown)).save(buffer, "PNG")
+    Image.fromarray(drawn(shown, columns)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def drawn(shown: Sequence[Shown]) -> np.ndarray:
+def drawn(shown: Sequence[Shown], columns: Sequence[str]) -> np.ndarray:
     tiles = [enlarged(part.numpy().transpose(1, 2, 0)) for one in shown for part in one]
-    return sheet(tiles, 3, 6, LEAD)
+    rows = sheet(tiles, len(columns), GAP, LEAD)
+    head = Image.new("RGB", (rows.shape[1], TITLE), LEAD)
+    pen = ImageDraw.Draw(head)
+    for number, words in enumerate(columns):
+        middle = (number + 0.5) * (rows.shape[1] - GAP) / len(columns) + GAP / 2
+        pen.text((middle, TITLE / 2 + 2), words, fill=(235, 230, 220), font_size=13, anchor="mm")
+    return np.concatenate((np.asarray(head), rows))
 
 
 def enlarged(pixels: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def render(run: Run, bundle: Bundle, evaluation: Evaluation | None, split: Split
         trained=trained(run), tiles=tiles(run, evaluation), evaluation=evaluation,
         compared=any(key.startswith("val/") for row in run.history for key in row),
         curves=[Markup(curve) for curve in learning_curves(run.history)],
-        guesses=guess_sheet(run.guesses) if run.guesses and run.legend else None,
+        guesses=guess_sheet(run.guesses, run.legend.columns) if run.guesses and run.legend else None,
         matrix=matrix(evaluation), classes=class_rows(evaluation),
         window=gallery.window(), confusions=gallery.confusions(), mistakes=gallery.mistakes(),
         attention=gallery.attention(), distance=gallery.distance(), **model_pictures(bundle))

@@ -78,7 +78,7 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
     if not shop.interrupts:
         shown = guesses(shop)
         if shown and not shop.validation:  # else the last look had them
-            journal.picture(shop.objective.legend.name, pasted(shown), shop.samples)
+            journal.picture(shop.objective.legend.name, pasted(shown, shop.objective.legend.columns), shop.samples)
         headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
                     if found else "No images were set aside, so nothing is measured here.")
         headline += f" Frozen features: {shop.probed.words()}." if shop.probed else ""
@@ -91,7 +91,8 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
 def beside(shop: Workshop) -> str:
     """What to compare a loss without labels with."""
     if not len(shop.collapse.counted):
-        return ""
+        even = shop.objective.even_loss()
+        return "" if even is None else f"; an answer without any preference would have {even:.4g}"
     return f"; the same answer everywhere would have {shop.objective.constant_loss(shop.collapse.counted):.4g}"
 
 

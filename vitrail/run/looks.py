@@ -40,7 +40,7 @@ def validate_without_labels(shop: Workshop, journal: Journal, split: str) -> Ite
         return
     yield found
     if shown := guesses(shop):
-        journal.picture(shop.objective.legend.name, pasted(shown), shop.samples)
+        journal.picture(shop.objective.legend.name, pasted(shown, shop.objective.legend.columns), shop.samples)
     yield from kept_if_best(shop, -found.loss)
 
 

@@ -13,7 +13,7 @@ from vitrail.models import ViTConfig
 WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"image_size": 225, "patch": 16}, ("height 225", "patch size 16", "224 or 240")),
     ({"image_size": (224, 100), "patch": 16}, ("width 100", "96 or 112")),
-    ({"image_size": 5, "patch": 16}, ("height 5", "use 16 or 16")),
+    ({"image_size": 5, "patch": 16}, ("height 5", "patch size 16; use 16")),
     ({"width": 30, "heads": 4}, ("width 30", "4 heads")),
     ({"positions": "relative", "positions_at": "stem"}, ("relative", "'stem'", "every, shared")),
     ({"positions": "relative-bias", "positions_at": "stem"}, ("relative-bias", "'stem'", "every, shared")),

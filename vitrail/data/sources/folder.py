@@ -38,6 +38,10 @@ class Scan:
         self.unusable.setdefault(reason, []).append(name)
 
 
+MODEL_FILES = {"model.safetensors", "bundle", "checkpoints"}
+"""One of them in a folder without pictures tells that somebody took a model for images."""
+
+
 def recognizes(request: Request) -> bool:
     return request.path.is_dir()
 
@@ -48,6 +52,9 @@ def open_folder(request: Request) -> Source:
     scan = scan_folder(root, measuring=not request.divide)
     if not scan.names:
         found = "; ".join([*ignored_notes(scan.ignored), *unusable_warnings(scan.unusable)]) or "it is empty"
+        if MODEL_FILES & set(os.listdir(root)):
+            raise DataError(f"{request.spec} holds a trained model, and images are needed here. Give the images in its "
+                            f"place, and a model to go on from as --weights {request.spec}.")
         raise DataError(f"{request.spec} holds no picture: {found}. Pictures end in {', '.join(sorted(EXTENSIONS))}.")
     layout = recognize_layout(scan.names, scan.folders, request.spec, request.labeled)
     identities = [scan.names[row] for row in layout.rows]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 MOST_LAYERS, MOST_HEADS = 7, 8
 CAPTION = ("Light falls where {asked} looks; grey is dark. Each picture has a scale of its own, from its least to its "
-           "most attended patch. Above: heads averaged, layer by layer. Below: single heads of the last layer for the "
-           "first image. A few bright patches in plain background are no mistake of the drawing: large models keep "
-           "notes there (see the lens health).")
+           "most attended patch. With a column for each layer: heads averaged. With one for each head: the last layer "
+           "for the first image. A few bright patches in plain background are no mistake of the drawing: large models "
+           "keep notes there (see the lens health).")
 
 
 def look(subject: Subject) -> Look:

@@ -24,12 +24,13 @@ def look(subject: Subject) -> Look:
             for number, image in enumerate(images)]
     first, last = (f"{100 * share:.0f} % {where}" for share, where in zip(
         colors.shares.sum(1)[[0, -1]], (f"after {colors.layers[0]}", f"after {colors.layers[-1]}"), strict=True))
+    held = f"{first} of the features' variance" + (f", {last}" if len(colors.layers) > 1 else "")
     return Look(
         numbers={"images": list(subject.names[: len(images)]), "layers": list(colors.layers),
                  "variance_shown": colors.shares.sum(1).round(4).tolist()},
         drawings=(rows_drawing("features", rows, ["image", *colors.layers], subject.names,
                                "features of the patches as colors"),),
-        caption=CAPTION, found=f"Three directions hold {first} of the features' variance, {last}.")
+        caption=CAPTION, found=f"Three directions hold {held}.")
 
 
 def panes(colors: np.ndarray, size: Size) -> np.ndarray:

@@ -35,8 +35,9 @@ def look(subject: Subject) -> Look:
                                 f"{len(subject.raw)} given.")
     names, alike = layer_similarity(subject.bundle, subject.raw, subject.batch_size)
     numbers: dict[str, Any] = {"layers_compared": names, "alignment": none_for_nan(alike)}
-    drawings, found = [matrix(names, alike)], [f"Of the layers, {names[0]} and {names[-1]} are alike by "
-                                               f"{alike[0, -1]:.2f} (1: the same)."]
+    drawings, found = [matrix(names, alike)], []
+    if len(names) > 1:
+        found = [f"Of the layers, {names[0]} and {names[-1]} are alike by {alike[0, -1]:.2f} (1: the same)."]
     if is_transformer:
         state = health(subject.bundle, subject.raw, subject.batch_size)
         numbers |= counted(state)

@@ -80,7 +80,7 @@ class ViTConfig(BaseModel):
             if pixels % patch:
                 lower, upper = pixels // patch * patch, (pixels // patch + 1) * patch
                 raise ValueError(f"image {side} {pixels} is not divisible by the patch size {patch}; "
-                                 f"use {lower or upper} or {upper}")
+                                 f"use {f'{lower} or ' * bool(lower)}{upper}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
         allowed = PLACEMENTS[self.positions]
