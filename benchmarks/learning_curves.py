@@ -114,10 +114,10 @@ def swaps(curves: dict[tuple[str, str], Points]) -> None:
     print("|---|---|---|---|---|---|---|")
     for ratio in (2, 4, 8):
         told = [one for first, second in pairs(curves) if (one := judged(first, second, ratio)) is not None]
-        real, probability = (np.array(column) for column in zip(*told, strict=True))
-        spoken = probability > EVIDENCE
+        before, after, probability = (np.array(column) for column in zip(*told, strict=True))
+        real, spoken = before != after, (probability > EVIDENCE) != before
         print(f"| r = {ratio} | {len(told)} | {real.sum()} | {(real & spoken).sum()} | {(~real & spoken).sum()} | "
-              f"{np.mean((probability - real) ** 2):.4f} | {real.mean():.4f} |")
+              f"{np.mean((probability - after) ** 2):.4f} | {real.mean():.4f} |")
 
 
 def pairs(curves: dict[tuple[str, str], Points]) -> Iterator[tuple[Points, Points]]:
@@ -126,15 +126,16 @@ def pairs(curves: dict[tuple[str, str], Points]) -> Iterator[tuple[Points, Point
             yield curves[one, first], curves[other, second]
 
 
-def judged(first: Points, second: Points, ratio: int) -> tuple[bool, float] | None:
-    """Whether the two models change places between X/r and X, and how likely that was said to be."""
+def judged(first: Points, second: Points, ratio: int) -> tuple[bool, bool, float] | None:
+    """Whether the second model is ahead at X/r and at X, as measured, and how likely the latter was said to be."""
     largest = float(min(first.x[-1], second.x[-1]))
     known = [points.few(largest / ratio, 8) for points in (first, second)]
     near = [(np.abs(points.x / largest - 1) <= NEAR).any() for points in (first, second)]
     if min(map(len, known)) < 5 or not all(near):
         return None
     said = swap(*known, before=largest)
-    return said.ahead != int(second.at(largest) < first.at(largest)), said.probability
+    return (bool(known[1].y[-1] < known[0].y[-1]), second.at(largest) < first.at(largest),
+            said.probability if said.ahead == 0 else 1 - said.probability)
 
 
 def synthetic(trials: int = 300) -> None:
