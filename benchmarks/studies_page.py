@@ -101,7 +101,7 @@ def points(gap: dict[str, Any] | None) -> str:
 
 def section(heading: str, folder: str, study: Study) -> Iterator[str]:
     yield f"## {heading}"
-    yield " ".join(study["sentences"])
+    yield "\n\n".join(study["sentences"])
     yield "\n".join(f"- {words}" for words in (*study["doubts"], *study["notes"]))
     figures = sorted((FOLDER / folder).glob("*.svg"))
     yield "\n\n".join(f"![{heading}](studies/{folder}/{figure.name})" for figure in figures)
