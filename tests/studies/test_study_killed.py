@@ -43,7 +43,7 @@ def killed_at_random(attempts: Attempts, asked: list[str], folder: Path) -> str:
     draws, kills = np.random.default_rng(7), 0
     while kills < 10:
         running = attempts.start(asked, folder)
-        time.sleep(draws.uniform(0.3, 1.5))
+        time.sleep(draws.uniform(0.1, 0.6))
         os.kill(running.process, signal.SIGKILL)
         code = running.code()
         assert code in (-signal.SIGKILL, 0), running.words()
