@@ -20,9 +20,9 @@ HEADINGS = {"data": "How much data?", "compute": "How much compute?", "head": "C
 
 OPENING = """# Studies on Fashion-MNIST
 
-The paper's questions at a scale of two cores: models of about ten to sixty million multiply-adds for pictures of
-28 x 28, trained from scratch for a few epochs. What a longer training, larger models or more pictures would say is
-another matter; the ledger is here, so that the same command goes on wherever there is more time:
+The paper's questions at a scale of two cores: small models for pictures of 28 x 28, trained from scratch for a few
+epochs. What a longer training, larger models or more pictures would say is another matter; the ledger is here, so that
+the same command goes on wherever there is more time:
 
 ```
 python benchmarks/studies.py
@@ -49,8 +49,10 @@ def cost() -> str:
     rows = list(Ledger(FOLDER).rows().values())
     spent = [row["cost"] for row in rows if "cost" in row]
     hours = sum(one["seconds"] for one in spent) / 3600
-    return (f"So far {len(rows)} runs saw {sum(one['samples'] for one in spent):,} images in {hours:.1f} hours of one "
-            "core each, beside other programs, so these are no measurements of speed.")
+    macs = [row["macs"] / 1e6 for row in rows if "macs" in row]
+    return (f"So far {len(rows)} runs of models of {min(macs):.2g} to {max(macs):.2g} million multiply-adds saw "
+            f"{sum(one['samples'] for one in spent):,} images in {hours:.1f} hours of one core each, beside other "
+            "programs, so these are no measurements of speed.")
 
 
 def data_claims(studies: list[Study]) -> Iterator[str]:
@@ -110,13 +112,13 @@ def section(heading: str, folder: str, study: Study) -> Iterator[str]:
 
 def prediction(foretold: Study, whole: Study) -> Iterator[str]:
     """What the smaller parts said of the largest one, and what was measured there."""
-    (size, largest), = {(size, whole["sizes"][-1]) for model in foretold["models"] for size in model.get("at", {})}
+    largest = whole["sizes"][-1]
     measured = {model["model"]: [point["error"] for point in model["points"] if point["images"] == largest]
                 for model in whole["models"]}
     yield f"### Foretold from at most {foretold['sizes'][-1]:,} images, then measured with {largest:,}"
     rows = []
     for model in foretold["models"]:
-        error, found = model["at"][size], measured.get(model["model"], [])
+        error, found = model["at"][str(largest)], measured.get(model["model"], [])
         mean = statistics.mean(found) if found else None
         inside = "" if mean is None else "within" if error["low"] <= mean <= error["high"] else "outside"
         said = f"{share(error['expected'])} ({share(error['high'])} to {share(error['low'])})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -74,16 +73,15 @@ def pretrain(
         return train(source, weights=weights, recipe=recipe, lr=lr,
                      options=replace(options, set_=(*pairs, *options.set_)))
     except UsageError as error:
-        raise as_typed(error, {"objective.masked_patch.corrupted": "--corrupted", "objective.mae.masked": "--masked"}
-                       ) from None
+        raise as_typed(error, [name for name, value in given.items() if value is not None]) from None
 
 
-def as_typed(error: UsageError, options: dict[str, str]) -> UsageError:
+def as_typed(error: UsageError, given: list[str]) -> UsageError:
     """What is wrong with a setting, by the name of the option where that was typed."""
     words = str(error)
-    for name, option in options.items():
-        if option in " ".join(sys.argv) and words.startswith(f"Recipe: {name}:"):
-            return UsageError(words.replace(f"Recipe: {name}:", f"{option}:", 1))
+    for name in given:
+        if words.startswith(f"Recipe: {name}:"):
+            return UsageError(words.replace(f"Recipe: {name}:", f"--{name.rsplit('.', 1)[1]}:", 1))
     return error
 
 

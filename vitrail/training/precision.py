@@ -53,10 +53,10 @@ def choose_backend(device: torch.device, *, rows: int, width: int, mlp: int, bat
     """
     most = MOST_MAPS if free is None else min(MOST_MAPS, free // SHARE_OF_FREE)
     return measure_backend(str(device), torch.get_num_threads(), min(rows, 4096), width, mlp,
-                           min(batch, 64, most // map_bytes(heads, tokens)), heads, tokens, precision)
+                           min(batch, 64, most // products_bytes(heads, tokens)), heads, tokens, precision)
 
 
-def map_bytes(heads: int, tokens: int) -> int:
+def products_bytes(heads: int, tokens: int) -> int:
     """Of one image, in fp32."""
     return 4 * heads * tokens**2
 
@@ -71,7 +71,7 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
         reasons.append(f"dense layers {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32")
     if not batch:
         reasons.append(f"attention fused untried: the products of one image with {tokens:,} tokens in {heads} heads "
-                       f"would take {map_bytes(heads, tokens) / 2**30:.2g} GiB")
+                       f"would take {products_bytes(heads, tokens) / 2**30:.2g} GiB")
         return Backend(precision, "fused", "; ".join(reasons))
     kernels: tuple[Kernel, ...] = ("fused", "products")
     times = {kernel: time_attention(kernel, DTYPES[precision], device, (batch, heads, tokens, width // heads))

@@ -105,8 +105,8 @@ def plan_probe(bundle: Bundle, sources: Sequence[str], *, methods: Sequence[str]
     if "finetune" in methods and tuning is None:
         raise UsageError("Fine-tuning starts from a file, so that its runs can go on. Give the path of the model, not "
                          "a Bundle in memory.")
-    several = tuple(dict.fromkeys(sources))
-    if twice := next((spec for spec in several if list(sources).count(spec) > 1), None):
+    several = tuple(sources)
+    if twice := next((spec for spec in several if several.count(spec) > 1), None):
         raise UsageError(f"{twice} is given twice, and each source counts once. Leave one out.")
     if examples is None and len(several) > 1:
         examples = SUITE_EXAMPLES

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ablation_rows import filled, planned, row, source
 
+from vitrail.data.source import open_source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.models import ViTConfig
 from vitrail.studies.ablations import ABLATIONS, AblationStudy
@@ -179,3 +180,10 @@ def test_what_shape_cannot_scale_is_said() -> None:
     assert asked.ablation.left_out(asked.base) == (
         "Left out, since there is none for this model and these pictures: depth (half), patch (twice), all (half), all "
         "(twice).",)
+
+
+def test_without_validation_images_the_last_checkpoint_counts() -> None:
+    digits = open_source("digits")
+    found = plan(ABLATIONS["positions"], digits, model="mu/4", changes={"data.validation": 0.0})
+    assert found.images == len(digits.splits["train"]) + len(digits.splits["val"])
+    assert {cell.recipe.evaluation.keep for cell in found.cells({})} == {"last"}

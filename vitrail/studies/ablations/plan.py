@@ -15,7 +15,7 @@ from vitrail.recipe import Recipe
 from vitrail.studies.ablations.ablation import Ablation, Claim, Variant
 from vitrail.studies.cell import Cell
 from vitrail.studies.ledger import Row
-from vitrail.studies.recipes_of import refuse_few, refuse_no_seeds, refuse_unusable
+from vitrail.studies.recipes_of import refuse_few, refuse_no_seeds, refuse_unusable, split_as_asked
 
 RATES, SEEDS = (1 / 3, 1.0, 3.0), 3
 
@@ -123,6 +123,7 @@ def plan(ablation: Ablation, source: Source, *, model: str | None = None, factor
         raise UsageError(f"--set {RATE} would give Adam and SGD one rate. Say by --rates which multiples of their own "
                          "are tried.")
     chosen = refuse_rates(factors) or (RATES if ablation.tuned else (1.0,))
+    source = split_as_asked(source, changes or {})
     refuse_unusable(source)
     refuse_few(source, "to tell variants of a model apart")
     base = ablation.base(source, model, changes or {})
