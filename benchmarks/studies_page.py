@@ -6,17 +6,13 @@ import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from studies_claims import HEADINGS, Study, claims
 
 from vitrail.studies.ledger import Ledger
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDER, PAGE = RESULTS / "studies", RESULTS / "studies.md"
-
-Study = dict[str, Any]
-
-HEADINGS = {"data": "How much data?", "compute": "How much compute?", "head": "Class token or mean pooling?",
-            "positions": "Positions", "optimizer": "Adam or SGD?", "shape": "Depth, width or smaller patches?"}
 
 OPENING = """# Studies on Fashion-MNIST
 
@@ -53,52 +49,6 @@ def cost() -> str:
     return (f"So far {len(rows)} runs of models of {min(macs):.2g} to {max(macs):.2g} million multiply-adds saw "
             f"{sum(one['samples'] for one in spent):,} images in {hours:.1f} hours of one core each, beside other "
             "programs, so these are no measurements of speed.")
-
-
-def data_claims(studies: list[Study]) -> Iterator[str]:
-    """Whether the ResNet leads with few images, and the ViT with many (Figure 4)."""
-    for study in studies:
-        if study["study"] != "data" or len(study["models"]) < 2:
-            continue
-        vit, resnet = study["models"][:2]
-        leads = {size: lead(resnet, vit, size) for size in (study["sizes"][0], study["sizes"][-1])}
-        few, many = leads.values()
-        first = "holds" if few > 0 else "does not hold"
-        swap = study["swaps"].get(f"{vit['model']} and {resnet['model']}")
-        later = "holds" if many < 0 else "cannot be seen" + (
-            f": a swap before {swap['before']:,.0f} images has a probability of {100 * swap['probability']:.0f} %"
-            if swap else "")
-        told = ", ".join(f"{points:+.1f} points with {size:,}" for size, points in leads.items())
-        yield (f"**With few images ResNets are ahead** (Figure 4: R50x1 of B/32 with 9 million): {first} here. **With "
-               f"many the ViT is** (from 90 million on): {later}. {resnet['model']} against {vit['model']}: {told}.")
-
-
-def lead(ours: Study, theirs: Study, size: int) -> float:
-    """Points by which the mean accuracy of the first is ahead."""
-    means = [statistics.mean(point["error"] for point in model["points"] if point["images"] == size)
-             for model in (ours, theirs)]
-    return 100 * (means[1] - means[0])
-
-
-def claims(studies: list[Study]) -> Iterator[str]:
-    """What the paper says of two variants, and whether that is seen here."""
-    yield "## Which of the paper's claims hold here?"
-    yield from data_claims(studies)
-    rows = [(HEADINGS[study["study"]], claim, {one["name"]: one["words"] for one in study["variants"]})
-            for study in studies for claim in study.get("claims", ())]
-    if not rows:
-        return
-    lines = [f"| {heading} | {words[claim['first']]} against {words[claim['second']]} | {claim['paper']} | "
-             f"{points(claim['points'])} | {claim['verdict']} |" for heading, claim, words in rows]
-    yield "\n".join(["| question | compared | paper | points here, 90 % interval | verdict |", "|---|---|---|---|---|",
-                     *lines])
-
-
-def points(gap: dict[str, Any] | None) -> str:
-    if gap is None:
-        return "not yet"
-    interval = "" if gap["low"] is None else f" ({gap['low']:+.1f} to {gap['high']:+.1f})"
-    return f"{gap['value']:+.1f}{interval}"
 
 
 def section(heading: str, folder: str, study: Study) -> Iterator[str]:

@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,42 @@ def test_the_first_signal_only_sets_a_flag(number: int, code: int, capfd: pytest
         with pytest.raises(KeyboardInterrupt) as given_up:
             os.kill(os.getpid(), number)
         assert 128 + given_up.value.args[0] == code
+
+
+@pytest.mark.fault("R4", "A second signal is heard also where Python drops errors: while it collects what was left in "
+                   "the middle.")
+def test_a_second_signal_while_an_object_is_collected(capfd: pytest.CaptureFixture[str]) -> None:
+    def left_in_the_middle() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.001)  # where the handler is called at the latest
+
+    with Interrupts().listen() as interrupts:
+        os.kill(os.getpid(), signal.SIGTERM)
+        interrupts.since -= 60
+        abandoned = left_in_the_middle()
+        next(abandoned)
+        del abandoned
+        with pytest.raises(KeyboardInterrupt) as given_up:
+            time.sleep(5)
+    assert given_up.value.args == (signal.SIGTERM,)
+    assert interrupts.given_up
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_other_errors_that_python_drops_are_told_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("lost")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+        with Interrupts().listen():
+            Failing()
+        assert sys.unraisablehook is sys.__unraisablehook__
+    assert "ValueError: lost" in capfd.readouterr().err
 
 
 def test_a_signal_in_the_middle_of_a_print_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:

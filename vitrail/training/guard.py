@@ -36,6 +36,7 @@ class Interrupts:
         self.received: int | None = None
         self.signal: int | None = None
         self.since = 0.0
+        self.unraisable = sys.unraisablehook
 
     @property
     def exit_code(self) -> int:
@@ -50,6 +51,16 @@ class Interrupts:
             self.given_up = True
             raise KeyboardInterrupt(number)
         self.hear(number)
+
+    def _swallowed(self, lost: sys.UnraisableHookArgs) -> None:
+        """Python drops what is raised while it collects an object (a generator that was left in the middle). If that
+        was the word to give up, it is said again where it is heard."""
+        if self.given_up and isinstance(lost.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.01, os.kill, (os.getpid(), *lost.exc_value.args))
+            again.daemon = True
+            again.start()
+        else:
+            self.unraisable(lost)
 
     def hear(self, number: int) -> None:
         """A signal came to this process, or to another of the same run."""
@@ -67,9 +78,11 @@ class Interrupts:
             yield self
             return
         before = {number: signal.signal(number, self._receive) for number in STOPPING}
+        self.unraisable, sys.unraisablehook = sys.unraisablehook, self._swallowed
         try:
             yield self
         finally:
+            sys.unraisablehook = self.unraisable
             for number, handler in before.items():
                 signal.signal(number, handler)
 
