@@ -17,6 +17,12 @@ from jaxtyping import install_import_hook
 install_import_hook(["vitrail.models", "vitrail.objectives"], "beartype.beartype")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """All cores for all tests; this process alone, whose output is seen, for the tests of some files."""
+    named = any(str(each).partition("::")[0].endswith(".py") for each in config.invocation_params.args)
+    return 0 if named else None
+
+
 @pytest.fixture(scope="session")
 def attempts() -> Iterator[Attempts]:
     """Commands in processes of their own, at a second each."""

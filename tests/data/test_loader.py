@@ -194,7 +194,7 @@ def test_leaving_stops_the_threads_at_once(leave):
     if leave != "next to nothing":
         next(batches)
         assert threads()
-    start = time.perf_counter()
+    read = split.reader.count
     if leave == "interrupt":
         with pytest.raises(KeyboardInterrupt):
             batches.throw(KeyboardInterrupt())
@@ -204,7 +204,7 @@ def test_leaving_stops_the_threads_at_once(leave):
     else:
         batches.close()
     assert not threads()
-    assert time.perf_counter() - start < 0.8  # the batches in work would take a whole second
+    assert split.reader.count - read < 20  # of the 200 pictures of the batches in work
 
 
 @pytest.mark.fault("R12", "An error in a worker comes out in the run, at its place in the order.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,13 @@ from vitrail.models.convolution import (
 
 CENTERED = Style("centered", 1e-5, "variance", 1e-10)
 SAME = Style("same", 1e-6, "deviation", 1e-5)
+
+
+@pytest.fixture
+def fresh_memory_is_nan() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)  # with it, torch.empty holds NaN
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize(("style", "eps"), [(CENTERED, 1e-10), (SAME, 1e-5), (CENTERED, 1.0)])
@@ -63,6 +72,22 @@ def test_same_padding_is_flaxs(size: int, side: int, stride: int, expected: tupl
 def test_both_paddings_leave_the_same_size(style: Style, size: tuple[int, int], side: int, stride: int) -> None:
     values = StandardizedConv(style, 2, 3, side, stride)(torch.zeros(1, 2, *size))
     assert values.shape[-2:] == (halved(size[0], stride), halved(size[1], stride))
+
+
+@pytest.mark.usefixtures("fresh_memory_is_nan")
+@pytest.mark.parametrize("style", [CENTERED, SAME])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (3, 1), (2, 2), (5, 4)])
+@pytest.mark.parametrize(("side", "stride"), [(7, 2), (3, 1), (3, 2), (1, 1), (1, 2)])
+def test_gradients_in_bf16_are_those_in_fp32(style: Style, size: tuple[int, int], side: int, stride: int) -> None:
+    """Also where a map of one position is halved, in which torch leaves some of them as the memory was."""
+    layer = StandardizedConv(style, 32, 32, side, stride)
+    torch.nn.init.normal_(layer.weight)
+    values = torch.randn(16, 32, *size)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        made = layer.to(dtype)(values.to(dtype))
+        gradients.append(torch.autograd.grad(made.float().square().sum(), layer.weight)[0].float())
+    assert (gradients[1] - gradients[0]).norm() < 0.03 * gradients[0].norm() + 0.05 * gradients[0].abs().max()
 
 
 def test_an_impulse_lands_where_flax_puts_it() -> None:

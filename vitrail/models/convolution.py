@@ -74,10 +74,13 @@ class StandardizedConv(nn.Module):
     def forward(
         self, values: Float[Tensor, "batch inputs rows columns"]
     ) -> Float[Tensor, "batch outputs new_rows new_columns"]:
+        # One position stays one whatever the stride; with a stride of 2, torch 2.13 on a CPU fills the bf16 gradient of
+        # the kernel's outer columns with whatever the memory held.
+        strides = [self.stride if size > 1 else 1 for size in values.shape[-2:]]
         height, width = (padding_of(size, self.side, self.stride, self.style.padding) for size in values.shape[-2:])
         if height[0] == height[1] and width[0] == width[1]:
-            return F.conv2d(values, self.kernel(), stride=self.stride, padding=(height[0], width[0]))
-        return F.conv2d(F.pad(values, (*width, *height)), self.kernel(), stride=self.stride)
+            return F.conv2d(values, self.kernel(), stride=strides, padding=(height[0], width[0]))
+        return F.conv2d(F.pad(values, (*width, *height)), self.kernel(), stride=strides)
 
 
 def padding_of(size: int, side: int, stride: int, padding: Padding) -> tuple[int, int]:
