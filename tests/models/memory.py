@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,10 +20,15 @@ def held_bytes(config: ModelConfig, kernel: Any = "products", batch: int = 4) ->
     for part in model.modules():
         if isinstance(part, AttentionCore):
             part.kernel = kernel
-    return (held_by_batch(model, config, 2 * batch) - held_by_batch(model, config, batch)) / batch
+    return each(lambda count: model(pictures(config, count).bfloat16()), batch)
 
 
-def held_by_batch(model: torch.nn.Module, config: ModelConfig, batch: int) -> int:
+def each(forward: Callable[[int], object], batch: int) -> float:
+    """Bytes that autograd keeps for one image of a `forward` pass of so many, shared memory once."""
+    return (held_by(partial(forward, 2 * batch)) - held_by(partial(forward, batch))) / batch
+
+
+def held_by(forward: Callable[[], object]) -> int:
     kept: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -30,5 +37,6 @@ def held_by_batch(model: torch.nn.Module, config: ModelConfig, batch: int) -> in
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(pictures(config, batch).bfloat16())
+        result = forward()
+    del result
     return sum(storage.nbytes() for storage in kept.values())

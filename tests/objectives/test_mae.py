@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from models.memory import each
 from torch import Tensor
 
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import UsageError
-from vitrail.models import create
+from vitrail.models import create, describe
+from vitrail.models.vit.attention import AttentionCore
 from vitrail.objectives import MaeSettings, MaskedAutoencoder
 from vitrail.objectives.mae import Masking, count, draw, standardized
 from vitrail.objectives.mae_decoder import DecoderSettings, sines
@@ -69,6 +71,21 @@ def test_an_image_is_masked_alike_wherever_it_stands_in_a_batch_and_otherwise_by
     whole, part = draw(3, torch.arange(8), 16, 12), draw(3, torch.arange(5, 7), 16, 12)
     assert all(torch.equal(ours[5:7], theirs) for ours, theirs in zip(whole, part, strict=True))
     assert not torch.equal(draw(4, torch.arange(8), 16, 12).masked, whole.masked)
+
+
+@pytest.mark.parametrize("pooling", ["token", "mean", "attention"])
+@pytest.mark.parametrize("masked", [0.75, 0.5])
+def test_what_it_holds_is_foretold(pooling: str, masked: float) -> None:
+    """Of the encoder the tokens that are seen, of the decoder all: what autograd keeps for an image, in bf16."""
+    model = create("Ti/8", classes=0, image_size=64, pooling=pooling, depth=4)
+    settings = MaeSettings(masked=masked, decoder=DecoderSettings(width=96, depth=2, heads=3))
+    made = MaskedAutoencoder(model, PREPROCESS.normalize, settings).bfloat16().train()
+    for part in made.modules():
+        if isinstance(part, AttentionCore):
+            part.kernel = "products"
+    held = each(lambda count: made.losses(batch_of(torch.zeros(count, 3, 64, 64, dtype=torch.uint8))), batch=4)
+    told = sum(times * describe(config).activation_bytes for times, config in made.passes())
+    assert told == pytest.approx(held, rel=0.05)
 
 
 # What the model sees.

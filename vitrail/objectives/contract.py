@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, NamedTuple, cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.models import Model, describe
+from vitrail.models import Model, ModelConfig, describe
 from vitrail.vocabulary import Batch, Legend, Shown
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -75,9 +75,9 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         return self.losses(batch)
 
-    def images_each(self) -> float:
-        """As many images of the model's size one picture of a batch costs."""
-        return 1.0
+    def passes(self) -> list[tuple[float, ModelConfig]]:
+        """What one picture of a batch passes through with a backward pass: models, each so many times."""
+        return [(1.0, cast(Model, self.model).config)]
 
     def begin_step(self, progress: float) -> None:
         """Called before a training step: what share of the run lies behind."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models.families import Model
+from vitrail.models.families import Model, ModelConfig
 from vitrail.models.vit.another_size import config_at_size
 from vitrail.objectives.components import feature_pictures
 from vitrail.objectives.contract import Losses, Objective
@@ -117,7 +117,11 @@ class Dino(Objective):
                 f"says of another: one of {settings.prototypes:,} prototypes{'; with ' if also else ''}"
                 f"{' and '.join(also)}")
 
+    def passes(self) -> list[tuple[float, ModelConfig]]:
+        return [(self.images_each(), self.model.config)]
+
     def images_each(self) -> float:
+        """As many images of the model's size all crops of one come to."""
         height, width = self.model.config.image_size
         return GLOBALS + self.local * self.local_size[0] * self.local_size[1] / (height * width)
 

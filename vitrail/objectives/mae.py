@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import AxialViT, ViT, describe
+from vitrail.models import AxialViT, ModelConfig, ViT, ViTConfig, describe
 from vitrail.models.vit.patches import places_of
 from vitrail.objectives.chance import uniform
 from vitrail.objectives.contract import Losses, Objective
@@ -87,11 +87,20 @@ class MaskedAutoencoder(Objective):
                 f"{self.origin}, guesses the pixels of the masked ones{how}")
 
     def macs(self) -> int:
+        seen = self.of_seen()
+        return describe(seen).macs + self.decoder.macs(seen.tokens, self.masked)
+
+    def passes(self) -> list[tuple[float, ModelConfig]]:
+        return [(1.0, self.of_seen()), (1.0, self.decoder.config)]
+
+    def of_seen(self) -> ViTConfig:
+        """The model as it computes patches that are seen: a strip of them, all tokens of which are read, without what
+        comes after its norm."""
         config = self.model.config
-        seen = config.patches - self.masked
-        strip = {"image_size": (config.patch[0], seen * config.patch[1]), "classes": 0, "head_hidden": None,
-                 "projection": None, "pooling": "mean" if config.pooling == "attention" else config.pooling}
-        return describe(config.model_copy(update=strip)).macs + self.decoder.macs(config.prefix + seen, self.masked)
+        pooling = {"attention": "mean", "token": "token+mean"}.get(config.pooling, config.pooling)
+        return config.model_copy(update={
+            "image_size": (config.patch[0], (config.patches - self.masked) * config.patch[1]), "classes": 0,
+            "head_hidden": None, "projection": None, "pooling": pooling})
 
     def losses(self, batch: Batch) -> Losses:
         raw, masking = batch.views["image"], self.masking(batch)

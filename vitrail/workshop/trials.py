@@ -10,7 +10,7 @@ from contextlib import closing
 import torch
 
 from vitrail.errors import RunError
-from vitrail.models import ViTConfig, describe
+from vitrail.models import ModelConfig, ViTConfig, describe
 from vitrail.models.accounting import map_bytes
 from vitrail.training.forecast import (
     free_bytes,
@@ -97,8 +97,14 @@ def needed_bytes(shop: Workshop, images: int) -> float:
 
 
 def kept_bytes(shop: Workshop) -> float:
-    """Activations of one image, with the kernel and the recomputing of this run."""
-    config, kept = shop.config, describe(shop.config).activation_bytes
+    """Activations of one picture of a batch, with the kernel and the recomputing of this run."""
+    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
+    return wider * sum(times * kept_by(shop, config) for times, config in shop.objective.passes())
+
+
+def kept_by(shop: Workshop, config: ModelConfig) -> float:
+    """The same by one pass through a model, in 2-byte numbers."""
+    kept: float = describe(config).activation_bytes
     if isinstance(config, ViTConfig):
         inside = config
         if shop.recipe.training.recompute:  # one block, and what enters each of the others
@@ -106,8 +112,7 @@ def kept_bytes(shop: Workshop) -> float:
             kept = describe(inside).activation_bytes + 2 * (config.depth - 1) * config.tokens * config.width
         if shop.backend.attention == "fused" and config.positions not in ("relative", "relative-bias"):
             kept -= map_bytes(inside)
-    wider = 1 if shop.weights.separate else 2  # the accounting is in 2-byte numbers
-    return wider * kept * shop.objective.images_each()
+    return kept
 
 
 def one_part_runs(shop: Workshop, parts: int) -> bool:
