@@ -136,7 +136,7 @@ def test_precision_that_is_asked_for_is_not_measured(tmp_path: Path) -> None:
 
 def test_precision_is_that_of_finished_runs_where_its_line_is_lost(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append({"key": "a", "model": "Ti/4", "precision": "bf16"})
+    ledger.append({"key": "a", "model": "Ti/4", "precision": "bf16", "result": {"diverged": "in the end"}})
     (tmp_path / PRECISION).write_text('{"model": "Ti')
     assert settled(cell(training__precision="auto").recipe, "Ti/4", ledger).training.precision == "bf16"
 

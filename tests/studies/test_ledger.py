@@ -1,39 +1,46 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from vitrail.errors import DataError, SaveError
-from vitrail.studies.ledger import Ledger, only_worker
+from vitrail.studies.ledger import Ledger, Row, only_worker
+
+
+def row(key: str, top1: object = 0.5) -> Row:
+    return {"key": key, "result": {"test": {"top1": top1}}, "cost": {"samples": 10, "seconds": 1.5, "exaflops": 1e-9}}
 
 
 def test_rows_are_found_again_by_their_key(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "studies")
     assert ledger.rows() == {}
-    ledger.append({"key": "a", "result": 1})
-    ledger.append({"key": "b", "result": 2})
-    assert {key: row["result"] for key, row in Ledger(tmp_path / "studies").rows().items()} == {"a": 1, "b": 2}
+    ledger.append(row("a", 0.1))
+    ledger.append(row("b", 0.2))
+    assert Ledger(tmp_path / "studies").rows() == {"a": row("a", 0.1), "b": row("b", 0.2)}
 
 
 def test_a_line_that_a_crash_cut_short_costs_nothing_else(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append({"key": "a"})
+    ledger.append(row("a"))
     with open(ledger.path, "a", encoding="utf-8") as file:
         file.write('{"key": "b", "resu')
     assert list(ledger.rows()) == ["a"]
-    ledger.append({"key": "c"})
+    ledger.append(row("c"))
     assert list(ledger.rows()) == ["a", "c"]
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1, 2]", '{"no": "key"}', "3"])
+@pytest.mark.parametrize("line", [
+    "nonsense", "[1, 2]", '{"no": "key"}', "3", '{"key": "b"}', '{"key": "b", "result": {"test": 5}}',
+    json.dumps(row("b") | {"cost": None}), json.dumps(row("b", "much"))])
 def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append({"key": "a"})
+    ledger.append(row("a"))
     with open(ledger.path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
-    ledger.append({"key": "c"})
+    ledger.append(row("c"))
     with pytest.raises(DataError, match="line 2 is no row"):
         ledger.rows()
 
@@ -41,7 +48,7 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
 def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="Cannot write"):
-        Ledger(tmp_path / "file").append({"key": "a"})
+        Ledger(tmp_path / "file").append(row("a"))
 
 
 def test_a_cell_has_one_worker_at_a_time(tmp_path: Path) -> None:
@@ -51,7 +58,7 @@ def test_a_cell_has_one_worker_at_a_time(tmp_path: Path) -> None:
         assert (ours, theirs, other) == (True, False, True)
     with only_worker(ledger, "a") as again:
         assert again
-    ledger.append({"key": "a"})
+    ledger.append(row("a"))
     with only_worker(ledger, "a") as done:
         assert not done
 
@@ -78,7 +85,7 @@ def test_a_cell_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
 
 def append_many(folder: Path, name: str) -> None:
     for number in range(50):
-        Ledger(folder).append({"key": f"{name}{number}", "filling": "x" * 2000})
+        Ledger(folder).append(row(f"{name}{number}") | {"filling": "x" * 2000})
 
 
 def test_two_workers_write_whole_lines(tmp_path: Path) -> None:

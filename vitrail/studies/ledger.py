@@ -38,7 +38,7 @@ class Ledger:
 
     def rows(self) -> dict[str, Row]:
         """Finished cells by their key. A last line that a crash cut short is no row; raises DataError for any other
-        line that cannot be read."""
+        line that is none."""
         if not self.path.exists():
             return {}
         text = self.path.read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ class Ledger:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = valid(json.loads(line))
                 found[row["key"]] = row
             except (ValueError, TypeError, KeyError):
                 if line is rest or cut_short(line):
@@ -71,6 +71,15 @@ class Ledger:
     def place(self, key: str) -> Path:
         """The run folder of a cell."""
         return self.folder / CELLS / key
+
+
+def valid(row: Row) -> Row:
+    """The row. Raises KeyError, TypeError or ValueError where it does not tell what came out and what that cost."""
+    result = row["result"]
+    if "diverged" not in result and not all(isinstance(number, int | float) for number in (
+            result["test"]["top1"], *(row["cost"][name] for name in ("samples", "seconds", "exaflops")))):
+        raise ValueError("no numbers")
+    return row
 
 
 def cut_short(line: str) -> bool:
