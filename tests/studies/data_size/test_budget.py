@@ -14,8 +14,6 @@ from vitrail.studies.data_size.plan import LOOKS, Plan, plan
 from vitrail.studies.ledger import Ledger
 
 SOURCE = open_source("digits")
-
-
 WHOLE = plan(SOURCE, [None, "half"])
 DONE = {"result": {"test": {"top1": 0.5}}, "cost": {"samples": 4_000, "seconds": 4.0, "exaflops": 1e-9}}
 
