@@ -51,6 +51,19 @@ def test_a_gap_that_the_rate_explains() -> None:
     assert any("Mean pooling (0.0003333): the best rate is the last that was tried" in words for words in found.doubts)
 
 
+@pytest.mark.parametrize(("gap", "said"), [
+    (0.03, "Held here."), (0.003, "Not held here: less than 1 point apart."),
+    (-0.03, "Not held here: it is the other way round.")])
+def test_far_behind_is_more_than_behind(gap: float, said: str) -> None:
+    def outcome(variant: str, rate: float, seed: int) -> tuple[float, float]:
+        return 0.5, 0.7 + NOISE[seed] + (gap if variant == "token" else WOBBLE["mean"][seed])
+
+    asked = planned("head", factors=(1,))
+    found = AblationStudy(asked).answer(filled(asked, outcome))
+    token = next(words for words in found.sentences if words.startswith("Class token against mean pooling at the"))
+    assert token.endswith(f"mean pooling is far behind at that rate (Figure 9). {said}")
+
+
 def test_the_same_best_rate_leaves_nothing_to_explain() -> None:
     asked, outcome = at_their_rates({"token": 1, "mean": 1, "attention": 1})
     found = AblationStudy(asked).answer(filled(asked, outcome))

@@ -34,11 +34,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of two variants: `first` is better, or they are equal; `paper` in words."""
+    """What the paper says of two variants: `first` is better, or far better, or they are equal; `paper` in words."""
 
     first: str
     second: str
-    kind: Literal["better", "equal"]
+    kind: Literal["better", "far better", "equal"]
     paper: str
 
 

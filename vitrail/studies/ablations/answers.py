@@ -15,8 +15,8 @@ from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
 
 SMALL = 1.0
-"""Points of accuracy below which two variants are called equal: in the paper's Table 8 all positions lie within it, and
-no positions outside."""
+"""Points of accuracy below which two variants are called equal, and are not far apart: in the paper's Table 8 all
+positions lie within it, and no positions outside."""
 
 LIKE_COST = 1.25
 """Times the compute up to which nobody asks what a variant costs."""
@@ -56,6 +56,8 @@ class Compared:
         small = self.gap.low >= -SMALL and self.gap.high <= SMALL
         if self.claim.kind == "equal":
             return "held" if small else "not seen" if self.gap.holds(0) else "not held"
+        if self.claim.kind == "far better":
+            return "held" if self.gap.low > SMALL else "not held" if self.gap.high < SMALL else "not seen"
         return "held" if self.gap.low > 0 else "not held" if self.gap.high < 0 else "not seen"
 
 
@@ -167,10 +169,13 @@ def verdict_words(one: Compared) -> str:
     if one.verdict == "unknown" or gap.low is None or gap.high is None:
         return "Whether that holds here takes more seeds"
     if one.verdict == "held":
-        differs = "" if one.claim.kind == "better" else f": at most {SMALL:g} point apart"
+        differs = f": at most {SMALL:g} point apart" if one.claim.kind == "equal" else ""
         return f"Held here{differs}"
     if one.verdict == "not held":
-        return "Not held here" + (": it is the other way round" if one.claim.kind == "better" else "")
+        turned = one.claim.kind != "equal" and gap.high < 0
+        near = one.claim.kind == "far better" and not turned
+        return "Not held here" + (": it is the other way round" if turned else
+                                  f": less than {SMALL:g} point apart" if near else "")
     return "Cannot be seen at this scale"
 
 
