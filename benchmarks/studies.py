@@ -26,7 +26,7 @@ STUDIES = {
     "data": DATA,
     "head": ["head", "fashion", "--model", "half", *LENGTH],
     "positions": ["positions", "fashion", "--model", "half", *LENGTH],
-    "optimizer": ["optimizer", "fashion", *LENGTH],
+    "optimizer": ["optimizer", "fashion", "--rates", "1/3", "1", "3", "10", *LENGTH],
     "shape": ["shape", "fashion", "--model", "half", *LENGTH],
     "compute": ["compute", "fashion", "--lengths", "1/16", "1/8", "1/4"],
 }

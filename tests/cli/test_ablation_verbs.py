@@ -75,7 +75,9 @@ def test_others_are_planned_without_training(vitrail_cli, name):  # noqa: F811
 @pytest.mark.parametrize(("arguments", "message"), [
     (("head", "digits", "--rates", "0", "1"), "0 is no multiple of a learning rate"),
     (("head", "digits", "--rates=-1"), "-1 is no multiple of a learning rate"),
-    (("head", "digits", "--rates", "fast"), "fast"),
+    (("head", "digits", "--rates", "fast"), "fast is no number such as 0.3, 1/3 or 3"),
+    (("head", "digits", "--rates", "1/0"), "1/0 is no number"),
+    (("head", "digits", "--rates", "1e999"), "1e999 is no number"),
     (("head", "digits", "--seeds", "0"), "0 is too few"),
     (("head", "digits", "--model", "R26x1"), "is a ResNet: this question needs a model with tokens"),
     (("positions", "digits", "--set", "schedule.seconds=9"), "schedule.seconds is not possible"),

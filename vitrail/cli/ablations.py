@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
-from vitrail.cli.numbers import Count
+from vitrail.cli.numbers import Count, Shares
 from vitrail.cli.studying import DEFAULTS, StudyOptions, to_the_end
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ PARAMETERS = """
     model
         The model to change, such as S/16; what the default recipe chooses without, and for `optimizer` a small ResNet.
     rates
-        Learning rates to try for each variant, as multiples of the recipe's own; validation chooses. 1/3, 1 and 3 times
-        for `head` and `optimizer`, else the recipe's own for all.
+        Learning rates to try for each variant, as multiples of the recipe's own, such as 1/9 1/3 1 3; validation
+        chooses. 1/3, 1 and 3 times for `head` and `optimizer`, else the recipe's own for all.
     seeds
         Runs of each variant at its rate.
     """
@@ -36,7 +34,7 @@ def verb(name: str, words: str) -> Callable[..., int]:
     def command(
         source: str, /, *,
         model: str | None = None,
-        rates: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative=())] = (),
+        rates: Shares = (),
         seeds: Count = 3,
         options: StudyOptions = DEFAULTS,
     ) -> int:
@@ -59,7 +57,7 @@ WORDS = {
 
         vitrail study head photos/ --time 30m
 
-        vitrail study head photos/ --model S/16 --rates 0.1 0.3 1 3""",
+        vitrail study head photos/ --model S/16 --rates 1/9 1/3 1 3""",
     "positions": """Does it need to know where patches lie, and how is it told? All eight of Table 8.
 
         vitrail study positions photos/ --time 1h""",
@@ -67,7 +65,7 @@ WORDS = {
 
         vitrail study optimizer photos/
 
-        vitrail study optimizer photos/ --model R50x1 --rates 0.1 0.3 1 3""",
+        vitrail study optimizer photos/ --model R50x1 --rates 1/9 1/3 1 3""",
     "shape": """More layers, more width, a wider MLP or smaller patches: what pays for its compute (Figure 8)?
 
         vitrail study shape photos/ --model Ti/8""",

@@ -1,8 +1,9 @@
-"""Whole numbers on the command line, strictly: 1.5 and -1 are mistakes, not 2 and the last one."""
+"""Numbers on the command line. Whole ones strictly: 1.5 and -1 are mistakes, not 2 and the last one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -29,6 +30,18 @@ def all_counted(type_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
     return tuple(counted(int, [token]) for token in tokens)
 
 
+def all_shares(type_: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Numbers that may be fractions, such as 1/3."""
+    found = []
+    for token in tokens:
+        try:
+            found.append(float(Fraction(token.value)))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            raise ValueError(f"{token.value} is no number such as 0.3, 1/3 or 3") from None
+    return tuple(found)
+
+
 Whole = Annotated[int, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(converter=counted)]
 Counts = Annotated[tuple[int, ...], Parameter(converter=all_counted, consume_multiple=True, negative=())]
+Shares = Annotated[tuple[float, ...], Parameter(converter=all_shares, consume_multiple=True, negative=())]
