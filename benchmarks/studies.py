@@ -28,7 +28,7 @@ STUDIES = {
     "positions": ["positions", "fashion", "--model", "half", *LENGTH],
     "optimizer": ["optimizer", "fashion", "--rates", "1/3", "1", "3", "10", *LENGTH],
     "shape": ["shape", "fashion", "--model", "half", *LENGTH],
-    "compute": ["compute", "fashion", "--lengths", "1/16", "1/8", "1/4"],
+    "compute": ["compute", "fashion", "--lengths", "1/16", "1/8"],
 }
 """In the order in which they are trained: what the smaller parts foretell comes before it is measured."""
 

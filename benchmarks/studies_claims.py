@@ -75,9 +75,12 @@ def vit_against_resnet(levels: list[Study]) -> str:
     if not levels:
         return "cannot be seen, for no accuracy was reached by both."
     verdict = {0: "ViTs do need less here", 1: "it is the other way round here", None: "not seen here"}
-    middle = levels[len(levels) // 2]
-    told = "; ".join(f"{ratio_words(level)} at {100 * (1 - level['error']):.1f} %" for level in levels)
-    return f"{verdict[middle['ahead']]}. ResNets take so many times the compute of ViTs: {told}."
+    ahead = levels[len(levels) // 2]["ahead"]
+    told = "; ".join(f"{ratio_words(level, turned=ahead == 1)} at {100 * (1 - level['error']):.1f} %"
+                     for level in levels)
+    whose = "ViTs take so many times the compute of ResNets" if ahead == 1 else (
+        "ResNets take so many times the compute of ViTs")
+    return f"{verdict[ahead]}. {whose}: {told}."
 
 
 def hybrids(budgets: list[Study]) -> str:
@@ -91,9 +94,12 @@ def hybrids(budgets: list[Study]) -> str:
             f"{ratio_words(little)} with the least compute in common, {ratio_words(much)} with the most.")
 
 
-def ratio_words(place: Study) -> str:
-    ratio = place["second_to_first"]
-    return f"{ratio['expected']:.2g} ({ratio['low']:.2g} to {ratio['high']:.2g})"
+def ratio_words(place: Study, *, turned: bool = False) -> str:
+    """The second's to the first's, or `turned` the first's to the second's."""
+    middle, low, high = (place["second_to_first"][name] for name in ("expected", "low", "high"))
+    if turned:
+        middle, low, high = 1 / middle, 1 / high, 1 / low
+    return f"{middle:.2g} ({low:.2g} to {high:.2g})"
 
 
 def points(gap: dict[str, Any] | None) -> str:
