@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrail.studies.compute.frontier import CALLED
 from vitrail.studies.compute.sentences import NO_SIGN
+from vitrail.studies.numerals import times
 
 Study = dict[str, Any]
 
@@ -99,7 +100,7 @@ def ratio_words(place: Study, *, turned: bool = False) -> str:
     middle, low, high = (place["second_to_first"][name] for name in ("expected", "low", "high"))
     if turned:
         middle, low, high = 1 / middle, 1 / high, 1 / low
-    return f"{middle:.2g} ({low:.2g} to {high:.2g})"
+    return f"{times(middle)} ({times(low)} to {times(high)})"
 
 
 def points(gap: dict[str, Any] | None) -> str:
