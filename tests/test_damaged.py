@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny import last, tiny_recipe, train
 
 import vitrail
 from vitrail import cli
+from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, RunError, UsageError
 from vitrail.events import Understood
 from vitrail.files import sha256, staged_folder
@@ -135,6 +137,19 @@ def test_a_bundle_without_checkpoints_is_not_lost(run: Path) -> None:
     shutil.rmtree(run / "bundle")
     with pytest.raises(RunError, match="Leave out --strict to begin the run anew"):
         train(recipe_with(), run, resume=True, strict=True)
+
+
+@pytest.mark.fault("R4", "A run that was stopped before its first step has a Bundle and no checkpoint: it begins anew.")
+def test_a_run_stopped_before_its_first_step_goes_on(tmp_path: Path) -> None:
+    whole = last(train(recipe_with(), tmp_path / "whole"))
+    stopped = last(train(recipe_with(), tmp_path / "run", stop_after=0))
+    assert (stopped.steps, Bundle.load(tmp_path / "run").provenance["step"]) == (0, 0)
+    assert not list((tmp_path / "run").glob("checkpoints/step-*"))
+    again = train(recipe_with(), tmp_path / "run", resume=True)
+    assert "there is no checkpoint yet, so the run begins anew" in again[0].warnings[0]  # type: ignore[union-attr]
+    assert last(again).steps == whole.steps
+    weights = [load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("whole", "run")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def flip(file: Path) -> None:

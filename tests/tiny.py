@@ -42,7 +42,7 @@ def train(recipe: Recipe, folder: Path, *, stop_after: int | None = None, report
     with nullcontext() if report else patch("vitrail.run.ending.write_report"):
         for event in run(recipe, folder, interrupts=interrupts, **options):
             events.append(event)
-            if stop_after is not None and getattr(getattr(event, "step", None), "step", None) == stop_after:
+            if stop_after is not None and getattr(getattr(event, "step", None), "step", 0) == stop_after:
                 interrupts.signal = 2
     return events
 

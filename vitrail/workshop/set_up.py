@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitrail import __version__
+from vitrail.bundle import read_config
 from vitrail.data.loader import Loader
 from vitrail.data.remembered import remember
 from vitrail.data.source import Source
-from vitrail.errors import DataError, RunError, VitrailError
+from vitrail.errors import BundleError, DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
@@ -114,9 +115,9 @@ def same_everywhere(recipe: Recipe, source: Source, world: World, probe: Probe |
 
 
 def begun_anew(folder: Path, source: Source, allow_data_change: bool, strict: bool) -> list[str]:
-    """What to say where a run has no checkpoint to go on from. Raises RunError where a model would be lost by that, or
-    with `strict`; DataError as `changed_data` does."""
-    if (folder / "bundle").exists():
+    """What to say where a run has no checkpoint to go on from. Raises RunError where a trained model would be lost by
+    that, or with `strict`; DataError as `changed_data` does."""
+    if (folder / "bundle").exists() and not of_no_step(folder / "bundle"):
         raise RunError(f"{folder} has no checkpoint to go on from, but a model, which stays as it is. Start from it in "
                        f"another folder: vitrail train {source.spec} --weights {folder} --out OTHER")
     if strict:
@@ -125,6 +126,14 @@ def begun_anew(folder: Path, source: Source, allow_data_change: bool, strict: bo
     recorded = next((str(row["data"]) for row in rows if "data" in row), "")
     return [*changed_data(recorded, source.classes, source, allow_data_change),
             "there is no checkpoint yet, so the run begins anew"]
+
+
+def of_no_step(bundle: Path) -> bool:
+    """Whether it is what a run leaves that is stopped before its first step: the model as it begins."""
+    try:
+        return read_config(bundle / "config.json").provenance.get("step") == 0
+    except BundleError:
+        return False
 
 
 def changed_data(recorded: str, classes: tuple[str, ...], source: Source, allowed: bool) -> list[str]:
