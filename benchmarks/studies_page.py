@@ -30,8 +30,8 @@ def write_page() -> None:
     """Of the studies that have an answer."""
     told = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(
         FOLDER.glob("*/study.json"))}
-    foretold = next((study for name, study in told.items() if "-upto-" in name), None)
-    whole = {study["study"]: (name, study) for name, study in told.items() if "-upto-" not in name}
+    foretold = next((study for study in told.values() if "--upto" in study["options"]), None)
+    whole = {study["study"]: (name, study) for name, study in told.items() if "--upto" not in study["options"]}
     parts = [OPENING, cost(), *claims([study for _, study in whole.values()])]
     for kind, heading in HEADINGS.items():
         if kind in whole:
@@ -72,9 +72,10 @@ def prediction(foretold: Study, whole: Study) -> Iterator[str]:
         mean = statistics.mean(found) if found else None
         inside = "" if mean is None else "within" if error["low"] <= mean <= error["high"] else "outside"
         said = f"{share(error['expected'])} ({share(error['high'])} to {share(error['low'])})"
-        rows.append(f"| {model['model']} | {said} "
-                    f"| {'not yet' if mean is None else share(mean)} | {inside} |")
-    yield "\n".join(["| model | foretold | measured | interval |", "|---|---|---|---|", *rows])
+        trusted = "held" if model["backtest"]["held"] else "failed: it said not to trust it"
+        rows.append(f"| {model['model']} | {said} | {'not yet' if mean is None else share(mean)} | {inside} | {trusted} |")
+    yield "\n".join(["| model | foretold | measured | interval | back-test before it was measured |",
+                     "|---|---|---|---|---|", *rows])
 
 
 def share(error: float) -> str:

@@ -38,11 +38,12 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A finished pass over a split, after `step` steps."""
+    """A finished pass over a split, after `step` steps. `final`: of the Bundle that the run leaves."""
 
     step: int
     split: str
     evaluation: Evaluation
+    final: bool = False
 
 
 @dataclass(frozen=True)

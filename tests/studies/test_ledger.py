@@ -45,6 +45,26 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
         ledger.rows()
 
 
+def test_bytes_that_are_no_text_and_a_folder_in_its_place(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(row("a"))
+    with open(ledger.path, "ab") as file:
+        file.write(b'\xff\xfe{"key": 3}\n')
+    with pytest.raises(DataError, match="line 2 is no row"):
+        ledger.rows()
+    (tmp_path / "other" / "ledger.jsonl").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be read as a ledger: Is a directory"):
+        Ledger(tmp_path / "other").rows()
+
+
+def test_the_first_of_two_lines_of_a_cell_counts(tmp_path: Path) -> None:
+    """As where ledgers of two machines were put together: what was said stays said."""
+    ledger = Ledger(tmp_path)
+    for top1 in (0.5, 0.6):
+        ledger.append(row("a", top1))
+    assert ledger.rows() == {"a": row("a", 0.5)}
+
+
 def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="Cannot write"):

@@ -11,18 +11,18 @@ from cyclopts import Parameter, Token
 
 def whole(type_: Any, tokens: Sequence[Token]) -> int:
     """The number, or ValueError that says what is allowed."""
-    text = tokens[0].value
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"{text} is not a whole number from 0 on")
-    return int(text)
+    return number(tokens[0].value, 0)
 
 
 def counted(type_: Any, tokens: Sequence[Token]) -> int:
     """A whole number from 1 on."""
-    value = whole(type_, tokens)
-    if value == 0:
-        raise ValueError("0 is too few: give a whole number from 1 on")
-    return value
+    return number(tokens[0].value, 1)
+
+
+def number(text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ValueError(f"{text} is not a whole number from {least} on")
+    return int(text)
 
 
 def all_counted(type_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
@@ -41,6 +41,16 @@ def all_shares(type_: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
     return tuple(found)
 
 
+def accuracy(type_: Any, tokens: Sequence[Token]) -> float:
+    """0.94 or 94%."""
+    text = tokens[0].value.strip()
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{text} is no accuracy such as 0.94 or 94%") from None
+
+
+Accuracy = Annotated[float, Parameter(converter=accuracy)]
 Whole = Annotated[int, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(converter=counted)]
 Counts = Annotated[tuple[int, ...], Parameter(converter=all_counted, consume_multiple=True, negative=())]

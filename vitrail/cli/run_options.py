@@ -120,10 +120,13 @@ def lengths(epochs: float | None, steps: int | None, time: str | None) -> dict[s
 
 
 def parse_time(text: str, option: str = "--time") -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UsageError(f"{option} {text} is not a length of time. Use 90s, 10m or 2h.")
-    return float(match[1]) * {"s": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+    """Seconds. Raises UsageError for what is no length of time."""
+    number = r"(\d+(?:\.\d+)?)\s*"
+    match = re.fullmatch(rf"(?:{number}h\s*)?(?:{number}(?:m|min)\s*)?(?:{number}s?)?", text.strip())
+    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    if not 0 < hours + minutes + seconds < float("inf"):
+        raise UsageError(f"{option} {text} is not a length of time. Use 90s, 10m, 2h or 1h30m.")
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def parse_size(text: str, option: str = "--image-size") -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Group, Parameter
 
 from vitrail.cli.ablations import VERBS
-from vitrail.cli.numbers import Count, Counts
+from vitrail.cli.numbers import Accuracy, Count, Counts
 from vitrail.cli.studying import DEFAULTS, StudyOptions, to_the_end
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def data(
     source: str, /, *,
     models: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     weights: Annotated[str | None, Parameter(alias="-w")] = None,
-    target: float | None = None,
+    target: Accuracy | None = None,
     at: Counts = (),
     force: Annotated[bool, Parameter(negative=())] = False,
     upto: Count | None = None,
@@ -56,7 +56,7 @@ def data(
     weights
         Trained weights that every run starts from; from scratch without.
     target
-        An accuracy from 0 to 1: how many more images would it need?
+        An accuracy, as 0.94 or 94%: how many more images would it need? The next whole percent without.
     at
         Numbers of images: how good would it be with so many?
     force
@@ -66,7 +66,8 @@ def data(
     rule
         recipe (each size as long as the default recipe trains it), epochs (the same at every size) or steps (the same).
     length
-        All runs for this share of what the rule gives, such as 1/4. The whole of it without, or what fits into --time.
+        All runs for this share of what the rule gives, from 1/1000 to 1000. The whole of it without, or what fits into
+        --time.
     sizes
         How many sizes, each half of the next; seven without, or as many as there can be.
     seeds
@@ -116,8 +117,8 @@ def compute(
     source
         Labeled images in any form that `vitrail train` takes.
     models
-        Models to train, of one family or several, such as S/16 R50x1 R50+S/16; half:NAME is half as wide. Three sizes
-        each of ViT, ResNet and hybrid that suit the images without.
+        Models to train, of one family or several, such as S/16 R50x1 R50+S/16; half:NAME is half as wide. Up to three
+        sizes each of ViT, ResNet and hybrid that suit the images without.
     lengths
         How long each is trained, as shares of the default recipe's epochs: each is a run of its own, since the
         learning rate falls to its end.

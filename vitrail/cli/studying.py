@@ -28,18 +28,19 @@ class StudyOptions:
     Parameters
     ----------
     time
-        Stop in time, such as 30m: what is worth most is trained first, and what was left out is said. A study of data
-        makes all its runs shorter, too, until every size fits.
+        Stop in time, such as 30m or 1h30m: what is worth most is trained first, and what was left out is said. A study
+        of data makes all its runs shorter, too, until every size fits.
     out
-        A folder that all studies share, so that none trains what another one did.
+        A folder that all studies share, so that none trains what another one did: the ledger of finished runs, the
+        runs themselves (cells/, which may be deleted once they are finished), and a page for each question.
     set_
         Change any key of the recipe for all runs: --set schedule.steps=200.
     dry_run
-        Say what would be trained, and stop.
+        Say what would be trained and how long it takes, timed on a few steps, and stop.
     json
         Print everything as JSON on stdout.
     quiet
-        No progress.
+        Neither the plan nor progress: only the answer and what speaks against it.
     """
 
     time: str | None = None
@@ -64,78 +65,119 @@ DEFAULTS = StudyOptions()
 def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     """Say what was understood, train what is missing, answer; returns the exit code."""
     seconds = options.seconds
-    with Interrupts().listen() as interrupts:
+    with Interrupts("the run under way is being saved").listen() as interrupts:
         from vitrail.cli.console import RunView
-        from vitrail.cli.loading import refuse_unwritable
+        from vitrail.cli.loading import refuse_no_folder, refuse_unwritable
         from vitrail.studies.ledger import Ledger
         from vitrail.studies.question import left
 
-        view = RunView(quiet=options.quiet)
+        view, aloud = RunView(quiet=options.quiet), RunView()
         question, ledger = asked(), Ledger(options.out)
-        show_plan(view, question, ledger, options.time)
+        refuse_no_folder(options.out, "--out")
+        show_plan(view, question, ledger, options)
         if options.dry_run:
             return 0
         refuse_unwritable(options.out, "ledger.jsonl", "cells")
         train_missing(view, question, ledger, interrupts, seconds)
-        rest = left(question, ledger.rows())
         if interrupts:
-            again = shlex.join(["vitrail", *sys.argv[1:]])
-            view.say(f"stopped; {rest} of {question.total} runs are left. Go on: {again}")
+            rest, again = left(question, ledger.rows()), shlex.join(["vitrail", *sys.argv[1:]])
+            aloud.say(f"stopped; {rest} of {question.total} runs are left. Go on: {again}")
             return interrupts.exit_code
-        return conclude(view, question, ledger, rest, options.json)
+        return conclude(aloud, question, ledger, options.json)
 
 
-def show_plan(view: RunView, question: Question, ledger: Ledger, time: str | None) -> None:
+def show_plan(view: RunView, question: Question, ledger: Ledger, options: StudyOptions) -> None:
+    """Also what speaks against the images before anything is trained."""
     from vitrail.cli.console import show_box
+    from vitrail.studies.asked import option_words
+
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in question.source.splits.items())
+    limit = [("time", f"{options.time} at most: what is worth most comes first")] if options.time else []
+    show_box(view.console, "what I understood", [
+        *question.understood(), ("images", "; ".join((counts, *question.source.notes))),
+        *([("options", option_words(question.options))] if question.options else []),
+        ("runs", runs_words(question, ledger, options.dry_run)), *limit])
+    for warning in question.source.warnings:
+        view.say(f"note: {warning}")
+
+
+def runs_words(question: Question, ledger: Ledger, timing: bool) -> str:
+    """How many there are, and what those that are missing take; `timing`: measured on a few steps of each model that
+    the ledger does not know."""
+    from vitrail.briefing import duration
+    from vitrail.studies.forecast import seconds_left
+    from vitrail.studies.numerals import unit_for
     from vitrail.studies.question import left
 
     rows = ledger.rows()
     missing = [cell for cell in question.cells(rows) if cell.key not in rows]
-    rest, samples = left(question, rows), sum(cell.samples for cell in missing)
-    more = ", and some that depend on them" if rest > len(missing) else ""
-    show_box(view.console, "what I understood", [
-        *question.understood(),
-        ("runs", f"{question.total}, of which {question.total - rest} are done; {len(missing)} others see {samples:,} "
-                 f"images in all{more}" if rest else f"{question.total}, all done"),
-        *([("time", f"{time} at most: what is worth most comes first")] if time else [])])
+    rest, samples, compute = left(question, rows), sum(one.samples for one in missing), sum(
+        one.exaflops for one in missing)
+    done = question.total - rest
+    if not rest:
+        return f"{question.total}, all done"
+    seconds = seconds_left(missing, rows, timing=timing)
+    which = f"{question.total}, of which {done:,} {'is' if done == 1 else 'are'} done; the others see" if done else (
+        f"{question.total}; they see")
+    more = ", before some that depend on them" if rest > len(missing) else ""
+    lasting = "" if seconds is None else f", about {duration(seconds)} for one worker"
+    return f"{which} {samples:,} images ({unit_for(compute).words(compute)}{lasting}){more}"
 
 
 def train_missing(view: RunView, question: Question, ledger: Ledger, interrupts: Interrupts,
                   seconds: float | None) -> None:
+    from vitrail.briefing import duration
     from vitrail.events import Evaluated, FeaturesMeasured, Stepped
+    from vitrail.studies.question import held_out
     from vitrail.studies.work import Begun, work
 
     for event in work(question, ledger, interrupts, seconds=seconds, watch=view.watch):
         if isinstance(event, Begun):
             view.close_bar()
-            view.say(f"run {event.number} of {event.total}: {event.cell.words}")
+            lasting = "" if event.left is None else f" (about {duration(event.left)} left for one worker)"
+            view.say(f"run {event.number} of {event.total}: {event.cell.words}{lasting}")
         elif isinstance(event, Stepped):
             view.one(event)
-        elif isinstance(event, Evaluated) and event.split == "test" and event.evaluation.top1 is not None:
+        elif isinstance(event, Evaluated) and event.final and event.evaluation.top1 is not None:
             view.close_bar()
-            view.say(f"  {100 * event.evaluation.top1:.1f} % of the test images")
+            view.say(f"  {100 * event.evaluation.top1:.1f} % of the {held_out(question.source)}")
         elif isinstance(event, FeaturesMeasured):
             view.close_bar()
             view.say(f"  after step {event.step:,}: {event.words()}")
     view.close_bar()
 
 
-def conclude(view: RunView, question: Question, ledger: Ledger, rest: int, as_json: bool) -> int:
+def conclude(view: RunView, question: Question, ledger: Ledger, as_json: bool) -> int:
+    """The answer on stdout, what speaks against it on stderr, and then the page, so that both are there where that
+    cannot be written."""
     from json import dumps
 
     from vitrail.studies.page import numbers, write_study
+    from vitrail.studies.question import findings
 
-    notes = [f"{rest} of {question.total} runs did not fit into the time. The same command goes on with them."] * bool(
-        rest)
-    found = question.answer(ledger.rows())
-    written = write_study(ledger.folder / question.folder, found, notes)
+    rows = ledger.rows()
+    found, notes = findings(question, rows), left_out_words(question, ledger)
     if as_json:
         print(dumps(numbers(found, notes)))
     else:
         for sentence in found.sentences:
             print(sentence)
-    for words in (*(f"note: {doubt}" for doubt in found.doubts), *(f"note: {note}" for note in notes)):
-        view.say(words)
-    view.say(f"written: {written[0]}, {', '.join(path.name for path in written[1:])}")
     sys.stdout.flush()
+    for words in (*found.doubts, *notes):
+        view.say(f"note: {words}")
+    written = write_study(ledger.folder / question.folder, found, notes)
+    view.say(f"written: {written[0]}, {', '.join(path.name for path in written[1:])}")
     return 0
+
+
+def left_out_words(question: Question, ledger: Ledger, most: int = 6) -> list[str]:
+    from vitrail.studies.question import left
+
+    rows = ledger.rows()
+    rest = left(question, rows)
+    if not rest:
+        return []
+    named = [cell.words for cell in question.cells(rows) if cell.key not in rows][:most]
+    others = f"; and {rest - len(named)} more" if rest > len(named) else ""
+    return [f"{rest} of {question.total} runs did not fit into the time: {'; '.join(named)}{others}. The same command "
+            "goes on with them."]

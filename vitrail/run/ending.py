@@ -41,12 +41,12 @@ def conclude(shop: Workshop, journal: Journal, page: bool) -> Iterator[Event]:
     evaluation = watched_evaluation(shop, bundle, split) if split and not shop.interrupts else None
     if evaluation is not None and split is not None:
         bundle.provenance["evaluation"] = {"split": split, "top1": evaluation.top1, "images": evaluation.images,
-                                           "interval": evaluation.interval,
+                                           "interval": evaluation.interval, "unreadable": len(evaluation.errors),
                                            "mean_average_precision": evaluation.mean_average_precision}
         if shop.world.first:
             bundle.save(shop.folder / "bundle")
         record(shop, journal, split, evaluation)
-        yield Evaluated(shop.step, split, evaluation)
+        yield Evaluated(shop.step, split, evaluation, final=True)
     yield from probe_at_the_end(shop, journal, bundle)
     if shop.world.first and page and not shop.interrupts:
         yield from write_page(shop, journal, bundle, split, evaluation)

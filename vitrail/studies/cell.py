@@ -62,6 +62,11 @@ class Cell:
                              "they are trained; schedule.seconds is not possible. --time is for the whole study.")
         return steps * self.recipe.training.batch_size
 
+    @property
+    def exaflops(self) -> float:
+        """What training it costs, but for the head."""
+        return describe(self.recipe.model.configure(2, self.recipe.preprocess.size)).training_exaflops(self.samples)
+
 
 def model_name(recipe: Recipe) -> str:
     """With its shape where that is not the one of its name: `Ti/4 (128x6)`."""

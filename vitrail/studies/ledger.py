@@ -37,24 +37,28 @@ class Ledger:
         return self.folder / LEDGER
 
     def rows(self) -> dict[str, Row]:
-        """Finished cells by their key. A last line that a crash cut short is no row; raises DataError for any other
-        line that is none."""
-        if not self.path.exists():
+        """Finished cells by their key; the first of several lines of one, which ledgers that were put together may
+        have. A last line that a crash cut short is no row; raises DataError for any other line that is none."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        text = self.path.read_text(encoding="utf-8")
-        *whole, rest = text.split("\n")
-        found = {}
-        for number, line in enumerate([*whole, rest], start=1):
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read as a ledger: {error.strerror}. It is a file with a line for "
+                            "each finished run.") from None
+        found: dict[str, Row] = {}
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = valid(json.loads(line))
-                found[row["key"]] = row
+                found.setdefault(row["key"], row)
             except (ValueError, TypeError, KeyError):
-                if line is rest or cut_short(line):
+                if number == len(lines) or cut_short(line):
                     continue
-                raise DataError(f"{self.path}, line {number} is no row of a ledger: {line[:60]!r}. Take the line "
-                                "away, and its cell is trained again.") from None
+                begun = line[:60].decode(errors="replace")
+                raise DataError(f"{self.path}, line {number} is no row of a ledger: {begun!r}. Take the line away, and "
+                                "its cell is trained again.") from None
         return found
 
     def append(self, row: Row) -> None:
@@ -82,9 +86,9 @@ def valid(row: Row) -> Row:
     return row
 
 
-def cut_short(line: str) -> bool:
+def cut_short(line: bytes) -> bool:
     """Whether a line is the beginning of a row, as a crash leaves it; the next row then stands on a line of its own."""
-    return line.startswith("{") and not line.endswith("}")
+    return line.startswith(b"{") and not line.endswith(b"}")
 
 
 @contextlib.contextmanager

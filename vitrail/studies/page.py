@@ -11,6 +11,7 @@ from vitrail.files import write_bytes, write_text
 from vitrail.inspection.drawing import drawn
 from vitrail.report.figures import inline
 from vitrail.report.page import environment
+from vitrail.studies.asked import option_words
 from vitrail.studies.question import Findings
 
 PAGE, TEXT, NUMBERS = "study.html", "study.md", "study.json"
@@ -24,7 +25,7 @@ def write_study(out: Path, found: Findings, notes: Sequence[str]) -> list[Path]:
             figures.append(out / f"{shown.drawing.name}.{kind}")
             write_bytes(figures[-1], drawn(shown.drawing, kind))
     page = environment().get_template("study.html").render(
-        found=found, notes=notes, inline=inline)
+        found=found, options=option_words(found.options), notes=notes, inline=inline)
     write_text(out / NUMBERS, json.dumps(numbers(found, notes), indent=1) + "\n")
     write_text(out / TEXT, markdown(found, notes))
     write_text(out / PAGE, page)
@@ -33,7 +34,8 @@ def write_study(out: Path, found: Findings, notes: Sequence[str]) -> list[Path]:
 
 def markdown(found: Findings, notes: Sequence[str]) -> str:
     """The figures are the files beside it."""
-    parts = [f"# {found.title}", *found.sentences, *(f"*{words}*" for words in (*found.doubts, *notes))]
+    options = f"Asked with `{option_words(found.options)}`." if found.options else ""
+    parts = [f"# {found.title}", options, *found.sentences, *(f"*{words}*" for words in (*found.doubts, *notes))]
     for shown in found.figures:
         parts += [f"## {shown.heading}", f"![{shown.drawing.words}]({shown.drawing.name}.svg)", shown.caption]
     for table in found.tables:
@@ -43,5 +45,5 @@ def markdown(found: Findings, notes: Sequence[str]) -> str:
 
 
 def numbers(found: Findings, notes: Sequence[str]) -> dict[str, object]:
-    return {"title": found.title, "sentences": list(found.sentences), "doubts": list(found.doubts),
-            "notes": list(notes), **found.numbers}
+    return {"title": found.title, "options": dict(found.options), "sentences": list(found.sentences),
+            "doubts": list(found.doubts), "notes": list(notes), **found.numbers}

@@ -41,7 +41,7 @@ def settled(recipe: Recipe, model: str, ledger: Ledger) -> Recipe:
 def decided(ledger: Ledger) -> dict[str, Precision]:
     """For each model what the first line says, and without one, what the first of its finished runs had."""
     path, found = ledger.folder / PRECISION, dict[str, Precision]()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
             told = json.loads(line)
             found.setdefault(told["model"], told["precision"])

@@ -2,17 +2,19 @@
 
     question.cells(rows) -> Cell, ...      what is to be trained, given what is finished
     question.answer(rows) -> Findings      sentences first, then figures and tables, and all numbers
+    findings(question, rows) -> Findings   the same with what all questions have to say of their images
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from vitrail.data.source import Source
 from vitrail.errors import DivergedError
 from vitrail.inspection.lens import Drawing
+from vitrail.studies.asked import Options
 from vitrail.studies.cell import Cell
 from vitrail.studies.ledger import Row
 
@@ -39,7 +41,7 @@ class Shown:
 @dataclass(frozen=True)
 class Findings:
     """`sentences`, the most important first, each with its interval; `doubts`: what speaks against believing them;
-    `numbers`: all of it, for programs."""
+    `numbers`: all of it, for programs; `options`: what it was asked with."""
 
     title: str
     sentences: tuple[str, ...]
@@ -47,10 +49,18 @@ class Findings:
     figures: tuple[Shown, ...]
     tables: tuple[Table, ...]
     numbers: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
 
 
 class Question(Protocol):
-    """`folder`: a name for its page, the same for the same question; `total`: how many cells it has in all."""
+    """`folder`: a name for its page, the same for the same question, and for no other; `total`: how many cells it has
+    in all."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def options(self) -> Options: ...
 
     @property
     def folder(self) -> str: ...
@@ -72,10 +82,31 @@ class Question(Protocol):
         ...
 
 
-def folder_name(question: str, source: Source, models: Sequence[str]) -> str:
-    """Where its page goes: of its own for each source and choice of models."""
-    words = [question, source.spec.rstrip("/").split("/")[-1], *models]
-    return "-".join("".join(letter for letter in word if letter.isalnum() or letter in "._+") for word in words)[:80]
+def findings(question: Question, rows: Mapping[str, Row]) -> Findings:
+    """The answer, with what speaks against believing it in the images themselves. Raises DataError where nothing is
+    finished."""
+    found = question.answer(rows)
+    cells = question.cells(rows)
+    doubts = source_doubts(question.source, cells, finished(cells, rows))
+    return replace(found, doubts=(*found.doubts, *doubts), options=question.options)
+
+
+def held_out(source: Source) -> str:
+    """What accuracy is measured on, in words."""
+    return "test images" if "test" in source.splits else "validation images"
+
+
+def source_doubts(source: Source, cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
+    said = list(source.warnings)
+    if any(row["result"].get("test", {}).get("split") == "val" for row in rows):
+        best = any(cell.recipe.evaluation.keep == "best" for cell in cells)
+        chosen = ", by which the best checkpoint of each run was chosen, too: that flatters all of them" * best
+        said.append(f"{source.spec} has no test images, so what is measured are the validation images{chosen}. Give it "
+                    "a test split.")
+    unread = max((row["result"].get("test", {}).get("unreadable", 0) for row in rows), default=0)
+    if unread:
+        said.append(f"{unread:,} of the {held_out(source)} could not be read and count as wrong for all models.")
+    return said
 
 
 def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:

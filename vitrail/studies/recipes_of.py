@@ -9,7 +9,9 @@ import numpy as np
 
 from vitrail.data.source import Source
 from vitrail.data.split import share_of
-from vitrail.errors import DataError, UsageError
+from vitrail.errors import DataError, UnknownNameError, UsageError
+from vitrail.models import family_of
+from vitrail.models.names import KNOWN_NAMES
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
 from vitrail.studies.ladder import FAMILIES, Rung, largest
@@ -17,6 +19,10 @@ from vitrail.studies.ladder import FAMILIES, Rung, largest
 HALF = "half"
 LEAST_IMAGES = 4
 """Of each class, on average, that anything is trained on."""
+
+MOST_SEEDS = 100
+SHORTEST, LONGEST = Fraction(1, 1000), 1000
+"""Shares of the default recipe's length that are no slip of the finger."""
 
 
 def refuse_unusable(source: Source) -> None:
@@ -36,12 +42,20 @@ def refuse_few(source: Source, purpose: str) -> None:
     images, needed = len(source.splits["train"]), LEAST_IMAGES * len(source.classes)
     if images < needed:
         raise DataError(f"{images:,} training images of {len(source.classes)} classes are too few {purpose}: "
-                        f"{LEAST_IMAGES} of each class on average, {needed:,} in all, are needed at least.")
+                        f"{LEAST_IMAGES} of each class on average, {needed:,} in all, are needed at least"
+                        f"{held_words(source)}.")
 
 
-def refuse_no_seeds(seeds: int) -> None:
-    if seeds < 1:
-        raise UsageError(f"{seeds} seeds cannot be trained: 1 at least.")
+def held_words(source: Source) -> str:
+    """What of the images is not there to train on."""
+    held = [f"{len(split):,} as {name}" for name, split in source.splits.items() if name != "train"]
+    return f" ({' and '.join(held)} are held out)" if held else ""
+
+
+def refuse_seeds(seeds: int) -> None:
+    """Raises UsageError for none, and for more than anybody trains."""
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UsageError(f"{seeds:,} seeds are not possible: 1 to {MOST_SEEDS}.")
 
 
 def split_as_asked(source: Source, changes: dict[str, Any]) -> Source:
@@ -58,9 +72,9 @@ def read_length(text: str, option: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{option} {text} is no number. Give a share of the default recipe's length, such as 1/4 or "
                          "0.25.") from None
-    if share <= 0:
-        raise UsageError(f"{option} {text} is not possible: nothing can be trained for it. Give a share of the default "
-                         "recipe's length that is above 0, such as 1/4 or 0.25.")
+    if not SHORTEST <= share <= LONGEST:
+        raise UsageError(f"{option} {text} is not possible: give a share of the default recipe's length from 1/1000 to "
+                         f"{LONGEST}, such as 1/4 or 0.25.")
     return share
 
 
@@ -79,9 +93,18 @@ def recipe_for(source: Source, model: str | None, weights: str | None, changes: 
 
 
 def read_model(model: str | None) -> tuple[bool, str | None]:
-    """Whether half the width is meant, and of which: a model, one of FAMILIES, or None for what the recipe chooses."""
+    """Whether half the width is meant, and of which: a model, one of FAMILIES, or None for what the recipe chooses.
+    Raises UnknownNameError for a model that there is not, UsageError for half of nothing."""
+    if model == f"{HALF}:":
+        raise UsageError(f"{HALF}: lacks the model that is to be half as wide: half:S/16, half:vit, or half alone for "
+                         "what the default recipe chooses.")
     narrow = model is not None and model.split(":")[0] == HALF
     name = model.partition(":")[2] or None if narrow and model else model
+    if name is not None and name not in FAMILIES:
+        try:
+            family_of(name)
+        except UnknownNameError:
+            raise UnknownNameError("model", name, (*FAMILIES, HALF, f"{HALF}:NAME", *KNOWN_NAMES)) from None
     return narrow, "resnet" if name == "bit" else name
 
 

@@ -1,7 +1,6 @@
 """Train what a study lacks: the cells of a question that no line of the ledger holds, alone or beside other workers.
 
-With a budget of time the cells that are worth most come first, and one that would not fit is left for later. What a
-cell takes is told by those that are finished: images a second of the same model, whatever their number.
+With a budget of time the cells that are worth most come first, and one that would not fit is left for later.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from dataclasses import dataclass
 
 from vitrail.events import Event, Finished
 from vitrail.studies.cell import Cell, train_cell
+from vitrail.studies.forecast import seconds_left, seconds_of
 from vitrail.studies.ledger import Ledger, Row
 from vitrail.studies.question import Question, finished
 from vitrail.training.guard import Interrupts
 from vitrail.workshop import Watch
-
-SHORTEST = 0.05
-"""Seconds that a cell took at least: its clock has one digit."""
 
 WAIT = 1.0
 """Seconds between two looks at cells that other workers have."""
@@ -26,11 +23,13 @@ WAIT = 1.0
 
 @dataclass(frozen=True)
 class Begun:
-    """A cell is about to be trained, as number `number` of `total`."""
+    """A cell is about to be trained, as number `number` of `total`. `left`: seconds that it and those after it take
+    one worker, as far as they are known; None where nothing is finished that would tell."""
 
     cell: Cell
     number: int
     total: int
+    left: float | None = None
 
 
 def work(question: Question, ledger: Ledger, interrupts: Interrupts, *, seconds: float | None = None,
@@ -49,7 +48,7 @@ def work(question: Question, ledger: Ledger, interrupts: Interrupts, *, seconds:
             started = False
             for event in train_cell(cell, ledger, interrupts, watch):
                 if not started:
-                    yield Begun(cell, done + 1, question.total)
+                    yield Begun(cell, done + 1, question.total, seconds_left(cells, rows))
                     started = True
                 if not isinstance(event, Finished):
                     yield event
@@ -67,12 +66,5 @@ def fits(cell: Cell, rows: dict[str, Row], began: float, seconds: float | None) 
     if seconds is None:
         return True
     left = seconds - (time.monotonic() - began)
-    rate = rate_of(cell, rows)
-    return left > 0 and (rate is None or cell.samples / rate <= left)
-
-
-def rate_of(cell: Cell, rows: dict[str, Row]) -> float | None:
-    """Images a second of finished cells with the same model on images of the same size, all together."""
-    same = [row for row in rows.values() if row.get("model") == cell.model]
-    spent = sum(max(row["cost"]["seconds"], SHORTEST) for row in same)
-    return sum(row["cost"]["samples"] for row in same) / spent if same else None
+    needed = seconds_of(cell, rows)
+    return left > 0 and (needed is None or needed <= left)

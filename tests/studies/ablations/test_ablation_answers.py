@@ -13,6 +13,7 @@ from vitrail.errors import DataError
 from vitrail.studies.ablations import ABLATIONS, AblationStudy
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.page import write_study
+from vitrail.studies.question import findings
 
 NOISE = (0.0, 0.012, -0.007)
 """What a seed does to all variants alike, which pairs take away."""
@@ -102,7 +103,7 @@ def test_positions_that_help_and_a_claim_that_does_not_hold() -> None:
     assert verdicts["2d-stem", "none"] == "not held"
     assert verdicts["2d-stem", "1d-stem"] == "not held"
     assert found.sentences[0].startswith("1-D at the stem came out ahead: 70.2 % (")
-    assert "Behind it: no positions; 1-D at every layer;" in found.sentences[1]
+    assert "Behind it: no positions (behind by 10.0 points, +9.7 to +10.3); 1-D at every layer (" in found.sentences[1]
     assert any(words.endswith("Not held here: it is the other way round.") for words in found.sentences)
     rows = {row[0]: row for row in found.tables[0].rows}
     assert rows["no positions"][-1] == "61.4 %"
@@ -153,7 +154,7 @@ def test_masked_patch_is_compared_with_the_model_before_training() -> None:
     floor = next(words for words in found.sentences if "against untrained" in words)
     assert "+10.0 points" in floor
     assert floor.endswith("Held here.")
-    assert "untrained" not in found.sentences[0] + found.sentences[1]
+    assert found.sentences[1].startswith("Behind it: untrained (behind by 10.0 points, +9.7 to +10.3).")
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
@@ -188,8 +189,12 @@ def test_a_source_without_test_images_is_doubted() -> None:
     rows = filled(asked, outcome)
     untested = replace(asked, source=replace(asked.source, splits={
         name: split for name, split in asked.source.splits.items() if name != "test"}))
-    assert not any("has no test images" in words for words in AblationStudy(asked).answer(rows).doubts)
-    assert any("has no test images" in words for words in AblationStudy(untested).answer(rows).doubts)
+    assert not any("has no test images" in words for words in findings(AblationStudy(asked), rows).doubts)
+    for one in rows.values():
+        one["result"]["test"]["split"] = "val"
+    found = findings(AblationStudy(untested), rows)
+    assert any("by which the best checkpoint of each run was chosen, too" in words for words in found.doubts)
+    assert "accuracy on the validation images" in found.tables[0].note
 
 
 def test_runs_of_two_precisions_are_doubted() -> None:

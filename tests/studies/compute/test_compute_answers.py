@@ -145,7 +145,7 @@ def test_what_speaks_against_an_answer(trained: list[Trained], doubt: str) -> No
 
 def test_a_small_test_set_is_doubted_and_believed_less() -> None:
     small, large = (asked(runs("vit", law()), runs("bit", law(3)), test_images=images) for images in (500, 10_000))
-    assert any("500 test images are few" in words for words in small.doubts)
+    assert any("500 images, which are few" in words for words in small.doubts)
     widths = [np.log(told.pairs[0].middle.ratio.high / told.pairs[0].middle.ratio.low) for told in (small, large)]
     assert widths[0] > 1.3 * widths[1]
 

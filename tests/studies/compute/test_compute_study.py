@@ -79,8 +79,8 @@ def test_what_is_not_finished_is_said(question: Compute) -> None:
 
 
 def test_pages_of_other_sources_and_models_have_other_names(question: Compute) -> None:
-    assert question.folder == "compute-fashionembedded"
-    assert Compute(plan(open_source("digits"), ["mu/4", "R26x0.5"])).folder == "compute-digits-mu4-R26x0.5"
+    assert question.folder == "compute-fashion_embedded"
+    assert Compute(plan(open_source("digits"), ["mu/4", "R26x0.5"])).folder == "compute-digits-mu_4-R26x0.5"
 
 
 def test_what_is_understood_names_every_family(question: Compute) -> None:

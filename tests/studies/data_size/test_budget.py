@@ -35,6 +35,17 @@ def test_too_little_time_for_any_takes_the_shortest_and_says_so(tmp_path: Path) 
     assert "1/64 of that" in found.length
 
 
+def test_too_little_time_for_all_sizes_is_given_to_those_that_make_a_curve(tmp_path: Path) -> None:
+    """Of the shortest runs all but the two largest sizes fit, and the large ones do not take their time away."""
+    shortest = WHOLE.shortened(Fraction(1, 64))
+    seconds = 1.01 * sum(seconds_of(shortest, cell, 10.0) for cell in shortest.first_look
+                         if cell.images <= shortest.sizes[-3])
+    found = within(WHOLE, seconds, Ledger(tmp_path), lambda cell: 10.0)
+    count = sum(cell.images <= shortest.sizes[-3] for cell in found.cells)
+    assert {cell.images for cell in found.cells[:count]} == set(shortest.sizes[:-2])
+    assert sorted(cell.key for cell in found.cells) == sorted(cell.key for cell in shortest.cells)
+
+
 def test_a_study_that_was_begun_keeps_its_length(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append({"key": WHOLE.shortened(Fraction(1, 8)).cells[0].key, **DONE})

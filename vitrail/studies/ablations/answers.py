@@ -9,8 +9,8 @@ from typing import Literal
 
 from vitrail.errors import DataError
 from vitrail.studies.ablations.ablation import Claim, Variant
-from vitrail.studies.ablations.intervals import Mean, mean_of, paired
 from vitrail.studies.ablations.plan import Plan
+from vitrail.studies.intervals import Mean, mean_of, paired
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
 
@@ -117,15 +117,22 @@ def headline(plan: Plan, arms: Mapping[str, Arm]) -> list[str]:
     equally = [arm for arm in own if len(arm.scores) == most]
     best = max(equally, key=lambda arm: arm.mean.value if arm.mean else 0.0)
     first = f"{capital(best.variant.words)} came out ahead: {score_words(best.mean)} of the held-out images right."
-    others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in own if arm is not best]
-    alike = [arm.variant.words for arm, gap in others if gap is None or gap.holds(0)]
-    behind = [arm.variant.words for arm, gap in others if gap is not None and not gap.holds(0)]
+    others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in arms.values()
+              if arm is not best and arm.scores and not arm.variant.rate_of]
+    alike = [behind_words(arm, gap) for arm, gap in others if gap is None or gap.holds(0)]
+    behind = [behind_words(arm, gap) for arm, gap in others if gap is not None and not gap.holds(0)]
     if not others:
         return [f"Only {best.variant.words} is finished: {score_words(best.mean)} of the held-out images right."]
     if most < 2:
         return [first, "With one seed nobody knows how much of that is chance."]
     parts = {"Behind it": behind, "Too close to tell from it": alike}
     return [first, " ".join(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)]
+
+
+def behind_words(arm: Arm, gap: Mean | None) -> str:
+    if gap is None or gap.low is None or gap.high is None:
+        return arm.variant.words
+    return f"{arm.variant.words} (behind by {gap.value:.1f} points, {signed(gap.low)} to {signed(gap.high)})"
 
 
 def explanation(at_one: Compared, at_own: Compared) -> str:
@@ -182,9 +189,14 @@ def verdict_words(one: Compared) -> str:
 def gap_words(gap: Mean) -> str:
     """A difference with its interval: `+0.3 points (-0.4 to +1.0, 3 seeds), no evidence of a difference`."""
     if gap.low is None or gap.high is None:
-        return f"{gap.value:+.1f} points with one seed, so that chance is unknown"
+        return f"{signed(gap.value)} points with one seed, so that chance is unknown"
     nothing = ", no evidence of a difference" if gap.holds(0) else ""
-    return f"{gap.value:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f}, {gap.count} seeds){nothing}"
+    return f"{signed(gap.value)} points ({signed(gap.low)} to {signed(gap.high)}, {gap.count} seeds){nothing}"
+
+
+def signed(points: float) -> str:
+    """With its sign, and without one that rounding took the reason of: +0.0, never -0.0."""
+    return f"{round(points, 1) + 0.0:+.1f}"
 
 
 def score_words(mean: Mean | None) -> str:

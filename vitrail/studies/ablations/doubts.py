@@ -14,11 +14,8 @@ MANY_CLAIMS, FEW_TESTED = 3, 500
 
 def doubts(plan: Plan, arms: Mapping[str, Arm], rows: Mapping[str, Row]) -> tuple[str, ...]:
     ablation = plan.ablation
-    said = [f"Measured here: {ablation.measure}; in the paper: {ablation.paper_measure}. Differences can be compared, "
+    said = [f"Measured here: {plan.measure}; in the paper: {ablation.paper_measure}. Differences can be compared, "
             "levels cannot."]
-    if "test" not in plan.source.splits and plan.base.objective.labeled:
-        said.append(f"{plan.source.spec} has no test images: rates and checkpoints are chosen by the images that are "
-                    "measured, which flatters all variants. Give it a test split.")
     used = {row.get("precision") for cell in plan.cells(rows) if (row := rows.get(cell.key)) is not None} - {None}
     if len(used) > 1:
         said.append("Some runs computed in bf16, others in fp32, whichever was faster at the time, so not all else is "

@@ -23,7 +23,7 @@ HEAD = Ablation(
     "head", "class token or mean pooling, and what of the difference is the learning rate?", bases.tokens, heads,
     among((Claim("token", "mean-same-rate", "far better", "mean pooling is far behind at that rate (Figure 9)"),
            Claim("mean", "token", "equal", "they are equal once each has its own rate (Figure 9)"))),
-    "accuracy on the test images", "5-shot accuracy on ImageNet after 7 epochs of JFT", tuned=True, explained=(0, 1))
+    "accuracy on the {held_out}", "5-shot accuracy on ImageNet after 7 epochs of JFT", tuned=True, explained=(0, 1))
 
 TABLE_8 = (
     ("none", "no positions", "none", "stem", 0.61382),
@@ -52,7 +52,7 @@ POSITIONS = Ablation(
            Claim("relative", "1d-stem", "equal", "no difference to speak of, -0.2 points (Table 8)"),
            Claim("1d-every", "1d-stem", "equal", "no difference to speak of, -0.2 points (Table 8)"),
            Claim("1d-shared", "1d-stem", "equal", "no difference to speak of, +0.1 points (Table 8)"))),
-    "accuracy on the test images", "5-shot accuracy of a ViT-B/16 on ImageNet, linear on frozen features")
+    "accuracy on the {held_out}", "5-shot accuracy of a ViT-B/16 on ImageNet, linear on frozen features")
 
 SGD_RATE, SGD_BATCH = 0.03, 256  # BiT (1912.11370): in proportion to the batch
 
@@ -70,5 +70,5 @@ def optimizers(base: Recipe) -> tuple[Variant, ...]:
 OPTIMIZER = Ablation(
     "optimizer", "Adam or SGD with momentum, each at its own rate?", bases.resnet, optimizers,
     among((Claim("adam", "sgd", "better", "Adam is ahead by 0.5 points on R50x1 and 0.3 on R152x2 (Table 7)"),)),
-    "accuracy on the test images, trained from scratch with each",
+    "accuracy on the {held_out}, trained from scratch with each",
     "mean of five data sets after fine-tuning what each had pre-trained on JFT", tuned=True)

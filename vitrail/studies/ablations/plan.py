@@ -4,7 +4,7 @@ validation chose for it, the other seeds. Test images choose nothing."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,11 @@ from vitrail.errors import UsageError
 from vitrail.models import describe
 from vitrail.recipe import Recipe
 from vitrail.studies.ablations.ablation import Ablation, Claim, Variant
+from vitrail.studies.asked import Options, options_of
 from vitrail.studies.cell import Cell
 from vitrail.studies.ledger import Row
-from vitrail.studies.recipes_of import refuse_few, refuse_no_seeds, refuse_unusable, split_as_asked
+from vitrail.studies.question import held_out
+from vitrail.studies.recipes_of import refuse_few, refuse_seeds, refuse_unusable, split_as_asked
 
 RATES, SEEDS = (1 / 3, 1.0, 3.0), 3
 
@@ -36,6 +38,11 @@ class Plan:
     claims: tuple[Claim, ...]
     factors: tuple[float, ...]
     seeds: int
+    options: Options = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        return self.ablation.measure.format(held_out=held_out(self.source))
 
     @property
     def total(self) -> int:
@@ -118,7 +125,7 @@ def plan(ablation: Ablation, source: Source, *, model: str | None = None, factor
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
-    refuse_no_seeds(seeds)
+    refuse_seeds(seeds)
     if RATE in (changes or {}) and ablation.name == "optimizer":
         raise UsageError(f"--set {RATE} would give Adam and SGD one rate. Say by --rates which multiples of their own "
                          "are tried.")
@@ -132,9 +139,11 @@ def plan(ablation: Ablation, source: Source, *, model: str | None = None, factor
         raise UsageError(f"Learning rates are chosen by validation, and vitrail study {ablation.name} has none here: "
                          "--rates 1 takes the recipe's own.")
     variants = ablation.variants(base)
+    options = options_of(changes or {}, rates=(" ".join(f"{factor:.3g}" for factor in factors) or None, None),
+                         seeds=(seeds, SEEDS))
     asked = opened.splits["test" if "test" in opened.splits else "val"]
     found = Plan(ablation, opened, base, len(opened.splits["train"]), len(asked), variants, ablation.claims(variants),
-                 chosen, seeds)
+                 chosen, seeds, options)
     _ = found.recipes, [cell.samples for cell in found.cells({})]  # what cannot be is said before anything is trained
     return found
 

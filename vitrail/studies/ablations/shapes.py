@@ -18,7 +18,7 @@ SCALES = {"half": 0.5, "twice": 2.0}
 EACH = 2 ** (1 / 3)
 """Depth, width and MLP width by so much are twice the compute together."""
 
-MEASURE = "accuracy on the test images"
+MEASURE = "accuracy on the {held_out}"
 
 
 def config_of(base: Recipe) -> ViTConfig:

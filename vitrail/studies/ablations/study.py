@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vitrail.data.source import Source
 from vitrail.studies.ablations.answers import (
     Arm,
     Compared,
@@ -13,15 +14,17 @@ from vitrail.studies.ablations.answers import (
     compare,
     score_words,
     sentences,
+    signed,
 )
 from vitrail.studies.ablations.doubts import doubts
 from vitrail.studies.ablations.drawing import figures
-from vitrail.studies.ablations.intervals import Mean, paired
 from vitrail.studies.ablations.plan import Plan
+from vitrail.studies.asked import Options, page_name
 from vitrail.studies.cell import Cell, model_name
+from vitrail.studies.intervals import Mean, paired
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
-from vitrail.studies.question import Findings, Table, folder_name
+from vitrail.studies.question import Findings, Table
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,16 @@ class AblationStudy:
     plan: Plan
 
     @property
+    def source(self) -> Source:
+        return self.plan.source
+
+    @property
+    def options(self) -> Options:
+        return self.plan.options
+
+    @property
     def folder(self) -> str:
-        return folder_name(self.plan.ablation.name, self.plan.source, [model_name(self.plan.base)])
+        return page_name(self.plan.ablation.name, self.source, [model_name(self.plan.base)], self.options)
 
     @property
     def total(self) -> int:
@@ -70,7 +81,7 @@ def table(plan: Plan, arms: Mapping[str, Arm]) -> Table:
                      short_gap(gap), f"{arm.compute:.2g}", arm.variant.paper))
     columns = ("variant", "learning rate", "right here", f"points against {first.variant.words}", "compute", "paper")
     return Table("Ours and the paper's", columns, tuple(rows), (
-        f"Right here: {plan.ablation.measure}, mean over seeds with a 90 % interval. Differences are at the "
+        f"Right here: {plan.measure}, mean over seeds with a 90 % interval. Differences are at the "
         f"same seeds. Compute: of one image, relative to the base. Paper: {plan.ablation.paper_measure}."))
 
 
@@ -78,13 +89,14 @@ def short_gap(gap: Mean | None) -> str:
     """For a table, whose head says what it is."""
     if gap is None:
         return ""
-    return f"{gap.value:+.1f}" + ("" if gap.low is None else f" ({gap.low:+.1f} to {gap.high:+.1f})")
+    interval = "" if gap.low is None or gap.high is None else f" ({signed(gap.low)} to {signed(gap.high)})"
+    return f"{signed(gap.value)}{interval}"
 
 
 def numbers(plan: Plan, arms: Mapping[str, Arm], compared: Sequence[Compared]) -> dict[str, Any]:
     return {
         "study": plan.ablation.name, "source": plan.source.spec, "model": model_name(plan.base), "seeds": plan.seeds,
-        "images": plan.images, "test_images": plan.tested, "measure": plan.ablation.measure,
+        "images": plan.images, "test_images": plan.tested, "measure": plan.measure,
         "variants": [{"name": arm.variant.name, "words": arm.variant.words, "learning_rate": arm.rate,
                       "scores": {str(seed): value for seed, value in arm.scores.items()},
                       "mean": arm.mean and asdict(arm.mean), "compute": arm.compute, "paper": arm.variant.paper,

@@ -17,16 +17,14 @@ from vitrail.studies.compute.sentences import (
     family_words,
     models_words,
 )
-from vitrail.studies.fit.curve import seed_deviation
+from vitrail.studies.doubts import chance_doubts, hardly_learned
+from vitrail.studies.fit.curve import ONE_SEED, seed_deviation
 from vitrail.studies.fit.outlook import WORTH_HAVING
-from vitrail.studies.fit.posterior import LEAST_POINTS, MANY_ASKED
+from vitrail.studies.fit.posterior import LEAST_POINTS
 from vitrail.studies.numerals import Unit, capital, percent, unit_for
 
 POOR_FIT = 0.08
 """A curve that misses the points of its frontier by more than this share of the error, on average, is doubted."""
-
-NO_BETTER_THAN_CHANCE = 0.9
-"""Share of the error of guessing from which on a run has hardly learned."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
            classes: int | None = None) -> Answers:
     """`trained`: at least one. `asked`: names of families, also of those that have no run yet. Without `test_images`
     and `classes` it is a table of the literature, whose noise is not known."""
-    scatter = seed_deviation([np.array(one.errors) for one in trained])
+    scatter = seed_deviation([np.array(one.errors) for one in trained]) or (ONE_SEED if test_images else 0.0)
     families = tuple(family_of_runs(name, [one for one in trained if one.family == name], scatter, test_images)
                      for name in CALLED if name in asked)
     curves = [family for family in families if family.posterior is not None]
@@ -56,7 +54,7 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
     unit = unit_for(min(one.exaflops for one in trained))
     return Answers(families, pairs, unit, scatter, tuple(sentences_of(trained, families, curves, pairs, unit)), (
         *(words for family in families if family.trained for words in doubts_of(family, classes, unit)),
-        *(doubts_of_all(trained, test_images) if test_images else ())))
+        *(chance_doubts(test_images, any(len(one.errors) > 1 for one in trained)) if test_images else ())))
 
 
 def sentences_of(trained: Sequence[Trained], families: Sequence[Family], curves: Sequence[Family],
@@ -98,16 +96,7 @@ def doubts_of(family: Family, classes: int | None, unit: Unit) -> list[str]:
     if family.frontier[-1].error == 0:
         found.append(f"{name}: every test image is right at the end, which is counted as half an error. Use a harder "
                      "or a larger test set.")
-    if classes and family.frontier[0].error > NO_BETTER_THAN_CHANCE * (1 - 1 / classes):
+    if classes and hardly_learned(family.frontier[0].error, classes):
         found.append(f"{name}: the cheapest run is hardly better than guessing, and bends the curve. Leave out the "
                      "shortest of --lengths.")
-    return found
-
-
-def doubts_of_all(trained: Sequence[Trained], test_images: int) -> list[str]:
-    found = []
-    if test_images < MANY_ASKED:
-        found.append(f"{test_images:,} test images are few: by chance alone, errors may differ by some percent.")
-    if all(len(one.errors) == 1 for one in trained):
-        found.append("Every setting was trained with one seed so far: how much is chance, is not known.")
     return found

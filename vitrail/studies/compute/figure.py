@@ -9,7 +9,7 @@ import numpy as np
 from vitrail.inspection.drawing import tidy
 from vitrail.studies.compute.answers import Answers
 from vitrail.studies.compute.frontier import CALLED, Family
-from vitrail.studies.drawing import Style, logarithmic, style
+from vitrail.studies.drawing import Style, band, legend, logarithmic, style
 from vitrail.studies.numerals import Unit, capital
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def draw(canvas: Figure, told: Answers, error: str) -> None:
             draw_family(axes, family, told.unit)
     logarithmic(axes)
     tidy(axes, f"compute of training, {told.unit.name}", error)
-    axes.legend(frameon=False)
+    legend(axes)
 
 
 def draw_family(axes: Axes, family: Family, unit: Unit) -> None:
@@ -52,8 +52,7 @@ def draw_family(axes: Axes, family: Family, unit: Unit) -> None:
 def draw_curve(axes: Axes, family: Family, look: Style, unit: Unit) -> None:
     places = np.geomspace(family.curve.x[0], family.curve.x[-1], PLACES)
     said = [family.fitted.predict(float(at)) for at in places]
-    axes.fill_between(places / unit.exaflops, [percents(one.low) for one in said],
-                      [percents(one.high) for one in said], color=look.color, alpha=0.14, linewidth=0)
+    band(axes, places / unit.exaflops, [percents(one.low) for one in said], [percents(one.high) for one in said], look)
     axes.plot(places / unit.exaflops, [percents(one.expected) for one in said], linestyle=look.dash, color=look.color,
               linewidth=1.3)
 

@@ -9,8 +9,8 @@ setting of each family show how much is chance; they come last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +18,7 @@ from vitrail.data.source import Source
 from vitrail.errors import UsageError
 from vitrail.models import describe
 from vitrail.recipe import Recipe
+from vitrail.studies.asked import Options, options_of
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.ladder import Rung, ladder
 from vitrail.studies.recipes_of import (
@@ -25,7 +26,7 @@ from vitrail.studies.recipes_of import (
     read_length,
     recipe_for,
     refuse_few,
-    refuse_no_seeds,
+    refuse_seeds,
     refuse_unusable,
     split_as_asked,
 )
@@ -58,6 +59,7 @@ class Plan:
     asked: tuple[str, ...]
     lengths: tuple[Fraction, ...]
     settings: dict[Setting, tuple[Cell, ...]]
+    options: Options = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -83,7 +85,7 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
 
     Raises DataError for a source without labels or with too few images, UsageError for what cannot be asked.
     """
-    refuse_no_seeds(seeds)
+    refuse_seeds(seeds)
     changes, shares = changes or {}, tuple(sorted({read_length(text, "--lengths") for text in lengths}))
     refuse_lengths(changes)
     source = split_as_asked(source, changes)
@@ -99,7 +101,12 @@ def plan(source: Source, models: Sequence[str] = (), *, lengths: Sequence[str] =
     found.sort(key=lambda setting: (places[setting.family], setting.exaflops))
     return Plan(source, tuple(models), shares, {
         setting: cells_of(source, setting, recipes[setting.model], seeds if several(setting, found) else 1)
-        for setting in found})
+        for setting in found}, options_of(changes, lengths=(words(shares), words(map(Fraction, LENGTHS))),
+                                         seeds=(seeds, SEEDS)))
+
+
+def words(lengths: Iterable[Fraction]) -> str:
+    return " ".join(map(str, lengths))
 
 
 def refuse_lengths(changes: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from vitrail.data.source import Source
 from vitrail.errors import DataError
 from vitrail.inspection.lens import Drawing
+from vitrail.studies.asked import Options, page_name
 from vitrail.studies.cell import Cell
 from vitrail.studies.compute.answers import Answers, answer
 from vitrail.studies.compute.compare import Pair, Place
@@ -19,7 +21,7 @@ from vitrail.studies.compute.published import DATA_SETS, published
 from vitrail.studies.compute.sentences import budget_words, compute_words
 from vitrail.studies.compute.tables import compared, epochs_words, measured
 from vitrail.studies.ledger import Row
-from vitrail.studies.question import Findings, Shown, finished, folder_name
+from vitrail.studies.question import Findings, Shown, finished
 
 HOW_TO_READ = ("Each mark is a model trained for one length; full ones are on the frontier of their family, which no "
                "other of the family beats with as much compute or less. The lines go through the frontiers; a mark on "
@@ -33,9 +35,17 @@ class Compute:
     plan: Plan
 
     @property
+    def source(self) -> Source:
+        return self.plan.source
+
+    @property
+    def options(self) -> Options:
+        return self.plan.options
+
+    @property
     def folder(self) -> str:
-        """By its source, and by its models where they were asked for."""
-        return folder_name("compute", self.plan.source, self.plan.asked)
+        """By its models where they were asked for."""
+        return page_name("compute", self.source, self.plan.asked, self.options)
 
     @property
     def total(self) -> int:

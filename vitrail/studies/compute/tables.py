@@ -10,12 +10,12 @@ from vitrail.studies.compute.frontier import CALLED, Trained
 from vitrail.studies.compute.plan import Plan, Setting
 from vitrail.studies.compute.sentences import interval
 from vitrail.studies.numerals import Unit, percent, times
-from vitrail.studies.question import Table
+from vitrail.studies.question import Table, held_out
 
 SINGULAR = {"vit": "ViT", "bit": "ResNet", "hybrid": "hybrid", "axial-vit": "axial ViT",
             "axial-resnet": "axial ResNet"}
-NOTE = ("Compute is 6 x the multiply-adds of a forward pass x the images seen, as in the paper. Accuracy on the test "
-        "images, of the best checkpoint by validation, with its range over seeds. On the frontier: no other of the "
+NOTE = ("Compute is 6 x the multiply-adds of a forward pass x the images seen, as in the paper. Accuracy on the "
+        "{held_out}, of the best checkpoint by validation, with its range over seeds. On the frontier: no other of the "
         "family does as well with as much compute or less.")
 
 
@@ -28,8 +28,8 @@ def measured(plan: Plan, told: Answers, trained: Sequence[Trained]) -> Table:
         on = set(family[0].frontier) if family else set()
         rows += [row_of(setting, finished.get((setting.model, epochs_words(setting.epochs))), on, told.unit)
                  for setting in plan.of(name)]
-    return Table("What was measured", ("model", "family", "length", "images seen", told.unit.name, "seconds",
-                                       "accuracy", "on the frontier"), tuple(rows), NOTE)
+    columns = ("model", "family", "length", "images seen", told.unit.name, "seconds", "accuracy", "on the frontier")
+    return Table("What was measured", columns, tuple(rows), NOTE.format(held_out=held_out(plan.source)))
 
 
 def row_of(setting: Setting, one: Trained | None, on: set[Trained], unit: Unit) -> tuple[str, ...]:

@@ -5,28 +5,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from vitrail.data.sources.contract import counted
 from vitrail.errors import DataError, UsageError
-from vitrail.studies.fit.curve import Curve, curve_of
-from vitrail.studies.fit.outlook import FAR, Outlook, Swap, outlook, swap
+from vitrail.studies.data_size.pairs import compare, lead
+from vitrail.studies.doubts import chance_doubts, hardly_learned
+from vitrail.studies.fit.curve import curve_of
+from vitrail.studies.fit.outlook import FAR, Outlook, Swap, outlook
 from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate, Reach, floor_for
+from vitrail.studies.intervals import Mean, measured
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import percent, rounded
-
-OPEN = 0.25
-"""A swap of at least this probability may come, though it is not likely."""
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """One model: its points (images, test error, one for each run) and what the curve through them says. `outlook` is
-    None where there are too few sizes, and `sentences` say so."""
+    """One model: its points (images, error, one for each run, on so many `asked` images) and what the curve through
+    them says. `outlook` is None where there are too few sizes, and `sentences` say so."""
 
     model: str
     points: tuple[tuple[int, float], ...]
     outlook: Outlook | None
     sentences: tuple[str, ...]
+    asked: int = 0
+
+    @property
+    def scores(self) -> dict[int, list[float]]:
+        """Accuracies of the runs at each size."""
+        return {size: [1 - error for at, error in self.points if at == size] for size, _ in self.points}
+
+    @property
+    def best(self) -> Mean:
+        """At the largest size."""
+        return measured(self.scores[self.points[-1][0]], self.asked)
 
 
 @dataclass(frozen=True)
@@ -39,10 +51,10 @@ class Answers:
     swaps: dict[str, Swap] = field(default_factory=dict)
 
 
-def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None,
-           at: Sequence[int] = ()) -> Answers:
+def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = None, at: Sequence[int] = (),
+           classes: int | None = None) -> Answers:
     """`rows`: finished cells. `target`: an accuracy from 0 to 1. `at`: numbers of images that are asked about, however
-    far away.
+    far away. `classes`: how many there are to guess among.
 
     Raises UsageError for a target that is none, DataError where no cell is finished.
     """
@@ -51,14 +63,25 @@ def answer(rows: Sequence[Row], models: Sequence[str], target: float | None = No
         raise DataError("No cell of this study is finished, so there is nothing to say yet. Give it more --time.")
     told = tuple(of_model(model, [row for row in rows if row["labels"]["model"] == model], target, at)
                  for model in models)
-    swaps, compared = compare(told)
-    doubts = tuple(f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings)
-    doubts += tuple(dict.fromkeys(words for one in told if one.outlook for size in at
-                                  if (words := one.outlook.distance(size))))
+    swaps, compared = compare([(one.model, one.outlook.curve) for one in told if one.outlook is not None])
+    doubts = doubts_of(told, rows, at, classes)
     if not compared:
         return Answers(told, tuple(words for one in told for words in one.sentences), doubts, swaps)
     each = tuple(" ".join(one.sentences) for one in told)
     return Answers(told, (best_words(told), *compared, *each), doubts, swaps)
+
+
+def doubts_of(told: Sequence[ModelAnswer], rows: Sequence[Row], at: Sequence[int],
+              classes: int | None) -> tuple[str, ...]:
+    said = [f"{one.model}: {words}" for one in told if one.outlook for words in one.outlook.warnings]
+    for one in told:
+        if classes and one.outlook and hardly_learned(float(one.outlook.curve.y[0]), classes):
+            said.append(f"{one.model}: with {one.outlook.curve.x[0]:,.0f} images it is hardly better than guessing, "
+                        "which bends the curve. Fewer --sizes leave the smallest out.")
+    far = (one.outlook.distance(size) for one in told if one.outlook for size in at)
+    said += dict.fromkeys(words for words in far if words)
+    several = any(len(own) > 1 for one in told for own in one.scores.values())
+    return (*said, *chance_doubts(int(rows[0]["result"]["test"]["images"]), several))
 
 
 def refuse_target(target: float | None) -> None:
@@ -72,14 +95,16 @@ def of_model(model: str, rows: Sequence[Row], target: float | None, at: Sequence
     points = tuple(sorted((int(row["labels"]["images"]), 1 - float(row["result"]["test"]["top1"])) for row in rows))
     sizes = len({size for size, _ in points})
     if sizes < LEAST_POINTS:
-        return ModelAnswer(model, points, None, (f"{model}: {sizes} sizes are finished, and {LEAST_POINTS} are needed "
-                                                 "to say how it goes on.",))
-    asked = int(rows[0]["result"]["test"]["images"])
+        finished = f"{counted(sizes, 'size')} {'is' if sizes == 1 else 'are'} finished"
+        return ModelAnswer(model, points, None, (f"{model}: {finished}, and {LEAST_POINTS} are needed to say how it "
+                                                 "goes on.",))
+    asked, split = int(rows[0]["result"]["test"]["images"]), rows[0]["result"]["test"]["split"]
     curve = curve_of(points, test_images=asked)
     seen = outlook(curve, floor_for(asked))
     largest = float(curve.x[-1])
-    sentences = [f"{model} names {percent(1 - curve.y[-1])} of the test images rightly after training on "
-                 f"{largest:,.0f}."]
+    found = ModelAnswer(model, points, seen, (), asked)
+    held = f"{'test' if split == 'test' else 'validation'} images"
+    sentences = [f"{model} names {mean_words(found.best)} of the {held} rightly after training on {largest:,.0f}."]
     sentences += [f"{size:,} images would bring about {accuracy(seen.predict(size, force=True))}." for size in at]
     if 2 * largest not in at:
         double = seen.predict(2 * largest)
@@ -91,7 +116,7 @@ def of_model(model: str, rows: Sequence[Row], target: float | None, at: Sequence
         held = "within it" if tested.held else "outside of it"
         sentences.append(f"How far to trust this: from the smaller sizes, {accuracy(tested.predicted)} was foretold "
                          f"for {tested.x:,.0f} images; {percent(1 - tested.measured)} was measured, {held}.")
-    return ModelAnswer(model, points, seen, tuple(sentences))
+    return replace(found, sentences=tuple(sentences))
 
 
 def target_words(aim: float, seen: Outlook, largest: float) -> str:
@@ -121,45 +146,22 @@ def more(reach: Reach, largest: float) -> str:
 
 def best_words(models: Sequence[ModelAnswer]) -> str:
     """Which is the best at the largest size of all, and how far the others are."""
-    curves = {one.model: one.outlook.curve for one in models if one.outlook is not None}
-    largest = max(float(curve.x[-1]) for curve in curves.values())
-    there = {model: 1 - float(curve.y[-1]) for model, curve in curves.items() if curve.x[-1] == largest}
-    best, *others = sorted(there, key=there.__getitem__, reverse=True)
-    rest = "".join(f"{', ' if number else '; '}{model} {percent(there[model])}" for number, model in enumerate(others))
-    return f"With {largest:,.0f} images {best} is the best: {percent(there[best])} of the test images{rest}."
+    known = [one for one in models if one.outlook is not None]
+    largest = max(one.points[-1][0] for one in known)
+    best, *others = sorted((one for one in known if one.points[-1][0] == largest), key=lambda one: -one.best.value)
+    alike = [one.model for one in others if one.outlook and best.outlook and not lead(
+        best.outlook.curve, one.outlook.curve, largest)]
+    rest = "".join(f"; {one.model} {mean_words(one.best)}" for one in others)
+    doubt = f" It is too close to tell from {' and '.join(alike)}." if alike else ""
+    return f"With {largest:,.0f} images {best.model} came out ahead: {mean_words(best.best)}{rest}.{doubt}"
 
 
-def compare(models: Sequence[ModelAnswer]) -> tuple[dict[str, Swap], tuple[str, ...]]:
-    """Each two models: who is ahead where, and whether that is likely to change."""
-    swaps, sentences = {}, []
-    curves = [(one.model, one.outlook.curve) for one in models if one.outlook is not None]
-    for place, (first, ours) in enumerate(curves):
-        for second, theirs in curves[place + 1:]:
-            before = FAR * min(float(ours.x[-1]), float(theirs.x[-1]))
-            found = swap(ours, theirs, before)
-            swaps[f"{first} and {second}"] = found
-            sentences.append(pair_words(first, ours, second, theirs, found))
-    return swaps, tuple(sentences)
-
-
-def pair_words(first: str, ours: Curve, second: str, theirs: Curve, found: Swap) -> str:
-    sizes = [float(x) for x in ours.x if x in set(theirs.x.tolist())]
-    leads = [float(ours.y[ours.x == size][0]) < float(theirs.y[theirs.x == size][0]) for size in sizes]
-    leader, other = (first, second) if found.ahead == 0 else (second, first)
-    ahead_at_end = leads[-1] if leads else found.ahead == 0
-    changed = [size for size, lead in zip(sizes, leads, strict=True) if lead != ahead_at_end]
-    before = (f"{other} is ahead up to {changed[-1]:,.0f} images, {leader} from there on" if changed
-              else f"{leader} is ahead of {other} at every size")
-    if found.at is not None:
-        later = (f"they are likely to change places at about {found.at.expected:,.0f} ({found.at.low:,.0f} to "
-                 f"{found.at.high:,.0f}; probability {percent(found.probability, 0)})")
-    elif found.probability >= OPEN:
-        later = (f"whether they change places before {found.before:,.0f} is open (probability "
-                 f"{percent(found.probability, 0)})")
-    else:
-        later = (f"there is no evidence that they change places before {found.before:,.0f} (probability "
-                 f"{percent(found.probability, 0)})")
-    return f"{before}; {later}."
+def mean_words(mean: Mean) -> str:
+    """`88.1 % (87.6 to 88.6, 3 seeds)`, where the interval holds what seeds and the images that are asked leave open.
+    """
+    assert mean.low is not None
+    assert mean.high is not None
+    return f"{percent(mean.value)} ({percent(mean.low)} to {percent(mean.high)}, {counted(mean.count, 'seed')})"
 
 
 def next_percent(reached: float) -> float:
@@ -169,4 +171,5 @@ def next_percent(reached: float) -> float:
 
 def accuracy(error: Estimate) -> str:
     """Of an error with its interval."""
-    return f"{percent(1 - error.expected)} ({percent(1 - error.high)} to {percent(max(0.0, 1 - error.low))})"
+    low, high = max(0.0, 1 - error.high), min(1.0, 1 - error.low)
+    return f"{percent(1 - error.expected)} ({percent(low)} to {percent(high)})"

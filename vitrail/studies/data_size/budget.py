@@ -7,18 +7,15 @@ One that was begun keeps its length, since runs of another length are other cell
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
-from vitrail.events import Understood
-from vitrail.run import run
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.plan import LOOKS, Plan
+from vitrail.studies.forecast import START, rate_of, timed
 from vitrail.studies.ledger import Ledger
 from vitrail.studies.question import finished
-from vitrail.studies.work import rate_of
 
 SHARES = tuple(Fraction(1, 2**power) for power in range(7))
 """Of the length that the rule gives: 1, 1/2, ..., 1/64."""
@@ -29,13 +26,10 @@ FIRST = 0.6
 FORWARD = 3
 """An image that is only looked at costs a third of one that is learned from."""
 
-START = 1.5
-"""Seconds from one run to the next: to open the images, to time a few steps, to write the end."""
-
 
 def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], float] | None = None) -> Plan:
-    """The longest plan that fits; the shortest where none does. `rate`: images a second that a cell trains on; without,
-    that of its model in the ledger, or measured on a few steps."""
+    """The longest plan that fits; where none does, the shortest, with the sizes that do not fit at its end. `rate`:
+    images a second that a cell trains on; without, that of its model in the ledger, or measured on a few steps."""
     plans, rows = [whole.shortened(share) for share in SHARES], ledger.rows()
     begun = [(len(finished(plan.cells, rows)), plan) for plan in plans]
     if any(count for count, _ in begun):
@@ -45,9 +39,21 @@ def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], f
         if cell.model not in measured:
             measured[cell.model] = (rate or (lambda one: rate_of(one, rows) or timed(one)))(cell)
     for plan in plans:
-        if sum(seconds_of(plan, cell, measured[cell.model]) for cell in plan.first_look) <= FIRST * seconds:
+        if first_look(plan, measured) <= FIRST * seconds:
             return plan
-    return plans[-1]
+    return affordable_first(plans[-1], measured, seconds)
+
+
+def affordable_first(plan: Plan, rates: Mapping[str, float], seconds: float) -> Plan:
+    """What fits of all sizes up to one comes before the sizes beyond it, so that there is a curve."""
+    most = next((size for size in reversed(plan.sizes) if first_look(plan, rates, size) <= seconds), 0)
+    return replace(plan, cells=tuple(sorted(plan.cells, key=lambda cell: cell.images > most)))
+
+
+def first_look(plan: Plan, rates: Mapping[str, float], upto: int | None = None) -> float:
+    """Seconds for every size once, up to one of them."""
+    return sum(seconds_of(plan, cell, rates[cell.model]) for cell in plan.first_look
+               if upto is None or cell.images <= upto)
 
 
 def seconds_of(plan: Plan, cell: Cell, rate: float) -> float:
@@ -55,11 +61,3 @@ def seconds_of(plan: Plan, cell: Cell, rate: float) -> float:
     held = {name: len(split) for name, split in plan.source.splits.items()}
     looked = LOOKS * held.get("val", 0) + held.get("test", 0)
     return START + (cell.samples + looked / FORWARD) / rate
-
-
-def timed(cell: Cell) -> float:
-    """As a run of it foretells, which writes nothing. Infinite where a signal came first."""
-    with tempfile.TemporaryDirectory() as folder:
-        told = next(iter(run(cell.recipe, Path(folder) / "timed", dry_run=True)))
-    assert isinstance(told, Understood)
-    return told.images_per_second or float("inf")

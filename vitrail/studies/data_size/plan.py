@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any, Literal, get_args
@@ -22,13 +22,15 @@ import numpy as np
 from vitrail.data.source import Source
 from vitrail.errors import DataError, UnknownNameError, UsageError
 from vitrail.recipe import Recipe
+from vitrail.studies.asked import Options, options_of
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.fit.posterior import LEAST_POINTS
 from vitrail.studies.recipes_of import (
     LEAST_IMAGES,
     drawn,
+    held_words,
     recipe_for,
-    refuse_no_seeds,
+    refuse_seeds,
     refuse_unusable,
     split_as_asked,
 )
@@ -52,7 +54,7 @@ LOOKS = 20
 @dataclass(frozen=True)
 class Plan:
     """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
-    trains, in words; `share`: of what the rule gives. `upto`: no part is larger, where that was asked for."""
+    trains, in words; `share`: of what the rule gives."""
 
     source: Source
     models: tuple[str, ...]
@@ -61,7 +63,7 @@ class Plan:
     cells: tuple[Cell, ...]
     length: str
     share: Fraction = Fraction(1)
-    upto: int | None = None
+    options: Options = field(default_factory=dict)
 
     @property
     def first_look(self) -> list[Cell]:
@@ -77,11 +79,13 @@ class Plan:
         """The same with all runs for so much of their length."""
         return self if share == 1 else replace(
             self, cells=tuple(shortened(cell, share) for cell in self.cells), share=share,
+            options=dict(self.options) | {"--length": str(share)},
             length=f"{self.length}; all of them {share} {'times' if share > 1 else 'of'} that")
 
 
-def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, ...]:
-    """Halves of `images`, the smallest first: seven, or as many as leave a few images to each class.
+def sizes_of(images: int, classes: int, count: int | None = None, held: str = "") -> tuple[int, ...]:
+    """Halves of `images`, the smallest first: seven, or as many as leave a few images to each class. `held`: what of
+    the images is not among them, in words.
 
     Raises DataError where there are too few images for five sizes, UsageError for another count that is impossible.
     """
@@ -90,7 +94,7 @@ def sizes_of(images: int, classes: int, count: int | None = None) -> tuple[int, 
     if possible < LEAST_SIZES:
         raise DataError(f"{images:,} training images of {classes} classes are too few to ask how much more data would "
                         f"bring: {LEAST_SIZES} sizes, each half of the next and {LEAST_IMAGES} images a class at "
-                        f"least, need {smallest * 2 ** (LEAST_SIZES - 1):,}.")
+                        f"least, need {smallest * 2 ** (LEAST_SIZES - 1):,}{held}.")
     if count is not None and not 3 <= count <= possible:
         raise UsageError(f"{count} sizes are not possible here: 3 to {possible}, each half of the next.")
     chosen = count or min(possible, MOST_SIZES)
@@ -109,12 +113,12 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     """
     if rule not in get_args(Rule):
         raise UnknownNameError("rule", rule, get_args(Rule))
-    refuse_no_seeds(seeds)
+    refuse_seeds(seeds)
     changes = changes or {}
     refuse_fractions(changes)
     source = split_as_asked(source, changes)
     refuse_unusable(source)
-    sizes = sizes_of(len(source.splits["train"]), len(source.classes), count)
+    sizes = sizes_of(len(source.splits["train"]), len(source.classes), count, held_words(source))
     asked: Rule = rule  # type: ignore[assignment]  # one of them, as was just seen
     given = [f"{name} {value}" for name, value in changes.items() if name.startswith("schedule.")]
     wholes = {model: recipe_for(source, model, weights, changes) for model in models}
@@ -128,7 +132,9 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
                    key=lambda cell: (cell.recipe.seed, -cell.images))
     length = f"every size as --set says: {', '.join(given)}" if given else RULES[asked]
     names = tuple(dict.fromkeys(model_name(whole) for whole in wholes.values()))
-    return Plan(source, names, told, asked, tuple(cells), length, upto=upto)
+    options = options_of(changes, weights=(weights, None), rule=(asked, "recipe"), upto=(upto, None),
+                         sizes=(count, None), seeds=(seeds, SEEDS))
+    return Plan(source, names, told, asked, tuple(cells), length, options=options)
 
 
 def refuse_fractions(changes: dict[str, Any]) -> None:

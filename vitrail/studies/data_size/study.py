@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vitrail.data.source import Source
 from vitrail.inspection.drawing import plain, tidy
 from vitrail.inspection.lens import Drawing
+from vitrail.studies.asked import Options, page_name
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.answers import Answers, ModelAnswer, answer, refuse_target
 from vitrail.studies.data_size.plan import Plan
 from vitrail.studies.data_size.published import in_the_paper
-from vitrail.studies.drawing import logarithmic, style
+from vitrail.studies.drawing import band, legend, logarithmic, style
 from vitrail.studies.fit.outlook import FAR, refuse_too_far
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital, percent
-from vitrail.studies.question import Findings, Shown, Table, finished, folder_name
+from vitrail.studies.question import Findings, Shown, Table, finished, held_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +44,16 @@ class DataSize:
             refuse_too_far(size, self.plan.sizes[-1], self.force)
 
     @property
+    def source(self) -> Source:
+        return self.plan.source
+
+    @property
+    def options(self) -> Options:
+        return self.plan.options
+
+    @property
     def folder(self) -> str:
-        name = folder_name("data", self.plan.source, self.plan.models)
-        return name if self.plan.upto is None else f"{name}-upto-{self.plan.upto}"
+        return page_name("data", self.source, self.plan.models, self.options)
 
     @property
     def total(self) -> int:
@@ -61,7 +70,7 @@ class DataSize:
 
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         plan = self.plan
-        told = answer(finished(plan.cells, rows), plan.models, self.target, self.at)
+        told = answer(finished(plan.cells, rows), plan.models, self.target, self.at, len(plan.source.classes))
         short = (f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of all "
                  "with many images.",) if plan.share < 1 else ()
         return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
@@ -74,7 +83,7 @@ def figure(told: Answers, length: str) -> Shown:
     return Shown("How the error falls", drawing, (
         "Each mark is a run, the lines go through their means. Beyond the largest size: what is expected, and where it "
         f"lies with a probability of 90 %, up to {FAR:g} times as many images. Both axes are logarithmic. Parts of the "
-        "data lie within one another, each class in its share; the test images are the same for all. "
+        "data lie within one another, each class in its share; what is held out is the same for all. "
         f"{capital(length)}."))
 
 
@@ -85,11 +94,11 @@ def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
     logarithmic(axes)
     tidy(axes, "training images", "test error, %")
     if any(model.outlook for model in models):
-        axes.legend(frameon=False)
+        legend(axes)
 
 
 def draw_model(axes: Axes, model: ModelAnswer, number: int) -> None:
-    color, marker, dash = style(number)
+    color, marker, dash = look = style(number)
     if model.points:
         sizes, errors = np.array(model.points).T
         axes.plot(sizes, 100 * errors.clip(min=1e-4), marker=marker, linestyle="", color=color, markersize=4,
@@ -101,8 +110,7 @@ def draw_model(axes: Axes, model: ModelAnswer, number: int) -> None:
               label=plain(model.model))
     beyond = np.geomspace(curve.x[-1], FAR * curve.x[-1], 30)
     said = [posterior.predict(float(x)) for x in beyond]
-    axes.fill_between(beyond, [100 * one.low for one in said], [100 * one.high for one in said], color=color,
-                      alpha=0.16, linewidth=0)
+    band(axes, beyond, [100 * one.low for one in said], [100 * one.high for one in said], look)
     axes.plot(beyond, [100 * one.expected for one in said], linestyle=dash, color=color, linewidth=0.9)
 
 
@@ -117,7 +125,7 @@ def table(plan: Plan, told: Answers) -> Table:
             cells.append(f"{percent(float(np.mean(own)))}{spread}" if own else "not yet")
         rows.append((f"{size:,}", *cells))
     return Table("What was measured", ("training images", *(model.model for model in told.models)), tuple(rows),
-                 f"Accuracy on the test images, {plan.kept}.")
+                 f"Accuracy on the {held_out(plan.source)}, {plan.kept}.")
 
 
 def numbers(plan: Plan, told: Answers, at: Sequence[int]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
         warnings.append(f"{len(curve)} sizes are few: the fit can hardly be wrong on them, and says little.")
     if rising := curve.rises():
         places = ", ".join(f"{x:,.0f}" for x in rising)
-        warnings.append(f"The error rises again at {places}: the curve is not monotone, and no law of this kind "
-                        "describes it. More seeds there would tell whether it is chance.")
+        warnings.append(f"The error at {places} is above that of a smaller size: the curve is not monotone, and no law "
+                        "of this kind describes it. More seeds there would tell whether it is chance.")
     tested = backtest(curve, floor)
     if tested is not None and not tested.held:
         warnings.append(f"The fit of the smaller sizes foretold {tested.predicted.expected:.4g} at {tested.x:,.0f}, "

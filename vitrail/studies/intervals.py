@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PROBABILITY = 0.9
+NORMAL = statistics.NormalDist().inv_cdf((1 + PROBABILITY) / 2)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,23 @@ def mean_of(values: Sequence[float], least: float = 0.0) -> Mean:
         return Mean(middle, None, None, count)
     half = max(least, student(count - 1) * statistics.stdev(values) / math.sqrt(count))
     return Mean(middle, middle - half, middle + half, count)
+
+
+def measured(scores: Sequence[float], images: int) -> Mean:
+    """Mean accuracy (0 to 1) of runs that were all asked about the same `images`: what these leave open (Wilson) and
+    what the seeds do, as far as several tell. `scores` must not be empty."""
+    mean = mean_of(scores)
+    low, high = wilson(mean.value, images)
+    seeds = 0.0 if mean.high is None else mean.high - mean.value
+    return Mean(mean.value, max(0.0, mean.value - math.hypot(mean.value - low, seeds)),
+                min(1.0, mean.value + math.hypot(high - mean.value, seeds)), mean.count)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Where the share of all possible images lies with PROBABILITY, of which `count` were asked about."""
+    square = NORMAL**2 / count
+    middle, half = share + square / 2, NORMAL * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
 
 
 def paired(first: Mapping[int, float], second: Mapping[int, float], least: float = 0.0) -> Mean | None:
