@@ -73,7 +73,8 @@ def prediction(foretold: Study, whole: Study) -> Iterator[str]:
         inside = "" if mean is None else "within" if error["low"] <= mean <= error["high"] else "outside"
         said = f"{share(error['expected'])} ({share(error['high'])} to {share(error['low'])})"
         trusted = "held" if model["backtest"]["held"] else "failed: it said not to trust it"
-        rows.append(f"| {model['model']} | {said} | {'not yet' if mean is None else share(mean)} | {inside} | {trusted} |")
+        found_words = "not yet" if mean is None else share(mean)
+        rows.append(f"| {model['model']} | {said} | {found_words} | {inside} | {trusted} |")
     yield "\n".join(["| model | foretold | measured | interval | back-test before it was measured |",
                      "|---|---|---|---|---|", *rows])
 

@@ -66,8 +66,8 @@ def data(
     rule
         recipe (each size as long as the default recipe trains it), epochs (the same at every size) or steps (the same).
     length
-        All runs for this share of what the rule gives, from 1/1000 to 1000. The whole of it without, or what fits into
-        --time.
+        All runs for this share of what the rule gives, from 1/1000 to 1000. The whole of it without; with --time, so
+        much of it that every size fits.
     sizes
         How many sizes, each half of the next; seven without, or as many as there can be.
     seeds

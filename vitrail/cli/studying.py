@@ -28,8 +28,7 @@ class StudyOptions:
     Parameters
     ----------
     time
-        Stop in time, such as 30m or 1h30m: what is worth most is trained first, and what was left out is said. A study
-        of data makes all its runs shorter, too, until every size fits.
+        Stop in time, such as 30m or 1h30m: what is worth most is trained first, and what was left out is said.
     out
         A folder that all studies share, so that none trains what another one did: the ledger of finished runs, the
         runs themselves (cells/, which may be deleted once they are finished), and a page for each question.
@@ -88,15 +87,16 @@ def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
 
 def show_plan(view: RunView, question: Question, ledger: Ledger, options: StudyOptions) -> None:
     """Also what speaks against the images before anything is trained."""
+    from vitrail.briefing import duration
     from vitrail.cli.console import show_box
     from vitrail.studies.asked import option_words
 
     counts = ", ".join(f"{len(split):,} {name}" for name, split in question.source.splits.items())
-    limit = [("time", f"{options.time} at most: what is worth most comes first")] if options.time else []
+    limit = [f"{duration(options.seconds)} at most: what is worth most comes first"] if options.seconds else []
     show_box(view.console, "what I understood", [
         *question.understood(), ("images", "; ".join((counts, *question.source.notes))),
         *([("options", option_words(question.options))] if question.options else []),
-        ("runs", runs_words(question, ledger, options.dry_run)), *limit])
+        ("runs", runs_words(question, ledger, options.dry_run)), *(("time", words) for words in limit)])
     for warning in question.source.warnings:
         view.say(f"note: {warning}")
 

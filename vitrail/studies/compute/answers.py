@@ -52,19 +52,20 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
     curves = [family for family in families if family.posterior is not None]
     pairs = tuple(pair(first, second) for first, second in combinations(curves, 2))
     unit = unit_for(min(one.exaflops for one in trained))
-    return Answers(families, pairs, unit, scatter, tuple(sentences_of(trained, families, curves, pairs, unit)), (
+    sentences = tuple(sentences_of(trained, families, curves, pairs, unit, scatter))
+    return Answers(families, pairs, unit, scatter, sentences, (
         *(words for family in families if family.trained for words in doubts_of(family, classes, unit)),
         *(chance_doubts(test_images, any(len(one.errors) > 1 for one in trained)) if test_images else ())))
 
 
 def sentences_of(trained: Sequence[Trained], families: Sequence[Family], curves: Sequence[Family],
-                 pairs: Sequence[Pair], unit: Unit) -> Iterator[str]:
+                 pairs: Sequence[Pair], unit: Unit, scatter: float) -> Iterator[str]:
     """Of three families and more, those at equal compute are told of the first with each other one; the rest is in
     the table."""
     yield from map(compute_words, pairs)
     best = frontier(sorted(trained, key=lambda one: (one.exaflops, one.error)))
     if len({one.model for one in best}) > 1:
-        yield models_words(best, unit)
+        yield models_words(best, unit, scatter)
     yield from (budget_words(pair, unit) for pair in pairs if pair.first is curves[0])
     if len(curves) > 2 and (words := best_words(curves, unit)):
         yield words

@@ -150,11 +150,14 @@ def saturation_words(family: Family) -> str:
     return f", after {percent(at_first, 0)} at the beginning of the frontier: it saturates ({told})"
 
 
-def models_words(runs: Sequence[Trained], unit: Unit) -> str:
-    """Which model to train with which budget, by a frontier."""
+def models_words(runs: Sequence[Trained], unit: Unit, scatter: float) -> str:
+    """Which model to train with which budget, by a frontier. `scatter`: of one run between seeds, 0 where it is not
+    known."""
     first, *others = [next(own) for _, own in groupby(runs, key=lambda one: one.model)]
-    return (f"Best for the compute: {first.model} from {unit.words(first.exaflops)} on"
-            f"{''.join(f', {one.model} from {unit.number(one.exaflops)}' for one in others)}.")
+    chance = f" By its seed alone, a run's error is off by {percent(scatter, 0)} of itself." if scatter else ""
+    rest = "".join(f", {one.model} from {unit.number(one.exaflops)} ({percent(1 - one.error)})" for one in others)
+    return (f"Best for the compute: {first.model} from {unit.words(first.exaflops)} on ({percent(1 - first.error)})"
+            f"{rest}.{chance}")
 
 
 def chance_words(probability: float) -> str:

@@ -137,7 +137,7 @@ def more(reach: Reach, largest: float) -> str:
     assert reach.size is not None
     low, middle, high = (max(value - largest, 0.0) for value in (reach.size.low, reach.size.expected, reach.size.high))
     if middle > (FAR - 1) * largest:
-        return (f"{rounded(middle)} more images or even others: that is more than {FAR:g} times what was measured, too "
+        return (f"{rounded(middle)} more images by the curve: that is more than {FAR:g} times what was measured, too "
                 "far to say. Collect twice as many first, and ask again")
     upper = rounded(high) if math.isfinite(high) and high < 100 * largest else "no bound"
     maybe = f"; out of reach with a probability of {percent(reach.unreachable, 0)}" if reach.unreachable >= 0.05 else ""
