@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,15 @@ def test_mistakes_in_a_study_of_compute(vitrail_cli, arguments, code, message): 
     assert message in " ".join(outcome.err.replace("│", " ").split())
     assert outcome.out == ""
     assert not Path("studies").exists()
+
+
+def test_an_answer_whose_page_cannot_be_written_is_given_all_the_same(vitrail_cli):  # noqa: F811
+    assert vitrail_cli(*ASKED).code == 0
+    (page,) = Path("studies").glob("data-digits-mu_4-*")
+    shutil.rmtree(page)
+    page.write_text("in its place")
+    outcome = vitrail_cli(*ASKED)
+    assert outcome.code == 1
+    assert "of the test images rightly after training on 1,293" in outcome.out
+    assert "note: mu/4" in outcome.err
+    assert str(page) in outcome.err

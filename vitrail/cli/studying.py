@@ -66,17 +66,17 @@ def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     seconds = options.seconds
     with Interrupts("the run under way is being saved").listen() as interrupts:
         from vitrail.cli.console import RunView
-        from vitrail.cli.loading import refuse_no_folder, refuse_unwritable
+        from vitrail.cli.loading import refuse_unwritable
         from vitrail.studies.ledger import Ledger
         from vitrail.studies.question import left
 
         view, aloud = RunView(quiet=options.quiet), RunView()
         question, ledger = asked(), Ledger(options.out)
-        refuse_no_folder(options.out, "--out")
+        if left(question, ledger.rows()):
+            refuse_unwritable(options.out, "ledger.jsonl", "cells")
         show_plan(view, question, ledger, options)
         if options.dry_run:
             return 0
-        refuse_unwritable(options.out, "ledger.jsonl", "cells")
         train_missing(view, question, ledger, interrupts, seconds)
         if interrupts:
             rest, again = left(question, ledger.rows()), shlex.join(["vitrail", *sys.argv[1:]])
