@@ -82,6 +82,30 @@ class Question(Protocol):
         ...
 
 
+class Plan(Protocol):
+    """What every plan knows."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def options(self) -> Options: ...
+
+
+class OfPlan:
+    """What a question has from its plan."""
+
+    plan: Plan
+
+    @property
+    def source(self) -> Source:
+        return self.plan.source
+
+    @property
+    def options(self) -> Options:
+        return self.plan.options
+
+
 def findings(question: Question, rows: Mapping[str, Row]) -> Findings:
     """The answer, with what speaks against believing it in the images themselves. Raises DataError where nothing is
     finished."""

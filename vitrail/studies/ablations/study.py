@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vitrail.data.source import Source
 from vitrail.studies.ablations.answers import (
     Arm,
     Compared,
@@ -19,25 +18,17 @@ from vitrail.studies.ablations.answers import (
 from vitrail.studies.ablations.doubts import doubts
 from vitrail.studies.ablations.drawing import figures
 from vitrail.studies.ablations.plan import Plan
-from vitrail.studies.asked import Options, page_name
+from vitrail.studies.asked import page_name
 from vitrail.studies.cell import Cell, model_name
 from vitrail.studies.intervals import Mean, paired
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
-from vitrail.studies.question import Findings, Table
+from vitrail.studies.question import Findings, OfPlan, Table
 
 
 @dataclass(frozen=True)
-class AblationStudy:
+class AblationStudy(OfPlan):
     plan: Plan
-
-    @property
-    def source(self) -> Source:
-        return self.plan.source
-
-    @property
-    def options(self) -> Options:
-        return self.plan.options
 
     @property
     def folder(self) -> str:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vitrail.data.source import Source
 from vitrail.errors import DataError
 from vitrail.inspection.lens import Drawing
-from vitrail.studies.asked import Options, page_name
+from vitrail.studies.asked import page_name
 from vitrail.studies.cell import Cell
 from vitrail.studies.compute.answers import Answers, answer
 from vitrail.studies.compute.compare import Pair, Place
@@ -21,7 +20,7 @@ from vitrail.studies.compute.published import DATA_SETS, published
 from vitrail.studies.compute.sentences import budget_words, compute_words
 from vitrail.studies.compute.tables import compared, epochs_words, measured
 from vitrail.studies.ledger import Row
-from vitrail.studies.question import Findings, Shown, finished
+from vitrail.studies.question import Findings, OfPlan, Shown, finished
 
 HOW_TO_READ = ("Each mark is a model trained for one length; full ones are on the frontier of their family, which no "
                "other of the family beats with as much compute or less. The lines go through the frontiers; a mark on "
@@ -29,18 +28,10 @@ HOW_TO_READ = ("Each mark is a model trained for one length; full ones are on th
 
 
 @dataclass(frozen=True)
-class Compute:
+class Compute(OfPlan):
     """A question as `vitrail.studies.question` has it."""
 
     plan: Plan
-
-    @property
-    def source(self) -> Source:
-        return self.plan.source
-
-    @property
-    def options(self) -> Options:
-        return self.plan.options
 
     @property
     def folder(self) -> str:

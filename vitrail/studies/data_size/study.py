@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitrail.data.source import Source
 from vitrail.inspection.drawing import plain, tidy
 from vitrail.inspection.lens import Drawing
-from vitrail.studies.asked import Options, page_name
+from vitrail.studies.asked import page_name
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.answers import Answers, ModelAnswer, answer, refuse_target
 from vitrail.studies.data_size.plan import Plan
@@ -21,7 +20,7 @@ from vitrail.studies.drawing import band, legend, logarithmic, style
 from vitrail.studies.fit.outlook import FAR, refuse_too_far
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital, percent
-from vitrail.studies.question import Findings, Shown, Table, finished, held_out
+from vitrail.studies.question import Findings, OfPlan, Shown, Table, finished, held_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DataSize:
+class DataSize(OfPlan):
     """`target`: an accuracy from 0 to 1 that is aimed at; the next whole percent without. `at`: numbers of images to
     foretell the accuracy of; beyond ten times the largest size only by `force`."""
 
@@ -42,14 +41,6 @@ class DataSize:
         refuse_target(self.target)
         for size in self.at:
             refuse_too_far(size, self.plan.sizes[-1], self.force)
-
-    @property
-    def source(self) -> Source:
-        return self.plan.source
-
-    @property
-    def options(self) -> Options:
-        return self.plan.options
 
     @property
     def folder(self) -> str:
