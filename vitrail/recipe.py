@@ -32,6 +32,9 @@ from vitrail.training.optimizer import OptimizerSettings
 from vitrail.training.schedule import Schedule
 from vitrail.training.start import HeadChoice
 
+MOST_IN_A_BATCH = 2**17
+"""Images that a step learns from: more than anybody trains with, and a slip of the finger beyond."""
+
 
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -130,7 +133,7 @@ class TrainingSettings(Settings):
     """`micro_batches`: parts of a batch whose gradients are added up, at least. `precision` "auto": whatever is faster.
     `freeze`: parts that stay as they are, such as encoder.blocks.[0-5]; with ! in front, parts that do not."""
 
-    batch_size: PositiveInt = 128
+    batch_size: Annotated[int, Field(ge=1, le=MOST_IN_A_BATCH)] = 128
     micro_batches: PositiveInt = 1
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     average: float | None = Field(None, gt=0, lt=1, description="how much stays at each step of a moving average of "

@@ -33,6 +33,11 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     assert "3, all done" in second.err
     value = json.loads(second.out)
     assert [point["images"] for point in value["models"][0]["points"]] == value["sizes"]
+    assert {point["seed"] for point in value["models"][0]["points"]} == {0}
+    assert value["models"][0]["accuracy"]["count"] == 1
+    assert 0 <= value["models"][0]["target"]["unreachable"] <= 1
+    assert value["options"]["--set"] == "schedule.steps=3"
+    assert any("set by hand" in words for words in value["doubts"])
     assert set(value["models"][0]["rivals"]["2"]) == {"last value", "M1", "M2", "M3"}
     assert len(Path("studies/ledger.jsonl").read_text().splitlines()) == 3
 
@@ -55,15 +60,21 @@ def test_a_dry_run_trains_nothing(vitrail_cli):  # noqa: F811
     assert outcome.code == 0, outcome.err
     assert "training images; each size as long as the default recipe trains so many" in " ".join(outcome.err.split())
     assert not Path("studies").exists()
+    value = json.loads(vitrail_cli(*ASKED, "--dry-run", "--json", "--weights", "none.npz").out or "{}")
+    assert value == {}  # there are no such weights
+    value = json.loads(vitrail_cli(*ASKED, "--dry-run", "--json").out)
+    assert (value["runs"], value["left"], len(value["missing"])) == (3, 3, 3)
+    assert not Path("studies").exists()
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), [
     (("data", "digits", "--target", "1"), 2, "not an accuracy that can be aimed at"),
     (("data", "digits", "--rule", "epoch"), 2, "Did you mean 'epochs'"),
-    (("data", "digits", "--sizes", "9"), 2, "9 sizes are not possible here"),
+    (("data", "digits", "--sizes", "9"), 2, "--sizes 9 is not possible here"),
     (("data", "digits", "--time", "soon"), 2, "is not a length of time"),
     (("data", "digits", "--set", "schedule.seconds=60"), 2, "--time is for the whole study"),
     (("data", "digits", "--models", "S16"), 2, "S16"),
+    (("data", "digits", "--set", "training.batch_size=100000000"), 2, "less than or equal to 131072"),
     (("data", "nowhere/"), 3, "nowhere"),
     (("data", "digits", "--out", "a-file"), 2, "is a file"),
     (("date", "digits"), 2, "Did you mean \"data\""),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import tiny_recipe
 
-from vitrail.errors import DivergedError
+from vitrail.errors import BundleError, DivergedError, RunError
 from vitrail.events import Stepped
 from vitrail.studies.cell import Cell, train_cell
 from vitrail.studies.ledger import Ledger, only_worker
@@ -48,6 +49,25 @@ def test_a_cell_that_was_stopped_goes_on_and_ends_as_if_it_had_not(tmp_path: Pat
     assert parts.rows() == {}
     list(train_cell(one, parts, Interrupts()))
     assert parts.rows()[one.key]["result"] == whole.rows()[one.key]["result"]
+
+
+def test_a_damaged_run_of_a_cell_says_what_to_delete(tmp_path: Path) -> None:
+    ledger, one = Ledger(tmp_path), cell()
+    list(train_cell(one, ledger, Interrupts()))
+    ledger.path.unlink()
+    place = ledger.place(one.key)
+    with open(place / "bundle" / "model.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    with pytest.raises(BundleError, match=r"Delete .*, which is a run of this study, and it is trained again"):
+        list(train_cell(one, ledger, Interrupts()))
+    shutil.rmtree(place)
+    place.write_text("")
+    with pytest.raises(RunError, match=r"where a run of this study belongs. Take it away"):
+        list(train_cell(one, ledger, Interrupts()))
+    place.unlink()
+    assert list(train_cell(one, ledger, Interrupts()))
+    assert list(ledger.rows()) == [one.key]
 
 
 def test_a_cell_whose_line_was_lost_is_not_trained_again(tmp_path: Path) -> None:

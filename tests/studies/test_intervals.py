@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, norm, t
 
-from vitrail.studies.intervals import mean_of, measured, paired, student, wilson
+from vitrail.studies.intervals import mean_of, measured, paired, shared_chance, student, wilson
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30])
@@ -41,11 +41,48 @@ def test_wilson_as_scipy_has_it(right: int, asked: int) -> None:
 
 
 def test_an_accuracy_leaves_open_what_its_images_and_its_seeds_do() -> None:
-    one = measured([0.8], 100)
-    assert (one.low, one.high) == pytest.approx(wilson(0.8, 100))
-    several = measured([0.7, 0.8, 0.9], 100)
-    low, high = t.interval(0.9, 2, loc=0.8, scale=0.1 / np.sqrt(3))
-    assert several.low == pytest.approx(0.8 - np.hypot(0.8 - wilson(0.8, 100)[0], 0.8 - low))
-    assert several.high == pytest.approx(0.8 + np.hypot(wilson(0.8, 100)[1] - 0.8, high - 0.8))
-    assert measured([0.98, 1.0], 100).high == 1.0
+    alone = measured([0.8], 100, 0.0)
+    assert (alone.low, alone.high) == pytest.approx(wilson(0.8, 100))
+    several = measured([0.7, 0.8, 0.9], 100, 0.1)
+    half = norm.ppf(0.95) * 0.1 * 0.2 / np.sqrt(3)
+    low, high = wilson(0.8, 100)
+    assert several.low == pytest.approx(0.8 - np.hypot(0.8 - low, half))
+    assert several.high == pytest.approx(0.8 + np.hypot(high - 0.8, half))
+    assert measured([1.0, 1.0], 100, 0.1).high == 1.0
     assert several.count == 3
+
+
+def test_chance_that_all_share_is_that_of_the_runs_whatever_variants_and_seeds_do() -> None:
+    """Half of an interval by Student, of runs with a deviation of 2; one wild variant does not change it much."""
+    random, found = np.random.default_rng(0), []
+    for _ in range(200):
+        runs = random.normal(0, 2.0, (8, 3)) + 50 * random.normal(size=(8, 1)) + 30 * random.normal(size=3)
+        found.append(shared_chance([dict(enumerate(row)) for row in runs], 3))
+        runs[3] += random.normal(0, 20, 3)
+        found.append(shared_chance([dict(enumerate(row)) for row in runs], 3))
+    half = t.ppf(0.95, 14) * 2.0 * np.sqrt(2 / 3)
+    assert np.median(found[::2]) == pytest.approx(half, rel=0.1)
+    assert np.median(found[1::2]) < 2.5 * half
+
+
+def test_chance_that_nothing_tells() -> None:
+    groups = [{0: 1.0, 1: 2.0}, {0: 4.0, 1: 3.0}, {0: 5.0, 1: 7.0}]
+    assert shared_chance(groups, 2) > 0
+    assert shared_chance([*groups, {0: 1.0}], 2) == 0.0  # one seed in common says nothing
+    assert shared_chance(groups[:2], 2) == shared_chance(groups[:1], 2) == shared_chance([], 2) == 0.0
+
+
+def test_what_differs_by_luck_is_called_a_difference_less_often_than_one_in_ten() -> None:
+    """Eight equal variants, two seeds, each against the first: of the pairs alone one in ten is far from 0."""
+    random, alone, together = np.random.default_rng(1), 0, 0
+    for _ in range(300):
+        groups = [dict(enumerate(row)) for row in random.normal(0, 1, (8, 2))]
+        least = shared_chance(groups, 2)
+        for group in groups[1:]:
+            pair, wide = paired(group, groups[0]), paired(group, groups[0], least)
+            assert pair is not None
+            assert wide is not None
+            alone += not pair.holds(0)
+            together += not wide.holds(0)
+    assert alone / 2100 == pytest.approx(0.1, abs=0.03)
+    assert together / 2100 < 0.04

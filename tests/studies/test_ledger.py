@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from vitrail.studies.ledger import Ledger, Row, only_worker
 
 
 def row(key: str, top1: object = 0.5) -> Row:
-    return {"key": key, "result": {"test": {"top1": top1}}, "cost": {"samples": 10, "seconds": 1.5, "exaflops": 1e-9}}
+    return {"key": key, "result": {"test": {"top1": top1, "images": 10}},
+            "cost": {"samples": 10, "seconds": 1.5, "exaflops": 1e-9}}
 
 
 def test_rows_are_found_again_by_their_key(tmp_path: Path) -> None:
@@ -34,7 +36,11 @@ def test_a_line_that_a_crash_cut_short_costs_nothing_else(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("line", [
     "nonsense", "[1, 2]", '{"no": "key"}', "3", '{"key": "b"}', '{"key": "b", "result": {"test": 5}}',
-    json.dumps(row("b") | {"cost": None}), json.dumps(row("b", "much"))])
+    json.dumps(row("b") | {"cost": None}),
+    *(json.dumps(row("b", top1)) for top1 in ("much", -0.1, 1.02, math.nan, None)),
+    json.dumps(row("b") | {"result": {"test": {"top1": 0.5, "images": 0}}}),
+    json.dumps(row("b") | {"cost": {"samples": 1, "seconds": math.inf, "exaflops": 1}}),
+    json.dumps(row("b") | {"result": {"test": {"top1": 0.5, "images": 9}, "val": [3]}})])
 def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(row("a"))

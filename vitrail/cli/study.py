@@ -52,7 +52,8 @@ def data(
         Labeled images in any form that `vitrail train` takes.
     models
         Models to compare, such as S/16 R50x1 R50+S/16. vit resnet hybrid are three of like cost that suit the images;
-        half:NAME is half as wide (the paper's ViT-b). What the default recipe chooses without.
+        half:NAME is half as wide (the paper's ViT-b), and half alone of what the default recipe chooses, which is the
+        model without.
     weights
         Trained weights that every run starts from; from scratch without.
     target

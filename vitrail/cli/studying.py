@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ DEFAULTS = StudyOptions()
 def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
     """Say what was understood, train what is missing, answer; returns the exit code."""
     seconds = options.seconds
-    with Interrupts("the run under way is being saved").listen() as interrupts:
+    began = time.monotonic()
+    words = "a dry run leaves nothing" if options.dry_run else "the run under way is being saved"
+    with Interrupts(words).listen() as interrupts:
         from vitrail.cli.console import RunView
         from vitrail.cli.loading import refuse_unwritable
         from vitrail.studies.ledger import Ledger
@@ -76,8 +79,9 @@ def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
             refuse_unwritable(options.out, "ledger.jsonl", "cells")
         show_plan(view, question, ledger, options)
         if options.dry_run:
-            return 0
-        train_missing(view, question, ledger, interrupts, seconds)
+            return 0 if not options.json else print_plan(question, ledger)
+        rest = None if seconds is None else seconds - (time.monotonic() - began)
+        train_missing(view, question, ledger, interrupts, rest)
         if interrupts:
             rest, again = left(question, ledger.rows()), shlex.join(["vitrail", *sys.argv[1:]])
             aloud.say(f"stopped; {rest} of {question.total} runs are left. Go on: {again}")
@@ -87,12 +91,12 @@ def to_the_end(asked: Callable[[], Question], options: StudyOptions) -> int:
 
 def show_plan(view: RunView, question: Question, ledger: Ledger, options: StudyOptions) -> None:
     """Also what speaks against the images before anything is trained."""
-    from vitrail.briefing import duration
     from vitrail.cli.console import show_box
     from vitrail.studies.asked import option_words
 
     counts = ", ".join(f"{len(split):,} {name}" for name, split in question.source.splits.items())
-    limit = [f"{duration(options.seconds)} at most: what is worth most comes first"] if options.seconds else []
+    unit = " s" if (options.time or "").strip()[-1:].isdigit() else ""
+    limit = [f"{options.time}{unit} at most: what is worth most comes first"] if options.time else []
     show_box(view.console, "what I understood", [
         *question.understood(), ("images", "; ".join((counts, *question.source.notes))),
         *([("options", option_words(question.options))] if question.options else []),
@@ -122,6 +126,21 @@ def runs_words(question: Question, ledger: Ledger, timing: bool) -> str:
     more = ", before some that depend on them" if rest > len(missing) else ""
     lasting = "" if seconds is None else f", about {duration(seconds)} for one worker"
     return f"{which} {samples:,} images ({unit_for(compute).words(compute)}{lasting}){more}"
+
+
+def print_plan(question: Question, ledger: Ledger) -> int:
+    """What is missing, for programs."""
+    from json import dumps
+
+    from vitrail.studies.question import left
+
+    rows = ledger.rows()
+    missing = [cell for cell in question.cells(rows) if cell.key not in rows]
+    print(dumps({"runs": question.total, "left": left(question, rows), "page": str(ledger.folder / question.folder),
+                 "options": dict(question.options), "missing": [
+                     {"key": cell.key, "words": cell.words, "samples": cell.samples, "exaflops": cell.exaflops}
+                     for cell in missing]}))
+    return 0
 
 
 def train_missing(view: RunView, question: Question, ledger: Ledger, interrupts: Interrupts,

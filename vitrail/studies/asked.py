@@ -21,7 +21,7 @@ LONGEST = 60
 
 def options_of(changes: Mapping[str, Any], **given: tuple[Any, Any]) -> Options:
     """`given`: for each option its value and what it is without; `changes`: those of --set."""
-    found = {f"--{name}": value if isinstance(value, str) else f"{value:g}" for name, (value, usual) in given.items()
+    found = {f"--{name}": str(value) for name, (value, usual) in given.items()
              if value is not None and value != usual}
     if changes:
         found["--set"] = " ".join(f"{name}={value}" for name, value in sorted(changes.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from vitrail import __version__
 from vitrail.bundle import Bundle
-from vitrail.errors import DivergedError, RunError, UsageError
+from vitrail.errors import BundleError, DivergedError, RunError, UsageError
 from vitrail.events import Event, Finished
 from vitrail.models import describe
 from vitrail.recipe import Recipe, read_recipe
@@ -76,10 +77,10 @@ def model_name(recipe: Recipe) -> str:
 def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch | None = None) -> Iterator[Event]:
     """Train a cell that the ledger lacks, or go on with it, and write its line. Nothing where another worker has it, or
     finished it meanwhile; an interrupted one writes no line, and goes on the next time."""
-    with only_worker(ledger, cell.key) as ours:
+    place = ledger.place(cell.key)
+    with only_worker(ledger, cell.key) as ours, ours_to_mend(place):
         if not ours:
             return
-        place = ledger.place(cell.key)
         if finished := result_of(place, cell):
             ledger.append(finished)  # trained, but killed before its line was written
             return
@@ -100,6 +101,19 @@ def train_cell(cell: Cell, ledger: Ledger, interrupts: Interrupts, watch: Watch 
             ledger.append(shared_part(cell) | {"result": {"diverged": str(error)}})
 
 
+@contextlib.contextmanager
+def ours_to_mend(place: Path) -> Iterator[None]:
+    """Says of a damaged run of a study what to do: its user did not make it, and nothing is lost with it but time."""
+    if place.exists() and not place.is_dir():
+        raise RunError(f"{place} is a file, where a run of this study belongs. Take it away, and the run is trained.")
+    try:
+        yield
+    except BundleError as error:
+        if str(place) not in str(error):
+            raise
+        raise BundleError(f"{error} Delete {place}, which is a run of this study, and it is trained again.") from None
+
+
 def result_of(place: Path, cell: Cell) -> Row | None:
     """The line of a finished run; None where it is not finished."""
     if not (place / "bundle").exists():
@@ -110,10 +124,14 @@ def result_of(place: Path, cell: Cell) -> Row | None:
     result = measured(bundle.provenance, journal)
     if result is None:  # which is the last thing that a run does
         return None
-    spent = read_state(step_folders(place / "checkpoints")[0])  # the Bundle may be of the best step, not the last
+    steps = step_folders(place / "checkpoints")
+    if not steps:
+        raise BundleError(f"{place} has lost its checkpoints, which tell what it cost.")
+    spent = read_state(steps[0])  # the Bundle may be of the best step, not the last
     return shared_part(cell) | {
         "model": cell.model, "name": bundle.model.config.name, "macs": accounting.macs, "result": result,
         "precision": bundle.provenance.get("backend", {}).get("precision"),
+        "replaced": len(bundle.provenance.get("unreadable", {})),
         "cost": {"steps": spent.step, "samples": spent.samples, "seconds": round(spent.seconds, 1),
                  "exaflops": accounting.training_exaflops(spent.samples)},
     }

@@ -34,14 +34,14 @@ def mean_of(values: Sequence[float], least: float = 0.0) -> Mean:
     return Mean(middle, middle - half, middle + half, count)
 
 
-def measured(scores: Sequence[float], images: int) -> Mean:
+def measured(scores: Sequence[float], images: int, deviation: float) -> Mean:
     """Mean accuracy (0 to 1) of runs that were all asked about the same `images`: what these leave open (Wilson) and
-    what the seeds do, as far as several tell. `scores` must not be empty."""
-    mean = mean_of(scores)
-    low, high = wilson(mean.value, images)
-    seeds = 0.0 if mean.high is None else mean.high - mean.value
-    return Mean(mean.value, max(0.0, mean.value - math.hypot(mean.value - low, seeds)),
-                min(1.0, mean.value + math.hypot(high - mean.value, seeds)), mean.count)
+    what seeds do; `deviation`: of one run, as a share of its error. `scores` must not be empty."""
+    value, count = statistics.fmean(scores), len(scores)
+    low, high = wilson(value, images)
+    seeds = NORMAL * deviation * (1 - value) / math.sqrt(count)
+    return Mean(value, max(0.0, value - math.hypot(value - low, seeds)),
+                min(1.0, value + math.hypot(high - value, seeds)), count)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -55,6 +55,30 @@ def paired(first: Mapping[int, float], second: Mapping[int, float], least: float
     """`first` less `second`, seed by seed; None where they have none in common."""
     both = sorted(first.keys() & second.keys())
     return mean_of([first[seed] - second[seed] for seed in both], least) if both else None
+
+
+def shared_chance(groups: Sequence[Mapping[int, float]], seeds: int) -> float:
+    """Half of the interval that a difference of two means over so many `seeds` has by what groups of runs usually
+    scatter, once the mean of each and what a seed does to all are taken away, over the seeds that all have. Two or
+    three runs may lie close together by luck, but not those of most groups; and the median leaves alone what a single
+    wild one does. 0 where there are too few to tell."""
+    common = sorted(set.intersection(*(set(group) for group in groups))) if groups else []
+    each = len(common) - 1
+    freedom = (len(groups) - 1) * each
+    if freedom < 2 or not seeds:
+        return 0.0
+    runs = [[group[seed] for seed in common] for group in groups]
+    means, by_seed = ([statistics.fmean(part) for part in parts] for parts in (runs, zip(*runs, strict=True)))
+    whole = statistics.fmean(means)
+    squares = [sum((value - mean - shift + whole) ** 2 for value, shift in zip(own, by_seed, strict=True))
+               for own, mean in zip(runs, means, strict=True)]
+    unbiased = statistics.median(squares) * len(groups) / freedom / middle_of_chi_square(each)
+    return student(freedom) * math.sqrt(2 * unbiased / seeds)
+
+
+def middle_of_chi_square(freedom: int) -> float:
+    """Its median as a share of its mean (Wilson and Hilferty)."""
+    return (1 - 2 / (9 * freedom)) ** 3
 
 
 def student(freedom: int, probability: float = PROBABILITY) -> float:

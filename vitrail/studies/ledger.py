@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,14 @@ class Ledger:
 def valid(row: Row) -> Row:
     """The row. Raises KeyError, TypeError or ValueError where it does not tell what came out and what that cost."""
     result = row["result"]
-    if "diverged" not in result and not all(isinstance(number, int | float) for number in (
-            result["test"]["top1"], *(row["cost"][name] for name in ("samples", "seconds", "exaflops")))):
-        raise ValueError("no numbers")
+    if "diverged" in result:
+        return row
+    test, cost = result["test"], row["cost"]
+    accuracies = [test["top1"], *(value for _, value in result.get("val", []))]
+    if not all(0 <= value <= 1 for value in accuracies) or not test["images"] >= 1:
+        raise ValueError("no accuracy")
+    if not all(0 <= cost[name] < math.inf for name in ("samples", "seconds", "exaflops")):
+        raise ValueError("no cost")
     return row
 
 

@@ -10,6 +10,11 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def chance_words(probability: float) -> str:
+    """Nothing is sure and nothing impossible."""
+    return "above 99 %" if probability > 0.99 else "below 1 %" if probability < 0.01 else percent(probability, 0)
+
+
 def rounded(value: float) -> str:
     """Two digits: more would be a promise."""
     if value < 10:

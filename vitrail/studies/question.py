@@ -130,6 +130,8 @@ def source_doubts(source: Source, cells: Sequence[Cell], rows: Sequence[Row]) ->
     unread = max((row["result"].get("test", {}).get("unreadable", 0) for row in rows), default=0)
     if unread:
         said.append(f"{unread:,} of the {held_out(source)} could not be read and count as wrong for all models.")
+    if any(row.get("replaced") for row in rows):  # how many depends on where a run was stopped
+        said.append("Some training images could not be read; others took their places.")
     return said
 
 

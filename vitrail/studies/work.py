@@ -43,12 +43,13 @@ def work(question: Question, ledger: Ledger, interrupts: Interrupts, *, seconds:
         done = len(finished(cells, rows))
         trained = False
         for cell in (cell for cell in cells if cell.key not in rows):
-            if interrupts or not fits(cell, rows, began, seconds):
+            remaining = None if seconds is None else seconds - (time.monotonic() - began)
+            if interrupts or not fits(cell, rows, remaining):
                 continue
             started = False
             for event in train_cell(cell, ledger, interrupts, watch):
                 if not started:
-                    yield Begun(cell, done + 1, question.total, seconds_left(cells, rows))
+                    yield Begun(cell, done + 1, question.total, least(seconds_left(cells, rows), remaining))
                     started = True
                 if not isinstance(event, Finished):
                     yield event
@@ -61,10 +62,14 @@ def work(question: Question, ledger: Ledger, interrupts: Interrupts, *, seconds:
             time.sleep(WAIT)
 
 
-def fits(cell: Cell, rows: dict[str, Row], began: float, seconds: float | None) -> bool:
+def least(*seconds: float | None) -> float | None:
+    """Of those that are known."""
+    return min((one for one in seconds if one is not None), default=None)
+
+
+def fits(cell: Cell, rows: dict[str, Row], left: float | None) -> bool:
     """Whether a cell would end in time; where nothing is known of its model, it is tried."""
-    if seconds is None:
+    if left is None:
         return True
-    left = seconds - (time.monotonic() - began)
     needed = seconds_of(cell, rows)
     return left > 0 and (needed is None or needed <= left)

@@ -103,18 +103,32 @@ def test_positions_that_help_and_a_claim_that_does_not_hold() -> None:
     assert verdicts["2d-stem", "none"] == "not held"
     assert verdicts["2d-stem", "1d-stem"] == "not held"
     assert found.sentences[0].startswith("1-D at the stem came out ahead: 70.2 % (")
-    assert "Behind it: no positions (behind by 10.0 points, +9.7 to +10.3); 1-D at every layer (" in found.sentences[1]
+    assert "Behind it: no positions (10.0 points behind, interval +9.7 to +10.3); 1-D at every layer (" in (
+        found.sentences[1])
     assert any(words.endswith("Not held here: it is the other way round.") for words in found.sentences)
     rows = {row[0]: row for row in found.tables[0].rows}
     assert rows["no positions"][-1] == "61.4 %"
     assert rows["1-D at the stem"][3].startswith("+10.0 (")
 
 
+def test_who_has_fewer_seeds_is_compared_by_those_that_all_have() -> None:
+    """By its one seed the last variant is ahead of all; the others' second ones were lower, and say nothing of it."""
+    asked = planned("positions", seeds=2)
+    seeds = {0: 0.7, 1: 0.5}
+    rows = filled(asked, lambda variant, rate, seed: (0.5, seeds[seed] + (0.1 if variant == "relative" else 0.0)))
+    late = next(cell for cell in asked.cells(rows) if cell.labels["variant"] == "relative" and cell.recipe.seed == 1)
+    whole, without = AblationStudy(asked).answer(rows), AblationStudy(asked).answer(
+        {key: row for key, row in rows.items() if key != late.key})
+    assert whole.sentences[0].startswith("Relative came out ahead: 70.0 % (")
+    assert without.sentences[0] == "Relative came out ahead: 80.0 % of the held-out images right."
+    assert without.sentences[1] == "By the one seed that all have, nobody knows how much of that is chance."
+
+
 def test_one_seed_says_the_difference_and_that_chance_is_unknown() -> None:
     asked = planned("optimizer", seeds=1)
     found = AblationStudy(asked).answer(filled(asked, lambda variant, rate, seed: (
         0.8, 0.81 if variant == "adam" else 0.8)))
-    assert "With one seed nobody knows how much of that is chance" in found.sentences[1]
+    assert "By the one seed that all have, nobody knows how much of that is chance" in found.sentences[1]
     assert "+1.0 points with one seed, so that chance is unknown" in found.sentences[2]
     assert found.sentences[2].endswith("Whether that holds here takes more seeds.")
     assert found.numbers["claims"][0]["verdict"] == "unknown"
@@ -154,7 +168,7 @@ def test_masked_patch_is_compared_with_the_model_before_training() -> None:
     floor = next(words for words in found.sentences if "against untrained" in words)
     assert "+10.0 points" in floor
     assert floor.endswith("Held here.")
-    assert found.sentences[1].startswith("Behind it: untrained (behind by 10.0 points, +9.7 to +10.3).")
+    assert found.sentences[1].startswith("Behind it: untrained (10.0 points behind, interval +9.7 to +10.3).")
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

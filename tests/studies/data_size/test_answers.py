@@ -29,7 +29,7 @@ def test_a_reachable_target_is_answered_with_an_interval() -> None:
     middle, low, high = (float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", said)[2:5])
     assert low < needed < high
     assert low < middle < high
-    assert "names 90.8 % (90.3 % to 91.3 %, 1 seed) of the test images" in text
+    assert "names 90.8 % (90.1 % to 91.4 %, 1 seed) of the test images" in text
     assert "Twice as many images (64,000) would bring about 9" in text
     assert "within it" in text
     assert told.doubts == ("Every setting was trained with one seed so far: how much is chance, is not known.",)
@@ -102,7 +102,14 @@ def test_who_is_ahead_is_said_only_where_it_can_be_told() -> None:
 
 def test_the_best_of_two_that_are_alike_is_not_the_best() -> None:
     told = answer(rows("ViT", 0.02, 0.4, 0.4) + rows("ResNet", 0.0205, 0.4, 0.4), ["ViT", "ResNet"])
-    assert told.sentences[0].endswith("It is too close to tell from ResNet.")
+    assert told.sentences[0].endswith("Whether it is better than ResNet is too close to tell.")
+
+
+def test_no_error_at_all_is_an_answer() -> None:
+    told = answer([*rows("ViT", 0.0, 0.5, 0.1, SIZES[:-1]), *rows("ViT", 0.0, 0.0, 0.0, SIZES[-1:])], ["ViT"])
+    assert told.sentences[0].startswith("ViT names 100.0 % (100.0 % to 100.0 %, 1 seed) of the test images rightly")
+    assert any("with 32,000 training images every one that is asked is right" in words for words in told.doubts)
+    assert "99.0 % is reached already" in " ".join(answer(rows("ViT", 0.0, 0.0, 0.0), ["ViT"], 0.99).sentences)
 
 
 def test_what_was_hardly_learned_and_hardly_asked_is_doubted() -> None:

@@ -15,7 +15,7 @@ from vitrail.studies.ledger import Ledger
 
 SOURCE = open_source("digits")
 WHOLE = plan(SOURCE, [None, "half"])
-DONE = {"result": {"test": {"top1": 0.5}}, "cost": {"samples": 4_000, "seconds": 4.0, "exaflops": 1e-9}}
+DONE = {"result": {"test": {"top1": 0.5, "images": 10}}, "cost": {"samples": 4_000, "seconds": 4.0, "exaflops": 1e-9}}
 
 
 def first_look(found: Plan, rate: float) -> float:
@@ -41,8 +41,11 @@ def test_too_little_time_for_all_sizes_is_given_to_those_that_make_a_curve(tmp_p
     seconds = 1.01 * sum(seconds_of(shortest, cell, 10.0) for cell in shortest.first_look
                          if cell.images <= shortest.sizes[-3])
     found = within(WHOLE, seconds, Ledger(tmp_path), lambda cell: 10.0)
-    count = sum(cell.images <= shortest.sizes[-3] for cell in found.cells)
-    assert {cell.images for cell in found.cells[:count]} == set(shortest.sizes[:-2])
+    sizes = [cell.images for cell in found.cells[:len(found.first_look)]]
+    affordable = len([size for size in sizes if size <= shortest.sizes[-3]])
+    assert sizes == sorted(sizes[:affordable], reverse=True) + sorted(sizes[affordable:])
+    assert set(sizes[:affordable]) == set(shortest.sizes[:-2])
+    assert {cell.recipe.seed for cell in found.cells[:len(found.first_look)]} == {0}
     assert sorted(cell.key for cell in found.cells) == sorted(cell.key for cell in shortest.cells)
 
 

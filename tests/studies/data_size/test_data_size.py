@@ -26,7 +26,7 @@ def test_sizes_are_halves(images: int, classes: int, sizes: tuple[int, ...]) -> 
 def test_ten_images_are_too_few() -> None:
     with pytest.raises(DataError, match=r"10 training images of 2 classes are too few .* need 128\."):
         sizes_of(10, 2)
-    with pytest.raises(UsageError, match="9 sizes are not possible here: 3 to 5"):
+    with pytest.raises(UsageError, match="--sizes 9 is not possible here: 3 to 5"):
         sizes_of(640, 10, 9)
     assert len(sizes_of(640, 10, 3)) == 3
 

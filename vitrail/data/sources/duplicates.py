@@ -37,7 +37,8 @@ def duplicate_warnings(splits: dict[str, Split], sizes: np.ndarray, hashes: Sequ
         same = sorted(row for key, row in contents[second].items() if key and key in contents[first])
         if same:
             names = [splits[second].names[row] for row in same]
-            warnings.append(f"{counted(len(same), 'picture')} of {second} also stand in {first}, byte for byte: "
+            stand = "stands" if len(same) == 1 else "stand"
+            warnings.append(f"{counted(len(same), 'picture')} of {second} also {stand} in {first}, byte for byte: "
                             f"{first_names(names)}; the score on {second} will look better than it is.")
     return warnings
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from vitrail.errors import DataError
 from vitrail.studies.ablations.ablation import Claim, Variant
 from vitrail.studies.ablations.plan import Plan
-from vitrail.studies.intervals import Mean, mean_of, paired
+from vitrail.studies.intervals import Mean, mean_of, paired, shared_chance
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
 
@@ -37,7 +37,11 @@ class Arm:
 
     @cached_property
     def mean(self) -> Mean | None:
-        return mean_of(list(self.scores.values())) if self.scores else None
+        if not self.scores:
+            return None
+        mean = mean_of(list(self.scores.values()))
+        return mean if mean.low is None or mean.high is None else replace(
+            mean, low=max(0.0, mean.low), high=min(100.0, mean.high))
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,26 @@ def score_of(row: Row, variant: Variant) -> float | None:
 
 
 def compare(plan: Plan, arms: Mapping[str, Arm]) -> list[Compared]:
-    return [Compared(claim, arms[claim.first], arms[claim.second], paired(
-        arms[claim.first].scores, arms[claim.second].scores, 100 / plan.tested)) for claim in plan.claims]
+    return [Compared(claim, arms[claim.first], arms[claim.second], gap_of(
+        plan, arms, arms[claim.first], arms[claim.second])) for claim in plan.claims]
+
+
+def gap_of(plan: Plan, arms: Mapping[str, Arm], first: Arm, second: Arm) -> Mean | None:
+    """By how many points the first is ahead at the same seeds. Its interval is no narrower than an image is, nor than
+    what the runs of all variants with several seeds usually scatter."""
+    groups = [arm.scores for arm in distinct(arms.values()) if len(arm.scores) > 1]
+    chance = shared_chance(groups, len(first.scores.keys() & second.scores.keys()))
+    return paired(first.scores, second.scores, max(100 / plan.tested, chance))
+
+
+def distinct(arms: Iterable[Arm]) -> list[Arm]:
+    """Each run once: a variant at another one's rate may be the same runs as at its own."""
+    found: list[Arm] = []
+    for arm in arms:
+        same = [one for one in found if (one.variant.settings, one.variant.reads, one.rate) == (
+            arm.variant.settings, arm.variant.reads, arm.rate)]
+        found += [] if same else [arm]
+    return found
 
 
 def sentences(plan: Plan, arms: Mapping[str, Arm], compared: list[Compared]) -> tuple[str, ...]:
@@ -109,30 +131,37 @@ def sentences(plan: Plan, arms: Mapping[str, Arm], compared: list[Compared]) -> 
 
 
 def headline(plan: Plan, arms: Mapping[str, Arm]) -> list[str]:
-    """Who is ahead, and who cannot be told from it."""
-    own = [arm for arm in arms.values() if arm.scores and arm.variant in plan.running and not arm.variant.rate_of]
+    """Who is ahead, and who cannot be told from it, by the seeds that all of them have."""
+    own = ranked(arms)
     if not own:
         return []
-    most = max(len(arm.scores) for arm in own)
-    equally = [arm for arm in own if len(arm.scores) == most]
-    best = max(equally, key=lambda arm: arm.mean.value if arm.mean else 0.0)
-    first = f"{capital(best.variant.words)} came out ahead: {score_words(best.mean)} of the held-out images right."
-    others = [(arm, paired(best.scores, arm.scores, 100 / plan.tested)) for arm in arms.values()
-              if arm is not best and arm.scores and not arm.variant.rate_of]
+    best = max(own, key=lambda arm: arm.mean.value if arm.mean else 0.0)
+    words = f"{score_words(best.mean)} of the held-out images right."
+    if len(own) == 1:
+        return [f"Only {best.variant.words} is finished: {words}"]
+    others = [(arm, gap_of(plan, arms, best, arm)) for arm in own if arm is not best]
+    if len(best.scores) < 2:
+        return [f"{capital(best.variant.words)} came out ahead: {words}",
+                "By the one seed that all have, nobody knows how much of that is chance."]
     alike = [behind_words(arm, gap) for arm, gap in others if gap is None or gap.holds(0)]
     behind = [behind_words(arm, gap) for arm, gap in others if gap is not None and not gap.holds(0)]
-    if not others:
-        return [f"Only {best.variant.words} is finished: {score_words(best.mean)} of the held-out images right."]
-    if most < 2:
-        return [first, "With one seed nobody knows how much of that is chance."]
     parts = {"Behind it": behind, "Too close to tell from it": alike}
-    return [first, " ".join(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)]
+    return [f"{capital(best.variant.words)} came out ahead: {words}",
+            " ".join(f"{words}: {'; '.join(names)}." for words, names in parts.items() if names)]
+
+
+def ranked(arms: Mapping[str, Arm]) -> list[Arm]:
+    """Those with a score, each with the seeds that all of them have, so that none is better by its seeds."""
+    found = distinct(arm for arm in arms.values() if arm.scores)
+    shared = set.intersection(*(set(arm.scores) for arm in found)) if found else set()
+    return [replace(arm, scores={seed: arm.scores[seed] for seed in sorted(shared)}) for arm in found] if shared else (
+        found)
 
 
 def behind_words(arm: Arm, gap: Mean | None) -> str:
     if gap is None or gap.low is None or gap.high is None:
         return arm.variant.words
-    return f"{arm.variant.words} (behind by {gap.value:.1f} points, {signed(gap.low)} to {signed(gap.high)})"
+    return f"{arm.variant.words} ({gap.value:.1f} points behind, interval {signed(gap.low)} to {signed(gap.high)})"
 
 
 def explanation(at_one: Compared, at_own: Compared) -> str:
@@ -204,8 +233,7 @@ def score_words(mean: Mean | None) -> str:
         return "not yet"
     if mean.low is None or mean.high is None:
         return f"{mean.value:.1f} %"
-    low, high = max(0.0, mean.low), min(100.0, mean.high)
-    return f"{mean.value:.1f} % ({low:.1f} to {high:.1f}, {mean.count} seeds)"
+    return f"{mean.value:.1f} % ({mean.low:.1f} to {mean.high:.1f}, {mean.count} seeds)"
 
 
 def listed(words: list[str]) -> str:

@@ -62,7 +62,7 @@ def draw_arm(axes: Axes, arm: Arm, place: int) -> None:
     if arm.mean is None:
         return
     if arm.mean.low is not None and arm.mean.high is not None:
-        axes.plot([max(arm.mean.low, 0.0), min(arm.mean.high, WHOLE)], [place, place], color=color, linewidth=1.6)
+        axes.plot([arm.mean.low, arm.mean.high], [place, place], color=color, linewidth=1.6)
     axes.plot([arm.mean.value], [place], marker=marker, markersize=7, color=color)
 
 
@@ -83,9 +83,8 @@ def draw_against_compute(canvas: Figure, arms: Mapping[str, Arm], measure: str) 
                       key=lambda arm: arm.compute)
         seen = [(arm.compute, arm.mean) for arm in line if arm.mean is not None]
         axes.errorbar([x for x, _ in seen], [mean.value for _, mean in seen],
-                      yerr=[[mean.value - (mean.value if mean.low is None else max(mean.low, 0.0)) for _, mean in seen],
-                            [(mean.value if mean.high is None else min(mean.high, WHOLE)) - mean.value
-                             for _, mean in seen]],
+                      yerr=[[mean.value - (mean.value if mean.low is None else mean.low) for _, mean in seen],
+                            [(mean.value if mean.high is None else mean.high) - mean.value for _, mean in seen]],
                       marker=marker, linestyle=dash, color=color, markersize=6, capsize=3, linewidth=1.3,
                       label=plain(group))
     number_axis(axes, [arm.compute for arm in arms.values() if arm.mean is not None], 2)

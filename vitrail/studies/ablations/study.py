@@ -11,6 +11,7 @@ from vitrail.studies.ablations.answers import (
     Compared,
     arms_of,
     compare,
+    gap_of,
     score_words,
     sentences,
     signed,
@@ -20,7 +21,7 @@ from vitrail.studies.ablations.drawing import figures
 from vitrail.studies.ablations.plan import Plan
 from vitrail.studies.asked import page_name
 from vitrail.studies.cell import Cell, model_name
-from vitrail.studies.intervals import Mean, paired
+from vitrail.studies.intervals import Mean
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital
 from vitrail.studies.question import Findings, OfPlan, Table
@@ -67,7 +68,7 @@ def table(plan: Plan, arms: Mapping[str, Arm]) -> Table:
     first = arms[plan.variants[0].name]
     rows = []
     for arm in arms.values():
-        gap = paired(arm.scores, first.scores, 100 / plan.tested) if arm is not first else None
+        gap = gap_of(plan, arms, arm, first) if arm is not first else None
         rows.append((arm.variant.words, "not yet" if arm.rate is None else f"{arm.rate:g}", score_words(arm.mean),
                      short_gap(gap), f"{arm.compute:.2g}", arm.variant.paper))
     columns = ("variant", "learning rate", "right here", f"points against {first.variant.words}", "compute", "paper")

@@ -29,7 +29,8 @@ POOR_FIT = 0.08
 
 @dataclass(frozen=True)
 class Answers:
-    """`unit`: in which compute is told. `scatter`: of one run between seeds, as a share of its error."""
+    """`unit`: in which compute is told. `scatter`: of one run between seeds, as a share of its error; 0 where no seeds
+    tell."""
 
     families: tuple[Family, ...]
     pairs: tuple[Pair, ...]
@@ -46,8 +47,9 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
            classes: int | None = None) -> Answers:
     """`trained`: at least one. `asked`: names of families, also of those that have no run yet. Without `test_images`
     and `classes` it is a table of the literature, whose noise is not known."""
-    scatter = seed_deviation([np.array(one.errors) for one in trained]) or (ONE_SEED if test_images else 0.0)
-    families = tuple(family_of_runs(name, [one for one in trained if one.family == name], scatter, test_images)
+    scatter = seed_deviation([np.array(one.errors) for one in trained])
+    supposed = scatter or (ONE_SEED if test_images else 0.0)
+    families = tuple(family_of_runs(name, [one for one in trained if one.family == name], supposed, test_images)
                      for name in CALLED if name in asked)
     curves = [family for family in families if family.posterior is not None]
     pairs = tuple(pair(first, second) for first, second in combinations(curves, 2))

@@ -8,7 +8,7 @@ from itertools import groupby
 from vitrail.studies.compute.compare import Pair, Place, best_at
 from vitrail.studies.compute.frontier import Family, Trained
 from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate
-from vitrail.studies.numerals import Unit, capital, percent, times
+from vitrail.studies.numerals import Unit, capital, chance_words, percent, times
 
 SURE = 0.9
 """Probability from which on a family is called the best, and a frontier is said to saturate."""
@@ -158,11 +158,6 @@ def models_words(runs: Sequence[Trained], unit: Unit, scatter: float) -> str:
     rest = "".join(f", {one.model} from {unit.number(one.exaflops)} ({percent(1 - one.error)})" for one in others)
     return (f"Best for the compute: {first.model} from {unit.words(first.exaflops)} on ({percent(1 - first.error)})"
             f"{rest}.{chance}")
-
-
-def chance_words(probability: float) -> str:
-    """Nothing is sure and nothing impossible."""
-    return "above 99 %" if probability > 0.99 else "below 1 %" if probability < 0.01 else percent(probability, 0)
 
 
 def interval(estimate: Estimate) -> str:

@@ -107,7 +107,7 @@ def paper_figure(paper: Answers) -> Shown:
 
 def numbers(told: Answers) -> dict[str, Any]:
     """Compute in exaFLOPs, whatever the page's unit."""
-    return {"seed_scatter": told.scatter, "families": [family_numbers(family) for family in told.families],
+    return {"seed_scatter": told.scatter or None, "families": [family_numbers(family) for family in told.families],
             "pairs": [pair_numbers(pair) for pair in told.pairs]}
 
 

@@ -45,9 +45,15 @@ def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], f
 
 
 def affordable_first(plan: Plan, rates: Mapping[str, float], seconds: float) -> Plan:
-    """What fits of all sizes up to one comes before the sizes beyond it, so that there is a curve."""
+    """What fits of all sizes up to one comes before the sizes beyond it, the smallest of them first, and further seeds
+    come last, so that there is a curve."""
     most = next((size for size in reversed(plan.sizes) if first_look(plan, rates, size) <= seconds), 0)
-    return replace(plan, cells=tuple(sorted(plan.cells, key=lambda cell: cell.images > most)))
+
+    def worth(cell: Cell) -> tuple[bool, bool, int]:
+        beyond = cell.images > most
+        return cell.recipe.seed > 0, beyond, cell.images if beyond else -cell.images
+
+    return replace(plan, cells=tuple(sorted(plan.cells, key=worth)))
 
 
 def first_look(plan: Plan, rates: Mapping[str, float], upto: int | None = None) -> float:

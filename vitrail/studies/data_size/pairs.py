@@ -10,7 +10,7 @@ from itertools import groupby
 from vitrail.studies.fit.curve import Curve
 from vitrail.studies.fit.outlook import FAR, Swap, swap
 from vitrail.studies.intervals import NORMAL
-from vitrail.studies.numerals import percent
+from vitrail.studies.numerals import chance_words
 
 OPEN = 0.25
 """A swap of at least this probability may come, though it is not likely."""
@@ -29,7 +29,7 @@ def compare(curves: Sequence[tuple[str, Curve]]) -> tuple[dict[str, Swap], tuple
 
 
 def pair_words(first: str, ours: Curve, second: str, theirs: Curve, found: Swap) -> str:
-    before, chance = f"{found.before:,.0f}", f"probability {percent(found.probability, 0)}"
+    before, chance = f"{found.before:,.0f}", f"probability {chance_words(found.probability)}"
     if found.at is not None:
         later = (f"they are likely to change places at about {found.at.expected:,.0f} ({found.at.low:,.0f} to "
                  f"{found.at.high:,.0f}; {chance})")

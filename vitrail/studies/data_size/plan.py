@@ -96,7 +96,7 @@ def sizes_of(images: int, classes: int, count: int | None = None, held: str = ""
                         f"bring: {LEAST_SIZES} sizes, each half of the next and {LEAST_IMAGES} images a class at "
                         f"least, need {smallest * 2 ** (LEAST_SIZES - 1):,}{held}.")
     if count is not None and not 3 <= count <= possible:
-        raise UsageError(f"{count} sizes are not possible here: 3 to {possible}, each half of the next.")
+        raise UsageError(f"--sizes {count} is not possible here: 3 to {possible}, each half of the next.")
     chosen = count or min(possible, MOST_SIZES)
     return tuple(round(images / 2**power) for power in reversed(range(chosen)))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from vitrail.studies.data_size.plan import Plan
 from vitrail.studies.data_size.published import in_the_paper
 from vitrail.studies.drawing import band, legend, logarithmic, style
 from vitrail.studies.fit.outlook import FAR, refuse_too_far
+from vitrail.studies.fit.posterior import Estimate
 from vitrail.studies.ledger import Row
 from vitrail.studies.numerals import capital, percent
 from vitrail.studies.question import Findings, OfPlan, Shown, Table, finished, held_out
@@ -62,20 +64,33 @@ class DataSize(OfPlan):
     def answer(self, rows: Mapping[str, Row]) -> Findings:
         plan = self.plan
         told = answer(finished(plan.cells, rows), plan.models, self.target, self.at, len(plan.source.classes))
-        short = (f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of all "
-                 "with many images.",) if plan.share < 1 else ()
-        return Findings(f"How much data? {plan.source.spec}", told.sentences, told.doubts + short,
+        doubts = told.doubts + plan_doubts(plan)
+        return Findings(f"How much data? {plan.source.spec}", told.sentences, doubts,
                         (figure(told, plan.length),), (table(plan, told), in_the_paper()), numbers(plan, told, self.at))
+
+
+def plan_doubts(plan: Plan) -> tuple[str, ...]:
+    """What speaks against how the runs were trained."""
+    said = []
+    if plan.share < 1:
+        said.append(f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of "
+                    "all with many images.")
+    if "schedule." in plan.options.get("--set", ""):
+        said.append("How long the runs are was set by hand, whatever the number of images: longer ones may be better.")
+    if weights := plan.options.get("--weights"):
+        said.append(f"All runs started from {weights}. If that has learned from these images before, none of this says "
+                    "what other images would bring.")
+    return tuple(said)
 
 
 def figure(told: Answers, length: str) -> Shown:
     drawing = Drawing("study", partial(draw, models=told.models), 6.8, 4.2,
                       "test error against the number of training images, by model")
     return Shown("How the error falls", drawing, (
-        "Each mark is a run, the lines go through their means. Beyond the largest size: what is expected, and where it "
-        f"lies with a probability of 90 %, up to {FAR:g} times as many images. Both axes are logarithmic. Parts of the "
-        "data lie within one another, each class in its share; what is held out is the same for all. "
-        f"{capital(length)}."))
+        "Small marks are runs, large ones their means, which the lines join. Beyond the largest size: what is "
+        f"expected, and where it lies with a probability of 90 %, up to {FAR:g} times as many images. Both axes are "
+        "logarithmic. Parts of the data lie within one another, each class in its share; what is held out is the same "
+        f"for all. {capital(length)}."))
 
 
 def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
@@ -91,7 +106,7 @@ def draw(canvas: Figure, models: Sequence[ModelAnswer]) -> None:
 def draw_model(axes: Axes, model: ModelAnswer, number: int) -> None:
     color, marker, dash = look = style(number)
     if model.points:
-        sizes, errors = np.array(model.points).T
+        sizes, errors, _ = np.array(model.points).T
         axes.plot(sizes, 100 * errors.clip(min=1e-4), marker=marker, linestyle="", color=color, markersize=4,
                   alpha=0.55)
     if model.outlook is None:
@@ -111,12 +126,13 @@ def table(plan: Plan, told: Answers) -> Table:
     for size in plan.sizes:
         cells = []
         for model in told.models:
-            own = [1 - error for images, error in model.points if images == size]
+            own = model.scores.get(size, [])
             spread = f" ({percent(min(own))} to {percent(max(own))}, {len(own)} seeds)" if len(own) > 1 else ""
             cells.append(f"{percent(float(np.mean(own)))}{spread}" if own else "not yet")
         rows.append((f"{size:,}", *cells))
     return Table("What was measured", ("training images", *(model.model for model in told.models)), tuple(rows),
-                 f"Accuracy on the {held_out(plan.source)}, {plan.kept}.")
+                 f"Accuracy on the {held_out(plan.source)}, {plan.kept}; of several seeds the mean, and in brackets "
+                 "the lowest and the highest.")
 
 
 def numbers(plan: Plan, told: Answers, at: Sequence[int]) -> dict[str, Any]:
@@ -128,12 +144,14 @@ def numbers(plan: Plan, told: Answers, at: Sequence[int]) -> dict[str, Any]:
 
 
 def model_numbers(model: ModelAnswer, at: Sequence[int]) -> dict[str, Any]:
-    value: dict[str, Any] = {"model": model.model, "points": [
-        {"images": images, "error": error} for images, error in model.points]}
+    value: dict[str, Any] = {"model": model.model, "points": [point._asdict() for point in model.points]}
     if model.outlook is not None:
         seen, largest = model.outlook, model.outlook.posterior.largest
+        reach = seen.posterior.size_for(1 - model.aim)
         value |= {
-            "scatter": seen.curve.scatter,
+            "accuracy": asdict(model.best), "scatter": seen.curve.scatter,
+            "target": {"accuracy": model.aim, "reached": 1 - model.aim >= float(seen.curve.y[-1]),
+                       "images": reach.size and bounded(reach.size), "unreachable": reach.unreachable},
             "predicted": {f"{times}": seen.predict(times * largest)._asdict() for times in (2, 4)},
             "at": {f"{size}": seen.predict(size, force=True)._asdict() for size in at},
             "rivals": {f"{times}": seen.rivals(times * largest) for times in (2, 4)},
@@ -142,3 +160,8 @@ def model_numbers(model: ModelAnswer, at: Sequence[int]) -> dict[str, Any]:
                 "images": seen.backtest.x, "predicted": seen.backtest.predicted._asdict(),
                 "measured": seen.backtest.measured, "held": seen.backtest.held, "rivals": seen.backtest.rivals}}
     return value
+
+
+def bounded(size: Estimate) -> dict[str, float | None]:
+    """As JSON has it: no bound is null."""
+    return {name: value if math.isfinite(value) else None for name, value in size._asdict().items()}

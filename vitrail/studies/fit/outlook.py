@@ -18,6 +18,7 @@ from vitrail.studies.fit.broken import LEAST_POINTS as BROKEN_FROM
 from vitrail.studies.fit.broken import broken
 from vitrail.studies.fit.curve import Curve
 from vitrail.studies.fit.posterior import FLOOR, LEAST_POINTS, Estimate, Posterior, fit, quantiles
+from vitrail.studies.numerals import rounded
 
 FAR, TOO_FAR = 4.0, 10.0
 """Times the largest measured size: from here on an answer is a warning, and from here on none is given."""
@@ -64,7 +65,7 @@ class Outlook:
     def distance(self, x: float) -> str | None:
         """What to say of a size far beyond those that were measured."""
         ratio = x / self.posterior.largest
-        if ratio <= FAR:
+        if round(ratio, 1) <= FAR:
             return None
         return (f"{x:,.0f} is {ratio:.1f} times the largest size that was measured. Beyond {FAR:g} times, predictions "
                 "are often wrong by more than their intervals say: measure at twice the largest size first.")
@@ -73,9 +74,9 @@ class Outlook:
 def refuse_too_far(x: float, largest: float, force: bool) -> None:
     """Raises UsageError beyond ten times the largest size, unless forced."""
     if x > TOO_FAR * largest and not force:
-        raise UsageError(f"{x:,.0f} is {x / largest:.0f} times the largest size that is measured ({largest:,.0f}). "
-                         f"Beyond {TOO_FAR:g} times no number would mean anything: measure larger sizes first, or "
-                         "--force one.")
+        raise UsageError(f"{x:,.0f} is {rounded(x / largest)} times the largest size that is measured "
+                         f"({largest:,.0f}). Beyond {TOO_FAR:g} times no number would mean anything: measure larger "
+                         "sizes first, or --force one.")
 
 
 def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
@@ -84,7 +85,7 @@ def outlook(curve: Curve, floor: float = FLOOR) -> Outlook:
     if len(curve) < WORTH_HAVING:
         warnings.append(f"{len(curve)} sizes are few: the fit can hardly be wrong on them, and says little.")
     if rising := curve.rises():
-        places = ", ".join(f"{x:,.0f}" for x in rising)
+        places = " and ".join(f"{x:,.0f}" for x in rising)
         warnings.append(f"The error at {places} is above that of a smaller size: the curve is not monotone, and no law "
                         "of this kind describes it. More seeds there would tell whether it is chance.")
     tested = backtest(curve, floor)
