@@ -49,6 +49,14 @@ def test_too_little_time_for_all_sizes_is_given_to_those_that_make_a_curve(tmp_p
     assert sorted(cell.key for cell in found.cells) == sorted(cell.key for cell in shortest.cells)
 
 
+def test_too_little_time_for_a_curve_of_all_models_is_given_to_the_fastest(tmp_path: Path) -> None:
+    fast = min(cell.model for cell in WHOLE.cells)
+    found = within(WHOLE, 5.0, Ledger(tmp_path), lambda cell: 100.0 if cell.model == fast else 1.0)
+    count = len(WHOLE.sizes)
+    assert {cell.model for cell in found.cells[:count]} == {fast}
+    assert [cell.images for cell in found.cells[:count]] == list(WHOLE.sizes)
+
+
 def test_a_study_that_was_begun_keeps_its_length(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append({"key": WHOLE.shortened(Fraction(1, 8)).cells[0].key, **DONE})

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.plan import LOOKS, Plan
+from vitrail.studies.fit.posterior import LEAST_POINTS
 from vitrail.studies.forecast import START, rate_of, timed
 from vitrail.studies.ledger import Ledger
 from vitrail.studies.question import finished
@@ -46,11 +47,14 @@ def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], f
 
 def affordable_first(plan: Plan, rates: Mapping[str, float], seconds: float) -> Plan:
     """What fits of all sizes up to one comes before the sizes beyond it, the smallest of them first, and further seeds
-    come last, so that there is a curve."""
+    come last, so that there is a curve. Where that are too few sizes for one, model by model, the fastest first."""
     most = next((size for size in reversed(plan.sizes) if first_look(plan, rates, size) <= seconds), 0)
+    enough = sum(size <= most for size in plan.sizes) >= LEAST_POINTS
 
-    def worth(cell: Cell) -> tuple[bool, bool, int]:
+    def worth(cell: Cell) -> tuple[float, ...]:
         beyond = cell.images > most
+        if not enough:
+            return cell.recipe.seed > 0, -rates[cell.model], cell.images
         return cell.recipe.seed > 0, beyond, cell.images if beyond else -cell.images
 
     return replace(plan, cells=tuple(sorted(plan.cells, key=worth)))
