@@ -234,7 +234,7 @@ def test_the_same_picture_in_train_and_val_is_a_warning(plant, kind):
         (root / "labels.csv").write_text("\n".join(["path,label,split", *rows]))
         spec = str(root / "labels.csv")
     warning, = open_source(spec).warnings
-    assert "1 picture of val also stand in train" in warning
+    assert "1 picture of val also stands in train" in warning
     assert "copy.png" in warning
 
 

@@ -33,5 +33,5 @@ def test_duplicates_across_all_pairs_of_splits():
               for split, rows in (("train", (0, 4)), ("val", (4, 6)), ("test", (6, 8)))}
     warnings = duplicate_warnings(splits, np.full(8, 4))
     assert len(warnings) == 2
-    assert "1 picture of val also stand in train, byte for byte: 'p5'" in warnings[0]
-    assert "1 picture of test also stand in val, byte for byte: 'p7'" in warnings[1]
+    assert "1 picture of val also stands in train, byte for byte: 'p5'" in warnings[0]
+    assert "1 picture of test also stands in val, byte for byte: 'p7'" in warnings[1]
