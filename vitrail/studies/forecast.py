@@ -23,17 +23,20 @@ SHORTEST = 0.05
 def seconds_left(cells: Sequence[Cell], rows: Mapping[str, Row], *, timing: bool = False) -> float | None:
     """Of one worker for the cells that no row has; None where nothing is finished that would tell. `timing`: models
     that were never trained are measured on a few steps."""
-    measured: dict[str, float] = {}
-    found = 0.0
+    rest = [cell for cell in cells if cell.key not in rows]
+    if timing:
+        known = rates(rest, rows)
+        return sum(START + cell.samples / known[cell.model] for cell in rest)
+    each = [seconds_of(cell, rows) for cell in rest]
+    return None if None in each else sum(one for one in each if one is not None)
+
+
+def rates(cells: Sequence[Cell], rows: Mapping[str, Row]) -> dict[str, float]:
+    """Images a second of each model, by its finished runs, or measured once on a few steps."""
+    found: dict[str, float] = {}
     for cell in cells:
-        if cell.key in rows:
-            continue
-        if timing and cell.model not in measured:
-            measured[cell.model] = rate_of(cell, rows) or timed(cell)
-        seconds = START + cell.samples / measured[cell.model] if timing else seconds_of(cell, rows)
-        if seconds is None:
-            return None
-        found += seconds
+        if cell.model not in found:
+            found[cell.model] = rate_of(cell, rows) or timed(cell)
     return found
 
 

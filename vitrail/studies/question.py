@@ -149,6 +149,11 @@ def finished(cells: Sequence[Cell], rows: Mapping[str, Row]) -> list[Row]:
     return found
 
 
+def missing(question: Question, rows: Mapping[str, Row]) -> list[Cell]:
+    """What is not finished of the cells that the finished ones decide."""
+    return [cell for cell in question.cells(rows) if cell.key not in rows]
+
+
 def left(question: Question, rows: Mapping[str, Row]) -> int:
     """How many cells are not finished."""
     return question.total - len(finished(question.cells(rows), rows))

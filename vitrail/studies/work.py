@@ -68,7 +68,7 @@ def least(*seconds: float | None) -> float | None:
 
 
 def fits(cell: Cell, rows: dict[str, Row], left: float | None) -> bool:
-    """Whether a cell would end in time; where nothing is known of its model, it is tried."""
+    """Whether a cell would end in time; where nothing is finished that would tell, it is tried."""
     if left is None:
         return True
     needed = seconds_of(cell, rows)

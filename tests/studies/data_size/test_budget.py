@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vitrail.data.source import open_source
-from vitrail.studies.data_size import budget
+from vitrail.studies import forecast
 from vitrail.studies.data_size.budget import FIRST, seconds_of, within
 from vitrail.studies.data_size.plan import LOOKS, Plan, plan
 from vitrail.studies.ledger import Ledger
@@ -74,7 +74,7 @@ def test_all_lengths_are_shared_alike_and_looks_are_few() -> None:
 def test_the_rate_is_measured_where_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each model, and not where the ledger knows it."""
     asked: list[str] = []
-    monkeypatch.setattr(budget, "timed", lambda cell: asked.append(cell.model) or 1000.0)
+    monkeypatch.setattr(forecast, "timed", lambda cell: asked.append(cell.model) or 1000.0)
     seconds, ledger = 1.001 * first_look(WHOLE.shortened(Fraction(1, 2)), 1000.0) / FIRST, Ledger(tmp_path)
     assert within(WHOLE, seconds, ledger).share == Fraction(1, 2)
     assert len(asked) == len(set(asked)) == 2
@@ -85,4 +85,4 @@ def test_the_rate_is_measured_where_nothing_is_known(tmp_path: Path, monkeypatch
 
 def test_a_few_steps_tell_a_rate() -> None:
     cell = plan(SOURCE, ["mu/4"], changes={"schedule.steps": 3}).cells[0]
-    assert 1 < budget.timed(cell) < 1e6
+    assert 1 < forecast.timed(cell) < 1e6

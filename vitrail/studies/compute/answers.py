@@ -18,7 +18,7 @@ from vitrail.studies.compute.sentences import (
     models_words,
 )
 from vitrail.studies.doubts import chance_doubts, hardly_learned
-from vitrail.studies.fit.curve import ONE_SEED, seed_deviation
+from vitrail.studies.fit.curve import seed_deviation, supposed_deviation
 from vitrail.studies.fit.outlook import WORTH_HAVING
 from vitrail.studies.fit.posterior import LEAST_POINTS
 from vitrail.studies.numerals import Unit, capital, percent, unit_for
@@ -47,8 +47,9 @@ def answer(trained: Sequence[Trained], asked: Sequence[str], test_images: int | 
            classes: int | None = None) -> Answers:
     """`trained`: at least one. `asked`: names of families, also of those that have no run yet. Without `test_images`
     and `classes` it is a table of the literature, whose noise is not known."""
-    scatter = seed_deviation([np.array(one.errors) for one in trained])
-    supposed = scatter or (ONE_SEED if test_images else 0.0)
+    runs = [np.array(one.errors) for one in trained]
+    scatter = seed_deviation(runs)
+    supposed = supposed_deviation(runs) if test_images else scatter
     families = tuple(family_of_runs(name, [one for one in trained if one.family == name], supposed, test_images)
                      for name in CALLED if name in asked)
     curves = [family for family in families if family.posterior is not None]

@@ -14,7 +14,7 @@ from vitrail.data.sources.contract import counted
 from vitrail.errors import DataError, UsageError
 from vitrail.studies.data_size.pairs import compare, lead
 from vitrail.studies.doubts import chance_doubts, hardly_learned
-from vitrail.studies.fit.curve import ONE_SEED, curve_of, seed_deviation
+from vitrail.studies.fit.curve import curve_of, supposed_deviation
 from vitrail.studies.fit.outlook import FAR, Outlook, Swap, outlook
 from vitrail.studies.fit.posterior import LEAST_POINTS, Estimate, Reach, floor_for
 from vitrail.studies.intervals import Mean, measured
@@ -52,7 +52,7 @@ class ModelAnswer:
     def best(self) -> Mean:
         """At the largest size, with the chance that all sizes show."""
         largest = self.points[-1].images
-        deviation = seed_deviation([1 - np.array(own) for own in self.scores.values()]) or ONE_SEED
+        deviation = supposed_deviation([1 - np.array(own) for own in self.scores.values()])
         return measured(self.scores[largest], self.asked, deviation)
 
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from vitrail.studies.cell import Cell
 from vitrail.studies.data_size.plan import LOOKS, Plan
 from vitrail.studies.fit.posterior import LEAST_POINTS
-from vitrail.studies.forecast import START, rate_of, timed
+from vitrail.studies.forecast import START, rates
 from vitrail.studies.ledger import Ledger
 from vitrail.studies.question import finished
 
@@ -35,10 +35,8 @@ def within(whole: Plan, seconds: float, ledger: Ledger, rate: Callable[[Cell], f
     begun = [(len(finished(plan.cells, rows)), plan) for plan in plans]
     if any(count for count, _ in begun):
         return max(begun, key=lambda one: one[0])[1]
-    measured: dict[str, float] = {}
-    for cell in plans[0].first_look:
-        if cell.model not in measured:
-            measured[cell.model] = (rate or (lambda one: rate_of(one, rows) or timed(one)))(cell)
+    cells = plans[0].first_look
+    measured = {cell.model: rate(cell) for cell in cells} if rate else rates(cells, rows)
     for plan in plans:
         if first_look(plan, measured) <= FIRST * seconds:
             return plan

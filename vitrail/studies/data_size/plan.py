@@ -54,7 +54,7 @@ LOOKS = 20
 @dataclass(frozen=True)
 class Plan:
     """`cells` in the order in which they are worth training; `sizes`: images of each part; `length`: how long each
-    trains, in words; `share`: of what the rule gives."""
+    trains, in words; `share`: of what the rule gives; `by_hand`: the length was set instead of chosen by the rule."""
 
     source: Source
     models: tuple[str, ...]
@@ -64,6 +64,7 @@ class Plan:
     length: str
     share: Fraction = Fraction(1)
     options: Options = field(default_factory=dict)
+    by_hand: bool = False
 
     @property
     def first_look(self) -> list[Cell]:
@@ -134,7 +135,7 @@ def plan(source: Source, models: Sequence[str | None], *, rule: str = "recipe", 
     names = tuple(dict.fromkeys(model_name(whole) for whole in wholes.values()))
     options = options_of(changes, weights=(weights, None), rule=(asked, "recipe"), upto=(upto, None),
                          sizes=(count, None), seeds=(seeds, SEEDS))
-    return Plan(source, names, told, asked, tuple(cells), length, options=options)
+    return Plan(source, names, told, asked, tuple(cells), length, options=options, by_hand=bool(given))
 
 
 def refuse_fractions(changes: dict[str, Any]) -> None:

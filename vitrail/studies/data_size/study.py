@@ -75,7 +75,7 @@ def plan_doubts(plan: Plan) -> tuple[str, ...]:
     if plan.share < 1:
         said.append(f"All runs had {plan.share} of the default recipe's length: longer ones would be better, most of "
                     "all with many images.")
-    if "schedule." in plan.options.get("--set", ""):
+    if plan.by_hand:
         said.append("How long the runs are was set by hand, whatever the number of images: longer ones may be better.")
     if weights := plan.options.get("--weights"):
         said.append(f"All runs started from {weights}. If that has learned from these images before, none of this says "

@@ -79,6 +79,11 @@ def seed_deviation(groups: Sequence[Float[np.ndarray, " runs"]]) -> float:
     return math.sqrt(float(np.mean([(group.std(ddof=1) / group.mean()) ** 2 for group in several])))
 
 
+def supposed_deviation(groups: Sequence[Float[np.ndarray, " runs"]]) -> float:
+    """The same of runs of our own, of which something is known where no seeds tell."""
+    return seed_deviation(groups) or ONE_SEED
+
+
 def test_noise(errors: Float[np.ndarray, " points"], images: int | None) -> float:
     """Of an error rate counted on so many images, as a share of it: the binomial deviation at the smallest error."""
     if not images:
