@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.bundle import Bundle
-from vitrail.inspection.lens import encoded, grid_of, in_batches, transformer
+from vitrail.inspection.lens import batches_of, encoded, grid_of, transformer
 from vitrail.inspection.trace import Recorded, observe
 from vitrail.models import AxialViT, ViT
 from vitrail.vocabulary import Grid, RawImages, Size
@@ -36,41 +36,29 @@ def attention_distance(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> A
     """
     model = transformer(bundle)
     grid, prefix = grid_of(model, raw), model.config.prefix
-    found: dict[str, list[Tensor]] = {core: [] for core in layer_cores(model)}
-    apart = {core: distances_in(core, grid, model.config.patch).to(bundle.device) for core in found}
+    layers = {core: layer for layer, core in enumerate(layer_cores(model))}
+    apart = {kind: distances_in(kind, grid, model.config.patch).to(bundle.device) for kind in map(kind_of, layers)}
+    pixels = np.empty((len(layers), model.config.heads, len(raw)))
 
     def see(name: str, recorded: Recorded) -> None:
-        if name in found:
-            lines = len(recorded.queries) // batch  # of an axial model, rows or columns of each image
-            far = mean_distance(recorded, apart[name], prefix)
-            found[name].append(far.unflatten(0, (batch, lines)).mean(1).double().cpu())
+        if name in layers:
+            lines = len(recorded.queries) // len(raw[rows])  # of an axial model, rows or columns of each image
+            far = mean_distance(recorded, apart[kind_of(name)], prefix)
+            pixels[layers[name], :, rows] = far.unflatten(0, (-1, lines)).mean(1).T.cpu()
 
     with observe(model, see):
-        for part in in_batches(raw, batch_size):
-            batch = len(part)
-            encoded(bundle, part)
-    pixels = np.stack([torch.cat(parts).T.numpy() for parts in found.values()])
-    return AttentionDistance(pixels, tuple(map(layer_name, found)),
-                             np.array([float(apart[core].double().mean()) for core in found]))
+        for rows in batches_of(len(raw), batch_size):
+            encoded(bundle, raw[rows])
+    return AttentionDistance(pixels, tuple(map(layer_name, layers)),
+                             np.array([float(apart[kind_of(core)].double().mean()) for core in layers]))
 
 
 def mean_distance(recorded: Recorded, apart: Float[Tensor, "patches patches"],
                   prefix: int) -> Float[Tensor, "images heads"]:
     """Head by head, so that a map of one head for one batch is all that is held."""
-    heads = []
-    for head in range(recorded.queries.shape[1]):
-        alone = one_head(recorded, head)
-        weights = alone.weights(slice(prefix, None), slice(prefix, None))[:, 0]
-        heads.append(weights.flatten(1) @ apart.flatten() / len(apart))
-    return torch.stack(heads, 1)
-
-
-def one_head(recorded: Recorded, head: int) -> Recorded:
-    part = slice(head, head + 1)
-    bias = recorded.bias
-    if bias is not None and bias.dim() >= 3 and bias.shape[-3] > 1:
-        bias = bias[..., part, :, :]
-    return Recorded(recorded.queries[:, part], recorded.keys[:, part], recorded.values[:, part], bias)
+    patches = slice(prefix, None)
+    return torch.stack([head.weights(patches, patches)[:, 0].flatten(1) @ apart.flatten() / len(apart)
+                        for head in recorded.heads()], 1)
 
 
 def layer_cores(model: ViT) -> list[str]:
@@ -86,11 +74,14 @@ def layer_name(core: str) -> str:
     return f"{int(words[2]) + 1}{part}"
 
 
-def distances_in(core: str, grid: Grid, patch: Size) -> Float[Tensor, "patches patches"]:
+def kind_of(core: str) -> str:
+    """Which patches meet in a layer: those of a "row", of a "column", or "all"."""
+    return next((kind for kind in ("row", "column") if f".{kind}." in core), "all")
+
+
+def distances_in(kind: str, grid: Grid, patch: Size) -> Float[Tensor, "patches patches"]:
     """Between all pairs of patches that meet in one layer."""
-    if ".row." in core:
-        return distances((1, grid[1]), patch)
-    return distances((grid[0], 1) if ".column." in core else grid, patch)
+    return distances({"row": (1, grid[1]), "column": (grid[0], 1)}.get(kind, grid), patch)
 
 
 def distances(grid: Grid, patch: Size) -> Float[Tensor, "patches patches"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vitrail.bundle import Bundle
 from vitrail.inspection.attention_distance import layer_cores, layer_name
-from vitrail.inspection.lens import encoded, in_batches, transformer
+from vitrail.inspection.lens import batches_of, encoded, grid_of, transformer
 from vitrail.inspection.trace import Recorded, observe, outputs
 from vitrail.vocabulary import RawImages
 
@@ -58,44 +59,37 @@ def health(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Health:
     Raises NothingToSeeError for a model without attention among patches.
     """
     model = transformer(bundle)
-    cores, prefix = layer_cores(model), model.config.prefix
-    entropy: dict[str, list[Tensor]] = {core: [] for core in cores}
-    added: dict[str, list[Tensor]] = {core: [] for core in cores}
-    blocks = [f"encoder.blocks.{block}" for block in range(model.config.depth)]
-    lengths: dict[str, list[Tensor]] = {block: [] for block in blocks}
+    layers = {core: layer for layer, core in enumerate(layer_cores(model))}
+    blocks = {f"encoder.blocks.{block}": block for block in range(model.config.depth)}
+    grid = grid_of(model, raw)
+    entropy, added = np.zeros((2, len(layers), model.config.heads))
+    lengths = np.empty((len(blocks), len(raw), grid[0] * grid[1]), np.float32)
 
     def see(name: str, recorded: Recorded) -> None:
-        if name in entropy:
-            weights = recorded.weights()
-            entropy[name].append(spread_of(weights).double().cpu())
+        if name in layers:
+            share = len(raw[rows]) / len(raw)
             out = model.get_submodule(name.removesuffix("core") + "out").get_parameter("weight")
-            added[name].append(what_heads_add(weights, recorded.values, out).double().cpu())
+            for number, (head, part) in enumerate(zip(recorded.heads(), out.chunk(model.config.heads, 1), strict=True)):
+                weights = head.weights()[:, 0]
+                entropy[layers[name], number] += share * float(spread_of(weights))
+                added[layers[name], number] += share * float(what_it_adds(weights, head.values[:, 0], part))
 
     def measure(name: str, left: Tensor) -> None:
-        lengths[name].append(left[:, prefix:].float().norm(dim=-1).cpu())
+        lengths[blocks[name], rows] = left[:, model.config.prefix:].float().norm(dim=-1).cpu()
 
     with observe(model, see), outputs(model, blocks, measure):
-        for part in in_batches(raw, batch_size):
-            encoded(bundle, part)
-    mean = torch.stack([torch.cat(parts).mean(0) for parts in added.values()])
-    return Health(tuple(map(layer_name, cores)),
-                  torch.stack([torch.cat(parts).mean(0) for parts in entropy.values()]).numpy(),
-                  (mean / mean.mean(1, keepdim=True).clamp(min=1e-30)).numpy(),
-                  np.stack([torch.cat(parts).numpy() for parts in lengths.values()]))
+        for rows in batches_of(len(raw), batch_size):
+            encoded(bundle, raw[rows])
+    return Health(tuple(map(layer_name, layers)), entropy,
+                  added / added.mean(1, keepdims=True).clip(min=1e-30), lengths)
 
 
-def spread_of(weights: Float[Tensor, "batch heads tokens others"]) -> Float[Tensor, "batch heads"]:
-    """Entropy as a share of the largest that there can be, averaged over the tokens that ask."""
-    most = torch.log(torch.tensor(float(max(weights.shape[-1], 2))))
-    return torch.special.entr(weights).sum(-1).mean(-1) / most
+def spread_of(weights: Float[Tensor, "batch tokens others"]) -> Float[Tensor, ""]:
+    """Entropy of one head as a share of the largest that there can be, averaged over images and tokens that ask."""
+    return torch.special.entr(weights).sum(-1).double().mean() / math.log(max(weights.shape[-1], 2))
 
 
-def what_heads_add(weights: Float[Tensor, "batch heads tokens others"], values: Tensor,
-                   out: Float[Tensor, "width width"]) -> Float[Tensor, "batch heads"]:
-    """Length of each head's part of the output, averaged over tokens."""
-    heads = weights.shape[1]
-    parts = []
-    for head, slice_ in enumerate(out.float().chunk(heads, dim=1)):
-        mixed = weights[:, head] @ values[:, head].float()
-        parts.append((mixed @ slice_.T).norm(dim=-1).mean(-1))
-    return torch.stack(parts, 1)
+def what_it_adds(weights: Float[Tensor, "batch tokens others"], values: Float[Tensor, "batch others head"],
+                 out: Float[Tensor, "width head"]) -> Float[Tensor, ""]:
+    """Length of one head's part of the output, averaged over images and tokens."""
+    return (weights @ values.float() @ out.float().T).norm(dim=-1).double().mean()

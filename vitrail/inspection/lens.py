@@ -135,5 +135,13 @@ def pooled(bundle: Bundle, tokens: Float[Tensor, "batch tokens width"]) -> Float
     return answer
 
 
+def batches_of(count: int, size: int) -> Iterator[slice]:
+    """Which of so many images are in each batch. Numbers that are kept go into an array made before: small tensors
+    kept one by one lie between large ones that are freed, and the memory of these is then lost to others."""
+    size = max(size, 1)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
 def in_batches(raw: RawImages, size: int) -> Iterator[RawImages]:
     yield from raw.split(max(size, 1))

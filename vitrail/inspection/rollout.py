@@ -13,7 +13,7 @@ from torch import Tensor
 from vitrail.bundle import Bundle
 from vitrail.inspection.attention_distance import layer_cores
 from vitrail.inspection.attention_maps import POOLING_CORE
-from vitrail.inspection.lens import encoded, grid_of, in_batches, pooled, transformer
+from vitrail.inspection.lens import batches_of, encoded, grid_of, pooled, transformer
 from vitrail.inspection.trace import Recorded, observe
 from vitrail.models import ViT
 from vitrail.vocabulary import Grid, RawImages
@@ -30,9 +30,10 @@ def rollout(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Float[np.nda
     """
     model = transformer(bundle)
     grid, prefix = grid_of(model, raw), model.config.prefix
-    return np.concatenate([
-        flow(bundle, model, part, grid)[:, prefix:].unflatten(1, grid).cpu().numpy()
-        for part in in_batches(raw, batch_size)])
+    shares = np.empty((len(raw), *grid), np.float32)
+    for rows in batches_of(len(raw), batch_size):
+        shares[rows] = flow(bundle, model, raw[rows], grid)[:, prefix:].unflatten(1, grid).cpu()
+    return shares
 
 
 def flow(bundle: Bundle, model: ViT, raw: RawImages, grid: Grid) -> Float[Tensor, "batch tokens"]:
@@ -44,9 +45,9 @@ def flow(bundle: Bundle, model: ViT, raw: RawImages, grid: Grid) -> Float[Tensor
     def see(name: str, recorded: Recorded) -> None:
         nonlocal through
         if name == POOLING_CORE:
-            asked.append(recorded.weights().mean(1)[:, 0])
+            asked.append(recorded.mean_weights()[:, 0])
         elif name in cores:
-            weights = recorded.weights().mean(1)
+            weights = recorded.mean_weights()
             through = (through + mixed(name, weights, through, grid)) / 2  # rows of both sum to one already
 
     with observe(model, see):

@@ -39,6 +39,22 @@ class Recorded:
         bias = None if self.bias is None else self.bias[..., queries, keys].float()
         return attention_weights(self.queries[:, :, queries].float(), self.keys[:, :, keys].float(), bias)
 
+    def heads(self) -> Iterator[Recorded]:
+        """Each head by itself, so that the maps of one are all that must be held."""
+        for head in range(self.queries.shape[1]):
+            part, bias = slice(head, head + 1), self.bias
+            if bias is not None and bias.dim() >= 3 and bias.shape[-3] > 1:
+                bias = bias[..., part, :, :]
+            yield Recorded(self.queries[:, part], self.keys[:, part], self.values[:, part], bias)
+
+    def mean_weights(self) -> Tensor:
+        """The mean of all heads' weights, [batch, tokens, others], summed one by one."""
+        heads = self.heads()
+        total = next(heads).weights()[:, 0]
+        for head in heads:
+            total += head.weights()[:, 0]
+        return total / self.queries.shape[1]
+
 
 @contextmanager
 def record(model: nn.Module) -> Iterator[dict[str, Recorded]]:
