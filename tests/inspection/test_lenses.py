@@ -86,7 +86,7 @@ def test_drawings_are_files_that_can_be_opened(kind: str) -> None:
 def test_one_image_is_enough_but_where_images_are_compared() -> None:
     found = {name: seen(subject_of("class token", 1), lens) for name, lens in LENSES.items()}
     assert all(isinstance(look, Look) for look in found.values())
-    assert "1 images are too few" in found["place"].found  # type: ignore[union-attr]
+    assert "4 images are needed; 1 given" in found["place"].found  # type: ignore[union-attr]
     lone = seen(subject_of("resnet", 1), LENSES["health"])
     assert lone == "Layers of a ResNet are compared over images: 4 are needed at least, 1 given."
 

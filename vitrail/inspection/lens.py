@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -133,6 +134,11 @@ def pooled(bundle: Bundle, tokens: Float[Tensor, "batch tokens width"]) -> Float
     """What a transformer's answer is made of, out of its tokens."""
     answer: Tensor = bundle.model.get_submodule("pool")(tokens)
     return answer
+
+
+def rounded(values: np.ndarray, digits: int) -> Any:
+    """Lists for JSON, without the noise that a float32 has as a decimal number."""
+    return np.asarray(values, np.float64).round(digits).tolist()
 
 
 def batches_of(count: int, size: int) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
 from vitrail.inspection.drawing import lit, picture_rows, pixels, spread
 from vitrail.inspection.layers import evenly
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.vocabulary import RawImages
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def look(subject: Subject) -> Look:
     pooling = [part.pooling for part in parts if part.pooling is not None]
     return Look(
         numbers={"asked_by": asked, "images": list(subject.names[: len(parts)]),
-                 "layers_heads_averaged": maps.mean(2).round(5).tolist(),
-                 "last_layer_heads": maps[-1].round(5).tolist(),
-                 **({"pooling": np.concatenate(pooling).round(5).tolist()} if pooling else {})},
+                 "layers_heads_averaged": rounded(maps.mean(2), 5),
+                 "last_layer_heads": rounded(maps[-1], 5),
+                 **({"pooling": rounded(np.concatenate(pooling), 5)} if pooling else {})},
         drawings=(by_layer(subject.few, parts, subject.names), by_head(subject.few, parts[0], subject.names)),
         caption=CAPTION.format(asked=asked),
         found=f"In the last layer the brightest patch has {100 * np.mean(last):.0f} % of the attention to patches, "

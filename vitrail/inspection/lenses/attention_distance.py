@@ -8,7 +8,7 @@ import numpy as np
 
 from vitrail.inspection.attention_distance import AttentionDistance, attention_distance
 from vitrail.inspection.drawing import QUIET, by_depth, tidy
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,10 @@ def look(subject: Subject) -> Look:
     images, digits = far.pixels.shape[2], int(far.even[-1] < 50)
     width, near, most = max(5.0, 0.32 * len(far.layers) + 2), middle[0].min(), middle[0].max()
     return Look(
-        numbers={"unit": "pixels", "images": images, "layers": list(far.layers), "mean": middle.round(3).tolist(),
-                 "deviation_over_images": far.pixels.std(2).round(3).tolist(), "even": far.even.round(3).tolist()},
+        numbers={"unit": "pixels", "images": images, "layers": list(far.layers), "mean": rounded(middle, 3),
+                 "deviation_over_images": rounded(far.pixels.std(2), 3),
+                 "percentile_10": rounded(np.percentile(far.pixels, 10, axis=2), 3),
+                 "percentile_90": rounded(np.percentile(far.pixels, 90, axis=2), 3), "even": rounded(far.even, 3)},
         drawings=(Drawing("attention-distance", lambda figure: draw(figure, far), width, 3.6,
                           "mean attention distance of each head, by layer"),),
         caption=CAPTION.format(images="1 image" if images == 1 else f"{images:,} images"),

@@ -10,7 +10,7 @@ import numpy as np
 from vitrail.inspection.drawing import QUIET, pixels, tidy
 from vitrail.inspection.explained import Explained, explained
 from vitrail.inspection.explanations import SIGNED, Explanations, explanations
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.answers import affordable, answers, apart, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS
@@ -53,21 +53,21 @@ def numbers(subject: Subject, asked: Explained, found: Explanations, tried: Tria
                  for name, map in found.maps.items()},
         "left_out": found.left_out,
         "integrated_gradients": {"start": found.gradients.start, "steps": found.gradients.steps,
-                                 "made": found.gradients.made.round(5).tolist(),
-                                 "summed": found.gradients.summed.round(5).tolist(),
+                                 "made": rounded(found.gradients.made, 5),
+                                 "summed": rounded(found.gradients.summed, 5),
                                  "missing_share": round(found.gradients.missing, 5)},
         "trial": {"images": deletion.shape[1], "panes": found.panes.count,
-                  "fractions": tried.fractions.round(4).tolist(),
-                  "deletion": rounded(tried.deletion.mean(1), tried.orders),
-                  "insertion": rounded(tried.insertion.mean(1), tried.orders),
-                  "deletion_area": rounded(deletion.mean(1), tried.orders),
-                  "insertion_area": rounded(insertion.mean(1), tried.orders),
+                  "fractions": rounded(tried.fractions, 4),
+                  "deletion": by_order(tried.deletion.mean(1), tried.orders),
+                  "insertion": by_order(tried.insertion.mean(1), tried.orders),
+                  "deletion_area": by_order(deletion.mean(1), tried.orders),
+                  "insertion_area": by_order(insertion.mean(1), tried.orders),
                   "better_than_random": {name: round(gain, 5) for name, gain in tried.gain.items()},
                   "standard_error": round(tried.error, 5), "trusted": tried.trusted}}
 
 
-def rounded(values: np.ndarray, orders: Sequence[str]) -> dict[str, Any]:
-    return dict(zip(orders, values.round(5).tolist(), strict=True))
+def by_order(values: np.ndarray, orders: Sequence[str]) -> dict[str, Any]:
+    return dict(zip(orders, rounded(values, 5), strict=True))
 
 
 def words(asked: Explained, tried: Trial) -> str:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from vitrail.inspection.drawing import pixels
 from vitrail.inspection.feature_colors import feature_colors
-from vitrail.inspection.lens import Lens, Look, Subject
+from vitrail.inspection.lens import Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.attention import enlarged, rows_drawing
 from vitrail.vocabulary import Size
 
@@ -27,7 +27,8 @@ def look(subject: Subject) -> Look:
     held = f"{first} of the features' variance" + (f", {last}" if len(colors.layers) > 1 else "")
     return Look(
         numbers={"images": list(subject.names[: len(images)]), "layers": list(colors.layers),
-                 "variance_shown": colors.shares.sum(1).round(4).tolist()},
+                 "variance_shown": rounded(colors.shares.sum(1), 4),
+                 "colors": [rounded(layer, 3) for layer in colors.pictures]},
         drawings=(rows_drawing("features", rows, ["image", *colors.layers], subject.names,
                                "features of the patches as colors"),),
         caption=CAPTION, found=f"Three directions hold {held}.")

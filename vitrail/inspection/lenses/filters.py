@@ -10,7 +10,7 @@ from jaxtyping import Float
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, picture, sheet
 from vitrail.inspection.filters import patch_filters, raw_filters
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.models import ViT
 from vitrail.models.hybrid import Hybrid
 
@@ -41,7 +41,8 @@ def look(subject: Subject) -> Look:
             picture(axes, image, title, interpolation="nearest")
 
     return Look(
-        numbers={"layer": layer, "component_shares": components.shares.round(5).tolist()},
+        numbers={"layer": layer, "component_shares": rounded(components.shares, 5),
+                 "components": rounded(components.pictures, 3), "filters": rounded(own, 3)},
         drawings=(Drawing("filters", draw, 9.6, 4.7 * left.shape[0] / left.shape[1] + 0.4,
                           f"filters of the {layer} as small pictures"),),
         caption=CAPTION,

@@ -9,7 +9,7 @@ import numpy as np
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import color_map, in_numbers, picture, tidy, whole_numbers
 from vitrail.inspection.health import DEAD, HIGH, Health, health
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.inspection.similarity import layer_similarity
 from vitrail.models import ViT
 
@@ -49,11 +49,12 @@ def look(subject: Subject) -> Look:
 
 
 def counted(state: Health) -> dict[str, Any]:
-    return {"layers": list(state.layers), "entropy": state.entropy.round(4).tolist(),
-            "added": state.added.round(4).tolist(), "dead_heads": [[layer + 1, head + 1] for layer, head in state.dead],
-            "patch_length_median": state.medians.round(4).tolist(),
-            "patch_length_largest": state.lengths.max((1, 2)).round(4).tolist(),
-            "patches_out_of_proportion": state.high.round(6).tolist()}
+    return {"layers": list(state.layers), "entropy": rounded(state.entropy, 4),
+            "added": rounded(state.added, 4), "dead_heads": [[layer + 1, head + 1] for layer, head in state.dead],
+            "patch_length_median": rounded(state.medians, 4),
+            "patch_length_largest": rounded(state.lengths.max((1, 2)), 4),
+            "patch_length_one_in_a_hundred": rounded(np.percentile(state.lengths, 99, axis=(1, 2)), 4),
+            "patches_out_of_proportion": rounded(state.high, 6)}
 
 
 def words(state: Health) -> list[str]:

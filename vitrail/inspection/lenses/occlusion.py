@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from vitrail.inspection.drawing import pixels
 from vitrail.inspection.explained import Explained, explained
-from vitrail.inspection.lens import Lens, Look, Subject
+from vitrail.inspection.lens import Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.answers import affordable, answers, apart, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS, Fill, Occlusion, occlusion
@@ -35,8 +35,8 @@ def look(subject: Subject) -> Look:
                 for number, image in enumerate(shown)]
     return Look(
         numbers={"images": list(subject.names[: len(shown)]), "explained": asked.names, "unit": asked.unit,
-                 "whole": by_mean.whole.round(5).tolist(),
-                 "falls": {fill: one.falls.round(5).tolist() for fill, one in zip(FILLS.values(), found.values(),
+                 "whole": rounded(by_mean.whole, 5),
+                 "falls": {fill: rounded(one.falls, 5) for fill, one in zip(FILLS.values(), found.values(),
                                                                                 strict=True)},
                  "agreement": agreement(by_mean, by_blur)},
         drawings=(answers("occlusion", pictures, ["image", *FILLS], subject.names, asked, by_mean.whole,

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, glass, picture, scale_beside, sheet, tidy, whole_numbers
 from vitrail.inspection.layers import evenly
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.inspection.place import KINDS, LEAST_READ, PlacesRead, PositionSimilarity, places_read, position_similarity
 from vitrail.models import ViT
 
@@ -31,8 +31,7 @@ def look(subject: Subject) -> Look:
     if isinstance(model, ViT):
         read = places_read(subject.bundle, subject.raw, subject.batch_size)
         if read is None:
-            found.append(f"{len(subject.raw)} images are too few to read places off the features: {LEAST_READ} are "
-                         "needed.")
+            found.append(f"To read places off the features, {LEAST_READ} images are needed; {len(subject.raw)} given.")
         else:
             parts.append(reading(read))
     if not parts:
@@ -49,7 +48,7 @@ def grid_of_grids(similarity: PositionSimilarity) -> Look:
     down, across = tiled(similarity.tiles)
     return Look(
         numbers={"kind": similarity.kind, "places": {"rows": down, "columns": across},
-                 "similarity": similarity.tiles[np.ix_(down, across)].round(4).tolist()},
+                 "similarity": rounded(similarity.tiles[np.ix_(down, across)], 4)},
         drawings=(tiles(similarity.tiles),),
         caption=f"Each tile belongs to the patch at its place and shows {KINDS[similarity.kind]}: bright is alike. A "
                 "bright spot at the tile's own place means that the model knows its grid; learned positions often have "
@@ -68,8 +67,8 @@ def some_tiles(tiles: np.ndarray, down: list[int], across: list[int]) -> str:
 
 def reading(read: PlacesRead) -> Look:
     return Look(
-        numbers={"read_off": {"layers": list(read.layers), "rows": read.rows.round(4).tolist(),
-                              "columns": read.columns.round(4).tolist()}},
+        numbers={"read_off": {"layers": list(read.layers), "rows": rounded(read.rows, 4),
+                              "columns": rounded(read.columns, 4)}},
         drawings=(curve(read),),
         caption="The curve: how well a linear model tells a patch's row and column from its features, on images that "
                 "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "

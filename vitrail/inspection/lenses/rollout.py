@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.inspection.drawing import lit, pixels, spread
-from vitrail.inspection.lens import Lens, Look, Subject
+from vitrail.inspection.lens import Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.attention import enlarged, rows_drawing
 from vitrail.inspection.rollout import rollout
 
@@ -26,7 +26,7 @@ def look(subject: Subject) -> Look:
     shown += [None] * (-len(shown) % (2 * columns))
     rows = [shown[start : start + 2 * columns] for start in range(0, len(shown), 2 * columns)]
     return Look(
-        numbers={"images": list(subject.names[: len(maps)]), "rollout": maps.round(6).tolist()},
+        numbers={"images": list(subject.names[: len(maps)]), "rollout": rounded(maps, 6)},
         drawings=(rows_drawing("rollout", rows, ["image", "rollout"] * columns, (), "images beside their rollouts"),),
         caption=CAPTION,
         found=words(maps))
