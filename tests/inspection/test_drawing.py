@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from vitrail.inspection.drawing import figure_of, on_equal_axes
+import numpy as np
+
+from vitrail.inspection.drawing import figure_of, framed, on_equal_axes
 from vitrail.inspection.lens import Drawing
 
 
@@ -31,3 +33,12 @@ def test_figures_of_other_kinds_stay_as_they_are() -> None:
     first, second = on_equal_axes([drawing(1), single])
     assert figure_of(first).axes[0].get_ylim() == figure_of(drawing(1)).axes[0].get_ylim()
     assert len(figure_of(second).axes) == 1
+
+
+def test_a_frame_around_one_patch_and_nothing_else() -> None:
+    image = np.full((24, 36, 3), 100, np.uint8)
+    changed = (framed(image, (1, 2), (3, 4)) != image).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 15, 18, 26)
+    assert not changed[10:14, 20:25].any()
+    assert (image == 100).all()

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
-from vitrail.inspection.drawing import lit, picture_rows, pixels, spread
+from vitrail.inspection.drawing import framed, lit, picture_rows, pixels, spread
 from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
-from vitrail.vocabulary import RawImages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +35,8 @@ def look(subject: Subject) -> Look:
                  "layers_heads_averaged": rounded(maps.mean(2), 5),
                  "last_layer_heads": rounded(maps[-1], 5),
                  **({"pooling": rounded(np.concatenate(pooling), 5)} if pooling else {})},
-        drawings=(by_layer(subject.few, parts, subject.names), by_head(subject.few, parts[0], subject.names)),
-        caption=CAPTION.format(asked=asked),
+        drawings=(by_layer(subject, parts), by_head(subject, parts[0])),
+        caption=CAPTION.format(asked=asked + (" (framed)" if subject.place else "")),
         found=f"In the last layer the brightest patch has {100 * np.mean(last):.0f} % of the attention to patches, "
               f"{100 / (maps.shape[-1] * maps.shape[-2]):.1f} % would be its even share.")
 
@@ -46,24 +45,30 @@ Rows = Sequence[Sequence[np.ndarray | None]]
 """Pictures in rows; None leaves a place free."""
 
 
-def by_layer(raw: RawImages, parts: Sequence[AttentionMaps], names: Sequence[str]) -> Drawing:
+def by_layer(subject: Subject, parts: Sequence[AttentionMaps]) -> Drawing:
     depth = len(parts[0].heads)
     layers = evenly(depth, MOST_LAYERS)
     columns = ["image", *(f"layer {layer + 1}" for layer in layers)] + ["pooling"] * (parts[0].pooling is not None)
     rows = []
-    for image, part in zip(pixels(raw), parts, strict=True):
+    for image, part in zip(pixels(subject.few), parts, strict=True):
         shares = [part.layers[layer, 0] for layer in layers] + ([] if part.pooling is None else [part.pooling[0]])
-        rows.append([enlarged(image), *(lit(enlarged(image), spread(one)) for one in shares)])
-    return rows_drawing("attention", rows, columns, names, "where each layer looks, for some images")
+        rows.append([enlarged(image), *(seen_by(subject, image, one) for one in shares)])
+    return rows_drawing("attention", rows, columns, subject.names, "where each layer looks, for some images")
 
 
-def by_head(raw: RawImages, part: AttentionMaps, names: Sequence[str]) -> Drawing:
+def by_head(subject: Subject, part: AttentionMaps) -> Drawing:
     heads: Float[np.ndarray, "heads rows columns"] = part.last[0]
     chosen = evenly(len(heads), MOST_HEADS)
-    image = enlarged(pixels(raw[:1])[0])
-    row = [lit(image, spread(heads[head])) for head in chosen]
-    return rows_drawing("attention-heads", [row], [f"head {head + 1}" for head in chosen], names[:1],
+    image = pixels(subject.raw[:1])[0]
+    row = [seen_by(subject, image, heads[head]) for head in chosen]
+    return rows_drawing("attention-heads", [row], [f"head {head + 1}" for head in chosen], subject.names[:1],
                         "where each head of the last layer looks, for the first image")
+
+
+def seen_by(subject: Subject, image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) -> np.ndarray:
+    """The image in the light of one map; where one patch's attention was asked for, that is framed."""
+    shown = lit(enlarged(image), spread(shares))
+    return shown if subject.place is None else framed(shown, subject.place, (shares.shape[0], shares.shape[1]))
 
 
 def rows_drawing(name: str, rows: Rows, columns: Sequence[str], names: Sequence[str], words: str) -> Drawing:
