@@ -1,7 +1,7 @@
 """What inspection costs: time beside plain forward passes, and the most memory that it holds.
 
     python benchmarks/inspection.py [--model L/16] [--size 384] [--images 128] [--batch 8] [--rounds 3]
-                                    [--looks forward rollout ...]
+                                    [--looks "attention distance" rollout health]
 
 Each contestant looks at the same images in batches, in turn, in its own process, so that each has its own peak.
 Targets: attention distance and rollout at most 1.6 times the time of the forward passes, with no more than one layer's
@@ -38,10 +38,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--looks", nargs="+", choices=list(LOOKS), default=list(LOOKS))
+    parser.add_argument("--looks", nargs="+", choices=LOOKS, default=LOOKS, help="beside forward")
     options = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {
-        name: [] for name in dict.fromkeys(["forward", *options.looks])}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("forward", *options.looks)}
     context = multiprocessing.get_context("spawn")
     for _ in range(options.rounds):
         for name in found:

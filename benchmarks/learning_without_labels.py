@@ -79,7 +79,8 @@ class Harness:
         return any(key.items() <= row.items() for row in self.rows)
 
     def note(self, row: Row) -> None:
-        self.rows.append(append(self.ledger, row | {"machine": machine(), "shared": self.shared}))
+        append(self.ledger, row | {"machine": machine(), "shared": self.shared})
+        self.rows = read_ledger(self.ledger)  # with what other workers have finished, so that the page tells all
         write_page(self.rows, self.docs)
 
 

@@ -79,6 +79,17 @@ def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "without-labels-8.svg").read_text()
 
 
+def test_two_workers_write_one_page(garments: Source, tmp_path: Path) -> None:
+    import learning_without_labels as station
+
+    one, other = (station.Harness(garments, garments, tmp_path, tmp_path / "runs", 8.0, True, (100,)) for _ in "12")
+    for harness, objective in ((one, "mae"), (other, "dino"), (one, "scratch")):
+        harness.note(row("scratch" if objective == "scratch" else "finetune", objective, 0, labels=100, test=0.5))
+    page = (tmp_path / "without-labels.md").read_text()
+    assert all(f"| {words} | 50.00 % |" in page for words in (
+        "masked autoencoder, 75 %", "self-distillation (DINO)", "from scratch"))
+
+
 def test_cells_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                 capsys: pytest.CaptureFixture[str]) -> None:
     import learning_without_labels as station

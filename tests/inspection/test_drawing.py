@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 
 from vitrail.inspection.drawing import figure_of, framed, on_equal_axes
 from vitrail.inspection.lens import Drawing
@@ -42,3 +43,11 @@ def test_a_frame_around_one_patch_and_nothing_else() -> None:
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 15, 18, 26)
     assert not changed[10:14, 20:25].any()
     assert (image == 100).all()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("place", [(0, 0), (5, 7), (223, 223)])
+def test_a_frame_stays_within_a_patch_of_a_few_pixels(side: int, place: tuple[int, int]) -> None:
+    image = np.full((224 * side, 224 * side, 3), 100, np.uint8)
+    rows, columns = np.nonzero((framed(image, place, (224, 224)) != image).any(-1))
+    assert (rows.min() // side, columns.min() // side) == (rows.max() // side, columns.max() // side) == place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from tiny_models import pictures, tiny
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import UnknownNameError
+from vitrail.inspection.attention_distance import attention_distance
 from vitrail.inspection.drawing import drawn
+from vitrail.inspection.feature_colors import feature_colors
+from vitrail.inspection.filters import patch_filters, raw_filters
+from vitrail.inspection.health import health
 from vitrail.inspection.lens import Look, Subject
 from vitrail.inspection.lenses import LENSES
 from vitrail.inspection.looking import chosen, seen
@@ -101,4 +106,35 @@ def test_an_unknown_lens() -> None:
 def test_the_attention_of_a_place_that_is_asked_for() -> None:
     look = LENSES["attention"].look(subject_of("class token", place=(2, 1)))
     assert look.numbers["asked_by"] == "the patch in row 2, column 1"
+    assert "where the patch in row 2, column 1 (framed) looks" in look.caption
     assert np.shape(look.numbers["layers_heads_averaged"]) == (3, 2, 3, 2)
+
+
+def test_the_numbers_hold_what_is_drawn() -> None:
+    subject = subject_of("class token")
+    numbers = {name: LENSES[name].look(subject).numbers for name in ("attention-distance", "health", "features",
+                                                                     "filters")}
+    far = attention_distance(subject.bundle, subject.raw).pixels
+    for share in (10, 90):
+        told = numbers["attention-distance"][f"percentile_{share}"]
+        assert np.allclose(told, np.percentile(far, share, 2), atol=1e-3)
+    longest = np.percentile(health(subject.bundle, subject.raw).lengths, 99, (1, 2))
+    assert np.allclose(numbers["health"]["patch_length_one_in_a_hundred"], longest, atol=1e-3)
+    shown = feature_colors(subject.bundle, subject.few).pictures
+    assert np.allclose(numbers["features"]["colors"], np.stack(shown), atol=1e-3)
+    assert np.allclose(numbers["filters"]["components"], patch_filters(subject.bundle.model).pictures, atol=1e-3)
+    assert np.allclose(numbers["filters"]["filters"], raw_filters(subject.bundle.model), atol=1e-3)
+
+
+def floats(value: object) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        yield from floats(one)
+
+
+@pytest.mark.parametrize("name", sorted(LENSES))
+def test_numbers_have_no_more_digits_than_they_were_rounded_to(name: str) -> None:
+    found = list(floats(LENSES[name].look(subject_of("class token")).numbers))
+    assert found
+    assert [number for number in found if number != round(number, 6)] == []

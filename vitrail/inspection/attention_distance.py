@@ -42,9 +42,9 @@ def attention_distance(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> A
 
     def see(name: str, recorded: Recorded) -> None:
         if name in layers:
-            lines = len(recorded.queries) // len(raw[rows])  # of an axial model, rows or columns of each image
             far = mean_distance(recorded, apart[kind_of(name)], prefix)
-            pixels[layers[name], :, rows] = far.unflatten(0, (-1, lines)).mean(1).T.cpu()
+            lines = far.unflatten(0, (len(raw[rows]), -1))  # of an axial model, the rows or columns of each image
+            pixels[layers[name], :, rows] = lines.mean(1).T.cpu()
 
     with observe(model, see):
         for rows in batches_of(len(raw), batch_size):

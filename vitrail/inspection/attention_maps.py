@@ -64,7 +64,7 @@ def attention_maps(bundle: Bundle, raw: RawImages, place: tuple[int, int] | None
 
     def see(name: str, recorded: Recorded) -> None:
         if name == POOLING_CORE:
-            seen[name] = as_numbers(recorded.weights().mean(1)[:, 0])
+            seen[name] = as_numbers(recorded.mean_weights()[:, 0])
         elif ".row." in name:
             rows[name.replace(".row.", ".column.")] = recorded
         elif ".column." in name:
@@ -102,7 +102,7 @@ def lines_seen(along_rows: Recorded, along_columns: Recorded, grid: Grid,
     are not the same ones, so each of the columns' heads meets the mean of the rows'."""
     rows, columns = grid
     within_columns = along_columns.weights().unflatten(0, (-1, columns))  # [batch, columns, heads, rows asking, rows]
-    within_rows = along_rows.weights().mean(1).unflatten(0, (-1, rows))  # [batch, rows, columns asking, columns]
+    within_rows = along_rows.mean_weights().unflatten(0, (-1, rows))  # [batch, rows, columns asking, columns]
     if place is None:
         seen = torch.einsum("bchqr,brck->bhrk", within_columns, within_rows) / (rows * columns)
     else:

@@ -177,7 +177,7 @@ def framed(image: UInt8[np.ndarray, "height width_px 3"], place: tuple[int, int]
     """The image with a frame, white within black, around the patch at this row and column of the grid."""
     top, bottom = (image.shape[0] * edge // grid[0] for edge in (place[0], place[0] + 1))
     left, right = (image.shape[1] * edge // grid[1] for edge in (place[1], place[1] + 1))
-    line = max(min(image.shape[:2]) // 112, 1)
+    line = max(min(bottom - top, right - left) // 7, 1)
     marked = image.copy()
     for inset, color in ((0, 0), (line, 255)):
         area = marked[top + inset: bottom - inset, left + inset: right - inset]

@@ -62,17 +62,13 @@ def health(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Health:
     layers = {core: layer for layer, core in enumerate(layer_cores(model))}
     blocks = {f"encoder.blocks.{block}": block for block in range(model.config.depth)}
     grid = grid_of(model, raw)
-    entropy, added = np.zeros((2, len(layers), model.config.heads))
+    of_heads = np.zeros((len(layers), model.config.heads, 2))
     lengths = np.empty((len(blocks), len(raw), grid[0] * grid[1]), np.float32)
 
     def see(name: str, recorded: Recorded) -> None:
         if name in layers:
-            share = len(raw[rows]) / len(raw)
             out = model.get_submodule(name.removesuffix("core") + "out").get_parameter("weight")
-            for number, (head, part) in enumerate(zip(recorded.heads(), out.chunk(model.config.heads, 1), strict=True)):
-                weights = head.weights()[:, 0]
-                entropy[layers[name], number] += share * float(spread_of(weights))
-                added[layers[name], number] += share * float(what_it_adds(weights, head.values[:, 0], part))
+            of_heads[layers[name]] += look_at_heads(recorded, out).cpu().numpy() * (len(raw[rows]) / len(raw))
 
     def measure(name: str, left: Tensor) -> None:
         lengths[blocks[name], rows] = left[:, model.config.prefix:].float().norm(dim=-1).cpu()
@@ -80,8 +76,18 @@ def health(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Health:
     with observe(model, see), outputs(model, blocks, measure):
         for rows in batches_of(len(raw), batch_size):
             encoded(bundle, raw[rows])
+    entropy, added = of_heads[..., 0], of_heads[..., 1]
     return Health(tuple(map(layer_name, layers)), entropy,
                   added / added.mean(1, keepdims=True).clip(min=1e-30), lengths)
+
+
+def look_at_heads(recorded: Recorded, out: Float[Tensor, "width width"]) -> Float[Tensor, "heads 2"]:
+    """Entropy of each head, and the length of what it adds; one after another, so that one head's maps are held."""
+    found = []
+    for head, part in zip(recorded.heads(), out.chunk(recorded.queries.shape[1], 1), strict=True):
+        weights = head.weights()[:, 0]
+        found.append(torch.stack((spread_of(weights), what_it_adds(weights, head.values[:, 0], part))))
+    return torch.stack(found)
 
 
 def spread_of(weights: Float[Tensor, "batch tokens others"]) -> Float[Tensor, ""]:

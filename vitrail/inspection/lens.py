@@ -150,4 +150,4 @@ def batches_of(count: int, size: int) -> Iterator[slice]:
 
 
 def in_batches(raw: RawImages, size: int) -> Iterator[RawImages]:
-    yield from raw.split(max(size, 1))
+    return (raw[rows] for rows in batches_of(len(raw), size))

@@ -18,7 +18,7 @@ from torch import Tensor
 from vitrail.inspection.attention_distance import layer_cores
 from vitrail.inspection.attention_maps import POOLING_CORE
 from vitrail.inspection.explained import Explained, with_gradients
-from vitrail.inspection.lens import grid_of, normalized, transformer
+from vitrail.inspection.lens import batches_of, grid_of, normalized, transformer
 from vitrail.inspection.rollout import mixed, read_from
 from vitrail.inspection.trace import weighted
 from vitrail.models import ViT
@@ -36,8 +36,8 @@ def relevance(asked: Explained, batch_size: int = 8) -> Float[np.ndarray, "image
     model = transformer(asked.bundle)
     grid, size = grid_of(model, asked.raw), min(batch_size, images_at_once(model, asked))
     parts = []
-    for start in range(0, len(asked.raw), size):
-        through = flow(asked, model, slice(start, start + size))
+    for rows in batches_of(len(asked.raw), size):
+        through = flow(asked, model, rows)
         parts.append(through[:, model.config.prefix:].unflatten(1, grid).cpu().numpy())
     return np.concatenate(parts)
 

@@ -15,7 +15,7 @@ Options = Mapping[str, str]
 """By their names on the command line, only those that are not as they are without: {"--length": "1/4"}."""
 
 BUILT_IN = ("fashion", "digits")
-"""Sources whose images are always the same."""
+"""Sources that come with the package, whose names nothing of the user's has."""
 
 LONGEST = 60
 """Letters of a page's name before its hash."""
