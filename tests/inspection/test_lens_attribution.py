@@ -32,7 +32,7 @@ def test_the_best_explanation_is_named_with_what_it_has_to_beat() -> None:
     best = trial["trusted"][0]
     assert look.found.startswith(f"Over 6 images, trust {best} most")
     worth = {order: trial["insertion_area"][order] - trial["deletion_area"][order] for order in trial["deletion_area"]}
-    assert f"{worth[best]:.2f}, that of a random order {worth['random']:.2f}" in look.found
+    assert f"it is worth {worth[best]:.2f}, a random order {worth['random']:.2f} (standard error" in look.found
     margin = 3 * trial["standard_error"]
     assert ("middle outward" in look.found) == (worth["middle first"] > worth[best] - margin)
     assert trial["better_than_random"][best] == pytest.approx(worth[best] - worth["random"], abs=1e-4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,17 @@ from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import UnknownNameError
 from vitrail.inspection.attention_distance import attention_distance
-from vitrail.inspection.drawing import drawn
+from vitrail.inspection.attention_maps import attention_maps
+from vitrail.inspection.drawing import drawn, figure_of, pixels
 from vitrail.inspection.feature_colors import feature_colors
 from vitrail.inspection.filters import patch_filters, raw_filters
 from vitrail.inspection.health import health
 from vitrail.inspection.lens import Look, Subject
 from vitrail.inspection.lenses import LENSES
+from vitrail.inspection.lenses.attention import by_layer, in_light_of
 from vitrail.inspection.looking import chosen, seen
 from vitrail.models import create
+from vitrail.vocabulary import Progress
 
 MODELS: dict[str, Any] = {
     "class token": lambda: tiny(),
@@ -138,3 +143,49 @@ def test_numbers_have_no_more_digits_than_they_were_rounded_to(name: str) -> Non
     found = list(floats(LENSES[name].look(subject_of("class token")).numbers))
     assert found
     assert [number for number in found if number != round(number, 6)] == []
+
+
+@pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize("kind", ["class token", "resnet"])
+def test_how_many_images_pass_is_foretold(name: str, kind: str) -> None:
+    """Small models do without many of the passes that are counted on: far fewer, and never far more."""
+    passed: list[Progress] = []
+    subject = subject_of(kind)
+    look = seen(subject, LENSES[name], watch=passed.append)
+    foretold = LENSES[name].passes(subject)
+    done = passed[-1].done if passed else 0
+    if name == "occlusion":
+        assert done == foretold + 3  # and both images, and an empty one, to know what is to be explained
+    assert done <= 1.5 * foretold + len(subject.raw) or isinstance(look, str)
+    assert all(one.done <= one.total for one in passed)
+
+
+@pytest.mark.parametrize(("images", "words"), [
+    (8, "after block 3 of the features' variance."),
+    (1, "6 patches in all are too few to tell: three directions hold most of any."),
+])
+def test_three_directions_of_few_patches_say_nothing(images: int, words: str) -> None:
+    look = LENSES["features"].look(replace(subject_of("class token", images), shown=images))
+    assert look.found.endswith(words)
+    assert bool(look.measures) == (images == 8)
+
+
+def test_components_that_are_all_there_are_say_so() -> None:
+    few = LENSES["filters"].look(subject_of("class token"))
+    assert few.found.startswith("All 15 components of the patch embedding's filters are shown; the first 5 hold ")
+    torch.manual_seed(0)
+    many = LENSES["filters"].look(Subject(Bundle(create("mu/4", classes=3, image_size=8, width=64, heads=2),
+                                                 Preprocess(size=(8, 8))), pictures(1, (8, 8)), ("one",)))
+    assert re.search(r"^The first 28 components hold \d+ % of the variance of .*; the first 5 hold \d+ %", many.found)
+
+
+def test_a_pooling_query_has_no_place_of_its_own() -> None:
+    """Where one patch's attention is asked for, the picture of the pooling query has no frame."""
+    subject = subject_of("attention pooling", place=(0, 0))
+    [part] = [attention_maps(subject.bundle, subject.raw[:1], subject.place)]
+    assert part.pooling is not None
+    drawing = by_layer(replace(subject, shown=1), [part])
+    figure = figure_of(drawing)
+    pictures_ = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert (pictures_[1][:2, :2] == 0).all()
+    assert (pictures_[-1] == in_light_of(pixels(subject.raw[:1])[0], part.pooling[0])).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.inspection.drawing import GLASS, LEAD, glass, sheet, spread
+from vitrail.inspection.drawing import GLASS, LEAD, glass, light, sheet
 from vitrail.report.pictures import BARS, Picture, filter_sheet, grid_of_grids, heat_map, lit, thumbnail, window
 
 
@@ -72,10 +72,11 @@ def test_light_falls_where_the_attention_is() -> None:
     assert opened[:32, -32:].mean() > 2 * opened[64:, :64].mean()
 
 
-def test_spread() -> None:
-    assert spread(np.array([[1.0, 2.0, 3.0]])).tolist() == [[0, 0.5, 1]]
-    assert spread(np.array([[0.2, 0.2]])).tolist() == [[0.5, 0.5]]
-    assert spread(np.zeros((1, 2))).tolist() == [[0.5, 0.5]]
+def test_light_is_weak_where_little_stands_out() -> None:
+    assert light(np.array([[1.0, 2.0, 3.0]])).tolist() == [[0, 0.5, 1]]
+    assert light(np.array([[0.9, 1.0]])).tolist() == [[0, pytest.approx(0.2)]]
+    assert light(np.array([[0.2, 0.2]])).tolist() == [[0, 0]]
+    assert light(np.zeros((1, 2))).tolist() == [[0, 0]]
 
 
 def test_filters_and_grids_of_any_number() -> None:

@@ -189,6 +189,8 @@ def test_hostile_safetensors(tmp_path: Path) -> None:
         refused(tmp_path / "file")
     (tmp_path / "file").write_bytes(struct.pack("<Q", 2**62) + b"{}")
     refused(tmp_path / "file", "neither .npz nor safetensors")
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
+    refused(tmp_path / "model.onnx", "is an ONNX file: a computation, in which weights have lost their names")
 
 
 @pytest.mark.parametrize("extra", range(0, 64, 4))

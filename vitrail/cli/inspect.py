@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as writing
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 20
 """Classes in an error."""
+
+SLOW = 20
+"""Passes for each image from which on a lens is announced before it begins."""
 
 LEFT_OUT = "Left out: it was stopped before it was done."
 
@@ -78,7 +82,7 @@ def inspect(
     from vitrail.cli.subjects import as_seen, choose_pictures, is_model, load_model
     from vitrail.inspection.lens import Subject
     from vitrail.inspection.looking import chosen
-    from vitrail.report.inspected import Inspected, numbers_of, write_inspection
+    from vitrail.report.inspected import FIGURES, NUMBERS, PAGE, Inspected, Inspection
     from vitrail.training.guard import Interrupts
 
     lenses = chosen(lens)
@@ -93,18 +97,22 @@ def inspect(
     pictures = choose_pictures(models[0][1], images[int(second):], count)
     view = RunView()
     show_box(view.console, "what I understood", understood([word for word, _ in models], pictures, lenses))
-    inspected = []
-    with Interrupts("what was seen so far is being written").listen() as interrupts:
-        for word, loaded in models:
-            raw, names = as_seen(loaded, pictures)
-            subject = Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
-                              batch_size)
-            looks = look_through(view, f"{word}, " * second, subject, lenses, interrupts)
-            inspected.append(Inspected(word, loaded, names, looks))
-        written = write_inspection(out, inspected)
+    subjects = []
+    for _, loaded in models:
+        raw, names = as_seen(loaded, pictures)
+        subjects.append(Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
+                                batch_size))
+    words = [word for word, _ in models]
+    inspection = Inspection(out, [Inspected(word, subject.bundle, subject.names) for word, subject in
+                                  zip(words, subjects, strict=True)], [one.name for one in lenses])
+    with Interrupts("what was seen so far is being kept").listen() as interrupts:
+        inspection.write()
+        for one in lenses:
+            inspection.add(one.name, [look_through(view, f"{word}, " * second, subject, one, interrupts)
+                                      for word, subject in zip(words, subjects, strict=True)])
     if json:
-        print(writing.dumps({"models": [numbers_of(one) for one in inspected]}))
-    view.say(f"written: {written[0]}, {written[1].name} and {len(written) - 2} figures in {out}/figures")
+        print(writing.dumps({"models": inspection.numbers}))
+    view.say(f"written: {out / PAGE}, {NUMBERS} and {inspection.figures} figures, as SVG and PNG, in {out / FIGURES}")
     sys.stdout.flush()
     if interrupts:
         raise KeyboardInterrupt(interrupts.signal)
@@ -127,25 +135,24 @@ def understood(models: list[str], pictures: Pictures, lenses: list[Lens]) -> lis
             ("questions", ", ".join(one.name for one in lenses))]
 
 
-def look_through(view: RunView, title: str, subject: Subject, lenses: list[Lens],
-                 interrupts: Interrupts) -> dict[str, Look | str]:
-    """What each lens sees, said as soon as it is known. A signal leaves out the lens it comes into and all others."""
-    from vitrail.inspection.looking import seen as seen_by
+def look_through(view: RunView, title: str, subject: Subject, lens: Lens, interrupts: Interrupts) -> Look | str:
+    """What a lens sees, said as soon as it is known. A signal leaves out the lens it comes into and all others."""
+    from vitrail.inspection.looking import seen
 
-    seen: dict[str, Look | str] = {}
-    for lens in lenses:
-        if lens.slow and not interrupts:
-            view.say(f"{title}{lens.name}: covers and gradients of many copies of each image; with a large model this "
-                     "takes minutes. Ctrl-C leaves it out and writes the rest.")
-        try:
-            look = seen_by(subject, lens, lambda: bool(interrupts))
-        except KeyboardInterrupt:
-            if not interrupts or interrupts.given_up:
-                raise
-            look = LEFT_OUT
-        seen[lens.name] = look
-        view.say(f"{title}{lens.name}: {look if isinstance(look, str) else look.found or lens.title}")
-    return seen
+    said = f"{title}{lens.name}"
+    passes = lens.passes(subject)
+    if passes >= SLOW * len(subject.raw) and not interrupts:
+        view.say(f"{said}: about {passes:,} changed copies of the images go through the model. Ctrl-C leaves it out "
+                 "and keeps the rest.")
+    view.spoken = time.monotonic()
+    try:
+        look = seen(subject, lens, lambda: bool(interrupts), lambda done: view.passing(said, done))
+    except KeyboardInterrupt:
+        if not interrupts or interrupts.given_up:
+            raise
+        look = LEFT_OUT
+    view.say(f"{said}: {look if isinstance(look, str) else look.found or lens.title}")
+    return look
 
 
 def index_of(bundle: Bundle, target: str) -> int:

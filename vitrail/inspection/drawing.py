@@ -186,12 +186,11 @@ def framed(image: UInt8[np.ndarray, "height width_px 3"], place: tuple[int, int]
     return marked
 
 
-def spread(values: np.ndarray) -> Float[np.ndarray, "*shape"]:
-    """From 0 to 1; all one half where they do not differ to speak of."""
-    low, high = float(values.min()), float(values.max())
-    if high - low <= 1e-3 * max(abs(high), 1e-12):
-        return np.full(values.shape, 0.5, dtype=np.float32)
-    scaled: np.ndarray = ((values - low) / (high - low)).astype(np.float32)
+def light(shares: np.ndarray) -> Float[np.ndarray, "*shape"]:
+    """Shares of attention from 0 to 1, from the least to the most of this map. Where the most is less than twice the
+    least, it stays below 1, so that next to nothing does not look like much; all 0 where all are alike."""
+    low, high = float(shares.min()), float(shares.max())
+    scaled: np.ndarray = ((shares - low) / max(high - low, 0.5 * abs(high), 1e-12)).astype(np.float32)
     return scaled
 
 

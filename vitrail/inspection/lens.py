@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -72,21 +73,28 @@ class Drawing(NamedTuple):
 
 class Look(NamedTuple):
     """`numbers`: everything that was measured, as JSON. `found`: what it says, in a sentence. `caption`: how to read
-    the drawings."""
+    the drawings. `measures`: the few numbers by which two models compare, by what they are."""
 
     numbers: Mapping[str, Any]
     drawings: tuple[Drawing, ...]
     caption: str
     found: str = ""
+    measures: Mapping[str, float] = MappingProxyType({})
+
+
+def once(subject: Subject) -> int:
+    """Each image goes through the model about once."""
+    return len(subject.raw)
 
 
 class Lens(NamedTuple):
-    """`title` is the question that it answers. `slow`: it runs the model hundreds of times on each image."""
+    """`title` is the question that it answers. `passes`: about how many images, changed or not, it runs through the
+    model."""
 
     name: str
     title: str
     look: Callable[[Subject], Look]
-    slow: bool = False
+    passes: Callable[[Subject], int] = once
 
 
 def transformer(bundle: Bundle) -> ViT:

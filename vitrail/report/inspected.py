@@ -3,13 +3,15 @@
     OUT/inspect.html
        /inspect.json
        /figures/NAME.svg, NAME.png      of a second model NAME-2.svg, NAME-2.png
+
+All of it is written again after each lens: whatever comes later, what has been seen is there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,18 +26,16 @@ from vitrail.report.figures import inline
 from vitrail.report.page import environment, model_facts
 
 PAGE, NUMBERS, FIGURES = "inspect.html", "inspect.json", "figures"
+SUFFIXES = ("", "-2")
+"""Of the files of the first model, and of the second."""
 
 
-@dataclass(frozen=True)
-class Inspected:
-    """One model. `title`: as it was named; `images`: those that were looked at; `looks`: by lens, what it saw, or why
-    there is nothing to see."""
+class Inspected(NamedTuple):
+    """One model. `title`: as it was named; `images`: those that are looked at."""
 
     title: str
     bundle: Bundle
     images: tuple[str, ...]
-    looks: Mapping[str, Look | str]
-    notes: Sequence[str] = field(default_factory=tuple)
 
 
 class Shown(NamedTuple):
@@ -55,81 +55,110 @@ class Column(NamedTuple):
     caption: str = ""
 
 
+class Measured(NamedTuple):
+    """One number of each model, as it is written."""
+
+    words: str
+    values: list[str]
+
+
 class Section(NamedTuple):
+    """One lens of all models. `measures`: what they have in common that is a number, of two models."""
+
     name: str
     title: str
     caption: str
     columns: list[Column]
+    measures: list[Measured]
 
 
-def write_inspection(out: Path, models: Sequence[Inspected]) -> list[Path]:
-    """Write everything; returns what was written, the page first. Raises SaveError."""
-    written, models = [], comparable(models)
-    write_text(out / NUMBERS, json.dumps({"models": [numbers_of(model) for model in models]}) + "\n")
-    for suffix, model in zip(("", "-2"), models, strict=False):
-        for drawing in drawings_of(model):
-            for kind in ("svg", "png"):
-                path = out / FIGURES / f"{drawing.name}{suffix}.{kind}"
-                write_bytes(path, drawn(drawing, kind))
-                written.append(path)
-    write_text(out / PAGE, render(models))
-    return [out / PAGE, out / NUMBERS, *written]
+@dataclass
+class Inspection:
+    """The folder `out` while models are looked at. `waiting`: names of the lenses that are still to come."""
+
+    out: Path
+    models: Sequence[Inspected]
+    waiting: list[str]
+    sections: list[Section] = field(default_factory=list)
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+    figures: int = 0
+
+    def __post_init__(self) -> None:
+        self.numbers = [about(model) for model in self.models]
+
+    def add(self, name: str, looks: Sequence[Look | str]) -> None:
+        """What one lens sees in each model, or why there is nothing to see. Raises SaveError; what stood before
+        stands then."""
+        looks = on_one_scale(looks)
+        for suffix, look in zip(SUFFIXES, looks, strict=False):
+            for drawing in drawings_of(look):
+                for kind in ("svg", "png"):
+                    write_bytes(self.out / FIGURES / f"{drawing.name}{suffix}.{kind}", drawn(drawing, kind))
+                self.figures += 1
+        self.waiting.remove(name)
+        self.sections.append(section(name, [model.title for model in self.models], looks))
+        for told, look in zip(self.numbers, looks, strict=True):
+            told["lenses"][name] = numbers_of(name, look)
+        self.write()
+
+    def write(self) -> None:
+        write_text(self.out / NUMBERS, json.dumps({"models": self.numbers}) + "\n")
+        write_text(self.out / PAGE, environment().get_template("inspect.html").render(
+            models=self.models, facts=[model_facts(model.bundle) for model in self.models], sections=self.sections,
+            waiting=self.waiting))
 
 
-def comparable(models: Sequence[Inspected]) -> Sequence[Inspected]:
-    """The same models, with the axes of each figure alike."""
-    if len(models) < 2:
-        return models
+def on_one_scale(looks: Sequence[Look | str]) -> list[Look | str]:
+    """The same, with the axes of each figure alike in all of them."""
+    if len(looks) < 2:
+        return list(looks)
     by_name: dict[str, list[Drawing]] = {}
-    for model in models:
-        for drawing in drawings_of(model):
+    for look in looks:
+        for drawing in drawings_of(look):
             by_name.setdefault(drawing.name, []).append(drawing)
     alike = {name: iter(on_equal_axes(same)) for name, same in by_name.items()}
-    return [replace(model, looks={
-        name: look if isinstance(look, str) else look._replace(
-            drawings=tuple(next(alike[drawing.name]) for drawing in look.drawings))
-        for name, look in model.looks.items()}) for model in models]
+    return [look if isinstance(look, str) else look._replace(
+        drawings=tuple(next(alike[drawing.name]) for drawing in look.drawings)) for look in looks]
 
 
-def drawings_of(model: Inspected) -> Iterator[Drawing]:
-    for look in model.looks.values():
-        if isinstance(look, Look):
-            yield from look.drawings
+def drawings_of(look: Look | str) -> tuple[Drawing, ...]:
+    return () if isinstance(look, str) else look.drawings
 
 
-def numbers_of(model: Inspected) -> dict[str, Any]:
-    lenses = {}
-    for name, look in model.looks.items():
-        told: dict[str, Any] = {"question": LENSES[name].title}
-        told |= {"nothing": look} if isinstance(look, str) else {
-            "found": look.found, "caption": look.caption, "numbers": look.numbers}
-        lenses[name] = told
+def about(model: Inspected) -> dict[str, Any]:
     config = model.bundle.model.config
     return {"model": model.title, "name": config.name, "family": config.family,
-            "image_size": list(model.bundle.preprocess.size), "images": list(model.images),
-            "notes": list(model.notes), "lenses": lenses}
+            "image_size": list(model.bundle.preprocess.size), "images": list(model.images), "lenses": {}}
 
 
-def render(models: Sequence[Inspected]) -> str:
-    """The page as text."""
-    names = list(dict.fromkeys(name for model in models for name in model.looks))
-    return environment().get_template("inspect.html").render(
-        models=models, facts=[model_facts(model.bundle) for model in models],
-        sections=[section(name, models) for name in names])
+def numbers_of(name: str, look: Look | str) -> dict[str, Any]:
+    told: dict[str, Any] = {"question": LENSES[name].title}
+    if isinstance(look, str):
+        return told | {"nothing": look}
+    return told | {"found": look.found, "caption": look.caption, "measures": dict(look.measures),
+                   "numbers": look.numbers}
 
 
-def section(name: str, models: Sequence[Inspected]) -> Section:
+def section(name: str, titles: Sequence[str], looks: Sequence[Look | str]) -> Section:
     """One lens, a column for each model. Captions that differ stand in their columns."""
-    looks = [model.looks.get(name, "Not asked for.") for model in models]
     captions = list(dict.fromkeys(look.caption for look in looks if isinstance(look, Look)))
     columns = []
-    for suffix, model, look in zip(("", "-2"), models, looks, strict=False):
+    for suffix, title, look in zip(SUFFIXES, titles, looks, strict=False):
         if isinstance(look, str):
-            columns.append(Column(model.title, look, []))
+            columns.append(Column(title, look, []))
             continue
-        columns.append(Column(model.title, look.found, [shown(drawing, suffix) for drawing in look.drawings],
+        columns.append(Column(title, look.found, [shown(drawing, suffix) for drawing in look.drawings],
                               look.caption if len(captions) > 1 else ""))
-    return Section(name, LENSES[name].title, captions[0] if len(captions) == 1 else "", columns)
+    return Section(name, LENSES[name].title, captions[0] if len(captions) == 1 else "", columns, measured(looks))
+
+
+def measured(looks: Sequence[Look | str]) -> list[Measured]:
+    """What can be compared; "-" where a model has no such number. Nothing of a single model."""
+    if len(looks) < 2:
+        return []
+    several = [{} if isinstance(look, str) else look.measures for look in looks]
+    return [Measured(words, [f"{measures[words]:.3g}" if words in measures else "-" for measures in several])
+            for words in dict.fromkeys(words for measures in several for words in measures)]
 
 
 def shown(drawing: Drawing, suffix: str) -> Shown:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from vitrail.inspection.drawing import LEAD, glass, sheet, spread
+from vitrail.inspection.drawing import LEAD, glass, light, sheet
 from vitrail.inspection.drawing import lit as lit_pixels
 from vitrail.vocabulary import Size
 
@@ -76,7 +76,7 @@ def lit(raw: UInt8[np.ndarray, "3 height width_px"], shares: Float[np.ndarray, "
     pixels = np.ascontiguousarray(raw.transpose(1, 2, 0))
     enlarge = max(side // max(pixels.shape[:2]), 1)
     pixels = fitted(pixels.repeat(enlarge, 0).repeat(enlarge, 1), side)
-    return encode(lit_pixels(pixels, spread(shares)), "JPEG")
+    return encode(lit_pixels(pixels, light(shares)), "JPEG")
 
 
 def filter_sheet(pictures: Float[np.ndarray, "filters height width_px channels"], columns: int = 7) -> Picture:

@@ -66,6 +66,9 @@ def look_into(path: Path) -> Opened:
         raise pickled(path)
     if start.lstrip()[:1] == b"{" and "weight_map" in read_json(path):
         return with_neighbors(open_shards(path))
+    if path.suffix.lower() == ".onnx":
+        raise BundleError(f"{path} is an ONNX file: a computation, in which weights have lost their names. Give the "
+                          "weights that it was made from (.safetensors, .npz, or a folder of Hugging Face).")
     what = f"it begins with {start[:8]!r}" if start else "it is empty"
     raise BundleError(f"{path} holds no weights that vitrail knows: it is neither .npz nor safetensors ({what}).")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vitrail.inspection.drawing import QUIET, lit, picture, plain, shortened, spread
+from vitrail.inspection.drawing import QUIET, light, lit, picture, plain, shortened
 from vitrail.inspection.explained import Explained
 from vitrail.inspection.lens import Drawing, Subject
 from vitrail.models import describe
@@ -78,6 +78,6 @@ def in_light(image: UInt8[np.ndarray, "height width_px 3"], map: Float[np.ndarra
              signed: bool, top: float | None = None) -> UInt8[np.ndarray, "height width_px 3"]:
     """From the least to the most important; of a map with a sign, from 0 up to its largest value, or to `top`."""
     if not signed:
-        return lit(image, spread(map))
+        return lit(image, light(map))
     top = float(map.max()) if top is None else top
     return lit(image, (map / top).clip(0, 1) if top > 1e-9 else np.zeros_like(map))

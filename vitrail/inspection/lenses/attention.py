@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
-from vitrail.inspection.drawing import framed, lit, picture_rows, pixels, spread
+from vitrail.inspection.drawing import framed, light, lit, picture_rows, pixels
 from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 MOST_LAYERS, MOST_HEADS = 7, 8
 CAPTION = ("Light falls where {asked} looks; grey is dark. Each picture has a scale of its own, from its least to its "
-           "most attended patch. With a column for each layer: heads averaged. With one for each head: the last layer "
+           "most attended patch; where they differ by less than twice, the light is weaker, and none where all are "
+           "attended alike. With a column for each layer: heads averaged. With one for each head: the last layer "
            "for the first image. A few bright patches in plain background are no mistake of the drawing: large models "
            "keep notes there (see the lens health).")
 
@@ -37,6 +38,7 @@ def look(subject: Subject) -> Look:
                  **({"pooling": rounded(np.concatenate(pooling), 5)} if pooling else {})},
         drawings=(by_layer(subject, parts), by_head(subject, parts[0])),
         caption=CAPTION.format(asked=asked + (" (framed)" if subject.place else "")),
+        measures={"last layer, attention of the brightest patch, %": 100 * float(np.mean(last))},
         found=f"In the last layer the brightest patch has {100 * np.mean(last):.0f} % of the attention to patches, "
               f"{100 / (maps.shape[-1] * maps.shape[-2]):.1f} % would be its even share.")
 
@@ -51,8 +53,8 @@ def by_layer(subject: Subject, parts: Sequence[AttentionMaps]) -> Drawing:
     columns = ["image", *(f"layer {layer + 1}" for layer in layers)] + ["pooling"] * (parts[0].pooling is not None)
     rows = []
     for image, part in zip(pixels(subject.few), parts, strict=True):
-        shares = [part.layers[layer, 0] for layer in layers] + ([] if part.pooling is None else [part.pooling[0]])
-        rows.append([enlarged(image), *(seen_by(subject, image, one) for one in shares)])
+        pooling = [] if part.pooling is None else [in_light_of(image, part.pooling[0])]
+        rows.append([enlarged(image), *(seen_by(subject, image, part.layers[layer, 0]) for layer in layers), *pooling])
     return rows_drawing("attention", rows, columns, subject.names, "where each layer looks, for some images")
 
 
@@ -67,8 +69,12 @@ def by_head(subject: Subject, part: AttentionMaps) -> Drawing:
 
 def seen_by(subject: Subject, image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) -> np.ndarray:
     """The image in the light of one map; where one patch's attention was asked for, that is framed."""
-    shown = lit(enlarged(image), spread(shares))
+    shown = in_light_of(image, shares)
     return shown if subject.place is None else framed(shown, subject.place, (shares.shape[0], shares.shape[1]))
+
+
+def in_light_of(image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) -> np.ndarray:
+    return lit(enlarged(image), light(shares))
 
 
 def rows_drawing(name: str, rows: Rows, columns: Sequence[str], names: Sequence[str], words: str) -> Drawing:

@@ -35,7 +35,10 @@ def look(subject: Subject) -> Look:
         caption=CAPTION.format(images="1 image" if images == 1 else f"{images:,} images"),
         found=f"Heads of the first layer look {near:.{digits}f} to {most:.{digits}f} pixels far, those of the last "
               f"{middle[-1].min():.{digits}f} to {middle[-1].max():.{digits}f}; looking everywhere alike would be "
-              f"{far.even[-1]:.{digits}f}.")
+              f"{far.even[-1]:.{digits}f}.",
+        measures={f"{which} layer, {what}, pixels": float(value) for which, heads in
+                  (("first", middle[0]), ("last", middle[-1])) for what, value in
+                  (("mean of the heads", heads.mean()), ("nearest head", heads.min()), ("farthest head", heads.max()))})
 
 
 def draw(figure: Figure, far: AttentionDistance) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_TRIED = 16
-PASSES = 2 * (7 + DRAWS) * STEPS + COVERS + 100
-"""Through the model, for one image, about."""
+PASSES = 2 * (6 + DRAWS) * STEPS + COVERS + 40
+"""Through the model, for one image, about; a gradient takes as long as three."""
 
 CAPTION = ("Light falls on the patches that speak for the answer beside the image; dark ones do nothing, or speak "
            "against it. Each picture has a scale of its own. Explanations differ, and a convincing picture proves "
@@ -42,7 +42,9 @@ def look(subject: Subject) -> Look:
     return Look(
         numbers=numbers(subject, asked, found, tried, shown),
         drawings=(pictures(subject, asked, found, tried, shown), curves(asked, tried)),
-        caption=CAPTION + left_out(found) + fewer(subject, len(raw), MOST_TRIED), found=words(asked, tried))
+        caption=CAPTION + left_out(found) + fewer(subject, len(raw), MOST_TRIED), found=words(asked, tried),
+        measures={f"{order} is worth": float(worth) for order, worth in
+                  zip(tried.orders, tried.worth.mean(1), strict=True)})
 
 
 def numbers(subject: Subject, asked: Explained, found: Explanations, tried: Trial, shown: int) -> dict[str, Any]:
@@ -71,26 +73,25 @@ def by_order(values: np.ndarray, orders: Sequence[str]) -> dict[str, Any]:
 
 
 def words(asked: Explained, tried: Trial) -> str:
-    """Which explanation did best, and by how much."""
+    """Which explanation did best, and by how much. What few images do not show may still be so."""
     count = tried.deletion.shape[1]
     over = "On this image" if count == 1 else f"Over {count} images"
     worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
     if not tried.trusted:
         most, chance = apart(max(worth[name] for name in tried.gain if name != MIDDLE), worth[RANDOM])
-        areas = (f"The area between the curves of the best and that of a random order cannot be told apart ({most})."
-                 if most == chance else
-                 f"The area between the curves of the best is {most}, that of a random order {chance}.")
-        return f"{over}, no explanation orders the patches better than chance: trust none of them here. {areas}"
+        areas = (f"Even the best is worth no more than a random order ({most})." if most == chance else
+                 f"The best is worth {most}, a random order {chance}, standard error {tried.error:.1g}.")
+        return f"{over}, no explanation is shown to be better than a random order: trust none of them here. {areas}"
     best = tried.trusted[0]
     area, chance, middle = apart(worth[best], worth[RANDOM], worth[MIDDLE])
-    said = (f"{over}, trust {best} most: the area between its curves is {area}, that of a random order "
-            f"{chance} (standard error {tried.error:.1g}).")
+    said = (f"{over}, trust {best} most: it is worth {area}, a random order {chance} (standard error "
+            f"{tried.error:.1g}).")
     if len(tried.trusted) > 1 and worth[best] - worth[tried.trusted[1]] < tried.error:
-        said += f" It cannot be told apart from {tried.trusted[1]} by these images."
+        said += f" These images do not tell it apart from {tried.trusted[1]}."
     if worth[MIDDLE] > worth[best] - SURE * tried.error:
-        said += f" But going from the middle outward is not clearly worse ({middle})."
-    worse = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
-    return said + (f" No better than chance: {', '.join(worse)}." if worse else "")
+        said += f" But an order from the middle outward is not clearly worse ({middle})."
+    others = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
+    return said + (f" Not shown to be better than random: {', '.join(others)}." if others else "")
 
 
 def left_out(found: Explanations) -> str:
@@ -125,6 +126,8 @@ def curves(asked: Explained, tried: Trial) -> Drawing:
             for number, (order, line) in enumerate(zip(tried.orders, lines.mean(1), strict=True)):
                 axes.plot(100 * tried.fractions, line, label=order, **looks(order, number))
             tidy(axes, f"% of the patches {title}", "")
+        if asked.unit != "logit":
+            left.set_ylim(min(left.get_ylim()[0], 0))  # a model that has learned nothing shall not look as if it had
         left.set_ylabel(asked.unit)
         figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
@@ -140,4 +143,8 @@ def looks(order: str, number: int) -> dict[str, Any]:
     return {"color": color, "linestyle": dashes, "marker": marker, "markersize": 4, "linewidth": 1.3}
 
 
-LENS = Lens("attribution", "What speaks for the answer, and which picture of it can be trusted?", look, slow=True)
+def passes(subject: Subject) -> int:
+    return affordable(subject, PASSES, MOST_TRIED) * PASSES
+
+
+LENS = Lens("attribution", "What speaks for the answer, and which picture of it can be trusted?", look, passes)

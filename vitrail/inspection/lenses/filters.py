@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, picture, sheet
-from vitrail.inspection.filters import patch_filters, raw_filters
+from vitrail.inspection.filters import PatchFilters, patch_filters, raw_filters
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.models import ViT
 from vitrail.models.hybrid import Hybrid
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 7
+BY_COUNT = 5
+"""Components by whose share two models are compared: few where learning has found structure, no more in noise."""
+
 CAPTION = ("Each square is a pattern that the first layer compares the pixels with. Left: the main directions in "
            "which its filters differ (principal components), strongest first; a trained model has plain colors and "
            "brightness first, then edges and ripples of growing fineness, as in Figure 7 of the ViT paper. Right: the "
@@ -45,9 +48,19 @@ def look(subject: Subject) -> Look:
                  "components": rounded(components.pictures, 3), "filters": rounded(own, 3)},
         drawings=(Drawing("filters", draw, 9.6, 4.7 * left.shape[0] / left.shape[1] + 0.4,
                           f"filters of the {layer} as small pictures"),),
-        caption=CAPTION,
-        found=f"The first {len(components.pictures)} components hold {100 * components.shares.sum():.0f} % of the "
-              f"variance of the {layer}'s filters.")
+        caption=CAPTION, found=words(components, layer),
+        measures={f"first {BY_COUNT} components hold, %": 100 * float(components.shares[:BY_COUNT].sum())})
+
+
+def words(components: PatchFilters, layer: str) -> str:
+    """How much of the layer is on the picture; that everything is says nothing about it."""
+    count = len(components.pictures)
+    first = f"the first {BY_COUNT} hold {100 * components.shares[:BY_COUNT].sum():.0f} % of the variance"
+    if components.shares.sum() > 1 - 1e-6:
+        return (f"All {count} components of the {layer}'s filters are shown" +
+                (f"; {first}." if count > 2 * BY_COUNT else "; so few that their shares say little."))
+    return (f"The first {count} components hold {100 * components.shares.sum():.0f} % of the variance of the {layer}'s "
+            f"filters; {first}.")
 
 
 def tiled(pictures: Float[np.ndarray, "filters height width_px channels"]) -> np.ndarray:

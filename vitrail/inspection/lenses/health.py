@@ -36,7 +36,9 @@ def look(subject: Subject) -> Look:
     names, alike = layer_similarity(subject.bundle, subject.raw, subject.batch_size)
     numbers: dict[str, Any] = {"layers_compared": names, "alignment": none_for_nan(alike)}
     drawings, found = [matrix(names, alike)], []
+    measures: dict[str, float] = {}
     if len(names) > 1:
+        measures = {"first and last layer are alike by (CKA)": float(alike[0, -1])}
         found = [f"Of the layers, {names[0]} and {names[-1]} are alike by {alike[0, -1]:.2f} (1: the same)."]
     if is_transformer:
         state = health(subject.bundle, subject.raw, subject.batch_size)
@@ -45,7 +47,13 @@ def look(subject: Subject) -> Look:
                     heads("health-heads", "what a head adds", state.added, state.layers, None),
                     lengths(state), *drawings]
         found = words(state) + found
-    return Look(numbers, tuple(drawings), (CAPTION if is_transformer else "") + ALIKE, " ".join(found))
+        measures = compared(state) | measures
+    return Look(numbers, tuple(drawings), (CAPTION if is_transformer else "") + ALIKE, " ".join(found), measures)
+
+
+def compared(state: Health) -> dict[str, float]:
+    return {"dead heads": len(state.dead), "attention entropy, mean of all heads": float(state.entropy.mean()),
+            "patches out of proportion in the worst block, %": 100 * float(state.high.max())}
 
 
 def counted(state: Health) -> dict[str, Any]:

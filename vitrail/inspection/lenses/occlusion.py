@@ -11,6 +11,7 @@ from vitrail.inspection.lens import Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.answers import affordable, answers, apart, fewer, in_light
 from vitrail.inspection.lenses.attention import enlarged
 from vitrail.inspection.occlusion import COVERS, Fill, Occlusion, occlusion
+from vitrail.inspection.panes import panes_of
 
 FILLS: dict[str, Fill] = {"under its own blur": "blur", "under the mean color": "mean"}
 
@@ -42,7 +43,17 @@ def look(subject: Subject) -> Look:
         drawings=(answers("occlusion", pictures, ["image", *FILLS], subject.names, asked, by_mean.whole,
                           "images, each beside what the answer needs"),),
         caption=CAPTION.format(rows=rows, columns=columns, unit=asked.unit) + fewer(subject, len(raw), subject.shown),
-        found=words(asked, found, agreement(by_mean, by_blur)))
+        found=words(asked, found, agreement(by_mean, by_blur)),
+        measures={f"{asked.unit} of the whole image": float(by_mean.whole.mean()),
+                  **{f"{asked.unit} behind the worst cover, {title}": float(behind(one).mean())
+                     for title, one in found.items()},
+                  "the two fillings agree by": agreement(by_mean, by_blur)})
+
+
+def behind(found: Occlusion) -> Float[np.ndarray, " images"]:
+    """What is left of each image's score under its worst cover."""
+    left: np.ndarray = found.whole - found.falls.max((1, 2))
+    return left
 
 
 def worst(falls: Float[np.ndarray, "rows columns"]) -> str:
@@ -58,11 +69,16 @@ def agreement(one: Occlusion, other: Occlusion) -> float:
 
 def words(asked: Explained, found: dict[str, Occlusion], agreed: float) -> str:
     title, strongest = max(found.items(), key=lambda one: float(one[1].falls.max((1, 2)).mean()))
-    behind = strongest.whole - strongest.falls.max((1, 2))
-    over = "of the image" if len(behind) == 1 else f"of {len(behind)} images in the mean"
-    whole, covered = apart(float(strongest.whole.mean()), float(behind.mean()))
+    left = behind(strongest)
+    over = "of the image" if len(left) == 1 else f"of {len(left)} images in the mean"
+    whole, covered = apart(float(strongest.whole.mean()), float(left.mean()))
     return (f"The worst single cover, {title}, takes the {asked.unit} from {whole} to {covered} ({over}). "
             f"The two fillings agree to {agreed:.2f}, 1 would be fully.")
 
 
-LENS = Lens("occlusion", "Which part does the answer need?", look, slow=True)
+def passes(subject: Subject) -> int:
+    covers = panes_of(subject.bundle.model, subject.raw).coarser(COVERS).count
+    return affordable(subject, len(FILLS) * COVERS, subject.shown) * len(FILLS) * (covers + 1)
+
+
+LENS = Lens("occlusion", "Which part does the answer need?", look, passes)

@@ -40,7 +40,8 @@ def look(subject: Subject) -> Look:
     for part in parts:
         numbers |= part.numbers
     return Look(numbers, tuple(drawing for part in parts for drawing in part.drawings),
-                " ".join(part.caption for part in parts), " ".join([*found, *(part.found for part in parts)]).strip())
+                " ".join(part.caption for part in parts), " ".join([*found, *(part.found for part in parts)]).strip(),
+                {words: value for part in parts for words, value in part.measures.items()})
 
 
 def grid_of_grids(similarity: PositionSimilarity) -> Look:
@@ -74,7 +75,10 @@ def reading(read: PlacesRead) -> Look:
                 "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "
                 "drawn as 0.",
         found=f"Rows and columns can be read off linearly {shares(read, 0)} before the first block, {shares(read, -1)} "
-              "after the last.")
+              "after the last.",
+        measures={f"{side} read off {where}, %": 100 * max(float(scores[layer]), 0.0)
+                  for side, scores in (("row", read.rows), ("column", read.columns))
+                  for where, layer in (("before the first block", 0), ("after the last", -1))})
 
 
 def shares(read: PlacesRead, layer: int) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Float
 
-from vitrail.inspection.drawing import lit, pixels, spread
-from vitrail.inspection.lens import Lens, Look, Subject, rounded
+from vitrail.inspection.drawing import QUIET, light, lit, picture_rows, pixels, plain, shortened
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.inspection.lenses.attention import enlarged, rows_drawing
 from vitrail.inspection.rollout import rollout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PER_ROW = 3
 CAPTION = ("Which patches the answer comes from, when attention is followed through all layers: heads averaged, the "
@@ -19,17 +24,28 @@ CAPTION = ("Which patches the answer comes from, when attention is followed thro
 
 def look(subject: Subject) -> Look:
     maps = rollout(subject.bundle, subject.few, subject.batch_size)
-    pairs = [(enlarged(image), lit(enlarged(image), spread(one)))
+    return Look(
+        numbers={"images": list(subject.names[: len(maps)]), "rollout": rounded(maps, 6)},
+        drawings=(beside(subject, maps),), caption=CAPTION, found=words(maps),
+        measures={"the tenth of the patches that counts most has, %": 100 * top_tenth(maps)})
+
+
+def beside(subject: Subject, maps: Float[np.ndarray, "images rows columns"]) -> Drawing:
+    """Each image, its name under it, and its rollout; several such pairs in a row."""
+    pairs = [(enlarged(image), lit(enlarged(image), light(one)))
              for image, one in zip(pixels(subject.few), maps, strict=True)]
     columns = min(PER_ROW, len(pairs))
     shown: list[np.ndarray | None] = [picture for pair in pairs for picture in pair]
     shown += [None] * (-len(shown) % (2 * columns))
     rows = [shown[start : start + 2 * columns] for start in range(0, len(shown), 2 * columns)]
-    return Look(
-        numbers={"images": list(subject.names[: len(maps)]), "rollout": rounded(maps, 6)},
-        drawings=(rows_drawing("rollout", rows, ["image", "rollout"] * columns, (), "images beside their rollouts"),),
-        caption=CAPTION,
-        found=words(maps))
+
+    def draw(figure: Figure) -> None:
+        grid = picture_rows(figure, rows, ["image", "rollout"] * columns)
+        for axes, name in zip(grid[:, ::2].flat, subject.names, strict=False):
+            axes.set_xlabel(plain(shortened(name)), fontsize=6.5, color=QUIET)
+
+    drawing = rows_drawing("rollout", rows, ["image", "rollout"] * columns, (), "images beside their rollouts")
+    return drawing._replace(draw=draw, height=drawing.height + 0.15 * len(rows))
 
 
 def words(maps: Float[np.ndarray, "images rows columns"]) -> str:
