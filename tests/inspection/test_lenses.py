@@ -176,7 +176,7 @@ def test_components_that_are_all_there_are_say_so() -> None:
     torch.manual_seed(0)
     many = LENSES["filters"].look(Subject(Bundle(create("mu/4", classes=3, image_size=8, width=64, heads=2),
                                                  Preprocess(size=(8, 8))), pictures(1, (8, 8)), ("one",)))
-    assert re.search(r"^The first 28 components hold \d+ % of the variance of .*; the first 5 hold \d+ %", many.found)
+    assert re.search(r"^The first 28 components hold \d+ % of the variance of .*, the first 5 alone \d+ %", many.found)
 
 
 def test_a_pooling_query_has_no_place_of_its_own() -> None:
@@ -189,3 +189,11 @@ def test_a_pooling_query_has_no_place_of_its_own() -> None:
     pictures_ = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert (pictures_[1][:2, :2] == 0).all()
     assert (pictures_[-1] == in_light_of(pixels(subject.raw[:1])[0], part.pooling[0])).all()
+
+
+def test_one_patch_attends_to_no_other() -> None:
+    model = create("mu/8", classes=3, image_size=8).eval()
+    subject = Subject(Bundle(model, Preprocess(size=(8, 8))), pictures(5, (8, 8)), tuple("abcde"))
+    for name in ("attention-distance", "attention", "rollout"):
+        assert "takes the whole image for one patch" in seen(subject, LENSES[name])  # type: ignore[operator]
+    assert all(isinstance(seen(subject, LENSES[name]), Look) for name in ("features", "attribution", "occlusion"))

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.bundle import Bundle
-from vitrail.inspection.lens import batches_of, encoded, grid_of, transformer
+from vitrail.inspection.lens import attending, batches_of, encoded, grid_of
 from vitrail.inspection.trace import Recorded, observe
 from vitrail.models import AxialViT, ViT
 from vitrail.vocabulary import Grid, RawImages, Size
@@ -34,7 +34,7 @@ def attention_distance(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> A
 
     Raises NothingToSeeError for a model without attention among patches.
     """
-    model = transformer(bundle)
+    model = attending(bundle)
     grid, prefix = grid_of(model, raw), model.config.prefix
     layers = {core: layer for layer, core in enumerate(layer_cores(model))}
     apart = {kind: distances_in(kind, grid, model.config.patch).to(bundle.device) for kind in map(kind_of, layers)}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitrail.bundle import Bundle
 from vitrail.errors import UsageError
-from vitrail.inspection.lens import encoded, grid_of, pooled, transformer
+from vitrail.inspection.lens import attending, encoded, grid_of, pooled
 from vitrail.inspection.trace import Recorded, observe
 from vitrail.models import AxialViTConfig, ViTConfig
 from vitrail.vocabulary import Grid, RawImages
@@ -53,7 +53,7 @@ def attention_maps(bundle: Bundle, raw: RawImages, place: tuple[int, int] | None
     along columns: what a patch sees in its column has seen its own row. Raises NothingToSeeError for a model without
     attention, UsageError for a place outside of the grid.
     """
-    model = transformer(bundle)
+    model = attending(bundle)
     config, grid = model.config, grid_of(model, raw)
     if place is not None and not (0 <= place[0] < grid[0] and 0 <= place[1] < grid[1]):
         raise UsageError(f"There is no patch at row {place[0]}, column {place[1]}: rows are 0 to {grid[0] - 1}, "

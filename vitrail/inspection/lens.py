@@ -105,6 +105,15 @@ def transformer(bundle: Bundle) -> ViT:
     return model
 
 
+def attending(bundle: Bundle) -> ViT:
+    """A transformer with several patches. Raises NothingToSeeError for others."""
+    model = transformer(bundle)
+    if model.config.patches == 1:
+        raise NothingToSeeError(f"{model.config.name} takes the whole image for one patch, which can attend to no "
+                                "other. A larger --image-size, or a model with smaller patches, has more of them.")
+    return model
+
+
 def grid_of(model: ViT, raw: RawImages) -> Grid:
     """Rows and columns of patches of these images."""
     patch = model.config.patch

@@ -18,7 +18,7 @@ from torch import Tensor
 from vitrail.inspection.attention_distance import layer_cores
 from vitrail.inspection.attention_maps import POOLING_CORE
 from vitrail.inspection.explained import Explained, with_gradients
-from vitrail.inspection.lens import batches_of, grid_of, normalized, transformer
+from vitrail.inspection.lens import attending, batches_of, grid_of, normalized
 from vitrail.inspection.rollout import mixed, read_from
 from vitrail.inspection.trace import weighted
 from vitrail.models import ViT
@@ -33,7 +33,7 @@ def relevance(asked: Explained, batch_size: int = 8) -> Float[np.ndarray, "image
 
     Raises NothingToSeeError for a model without attention among patches, UsageError for a compiled one.
     """
-    model = transformer(asked.bundle)
+    model = attending(asked.bundle)
     grid, size = grid_of(model, asked.raw), min(batch_size, images_at_once(model, asked))
     parts = []
     for rows in batches_of(len(asked.raw), size):

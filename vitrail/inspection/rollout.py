@@ -13,7 +13,7 @@ from torch import Tensor
 from vitrail.bundle import Bundle
 from vitrail.inspection.attention_distance import layer_cores
 from vitrail.inspection.attention_maps import POOLING_CORE
-from vitrail.inspection.lens import batches_of, encoded, grid_of, pooled, transformer
+from vitrail.inspection.lens import attending, batches_of, encoded, grid_of, pooled
 from vitrail.inspection.trace import Recorded, observe
 from vitrail.models import ViT
 from vitrail.vocabulary import Grid, RawImages
@@ -28,7 +28,7 @@ def rollout(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> Float[np.nda
 
     Raises NothingToSeeError for a model without attention among patches.
     """
-    model = transformer(bundle)
+    model = attending(bundle)
     grid, prefix = grid_of(model, raw), model.config.prefix
     shares = np.empty((len(raw), *grid), np.float32)
     for rows in batches_of(len(raw), batch_size):

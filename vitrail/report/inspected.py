@@ -29,6 +29,9 @@ PAGE, NUMBERS, FIGURES = "inspect.html", "inspect.json", "figures"
 SUFFIXES = ("", "-2")
 """Of the files of the first model, and of the second."""
 
+WIDE = 7.0
+"""Inches above which a figure needs the whole width of the page."""
+
 
 class Inspected(NamedTuple):
     """One model. `title`: as it was named; `images`: those that are looked at."""
@@ -39,11 +42,16 @@ class Inspected(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """One figure of the page: the picture itself, where it is wide (it stands alone in its row), and its files."""
+    """One figure of the page: the picture itself, its width in inches, and its files."""
 
     picture: Markup
-    wide: bool
+    width: float
     files: str
+
+    @property
+    def wide(self) -> bool:
+        """It stands alone in its row."""
+        return self.width > WIDE
 
 
 class Column(NamedTuple):
@@ -70,6 +78,11 @@ class Section(NamedTuple):
     caption: str
     columns: list[Column]
     measures: list[Measured]
+
+    @property
+    def stacked(self) -> bool:
+        """One model below the other, because beside it their pictures would be too small."""
+        return any(figure.wide for column in self.columns for figure in column.figures)
 
 
 @dataclass
@@ -157,9 +170,16 @@ def measured(looks: Sequence[Look | str]) -> list[Measured]:
     if len(looks) < 2:
         return []
     several = [{} if isinstance(look, str) else look.measures for look in looks]
-    return [Measured(words, [f"{measures[words]:.3g}" if words in measures else "-" for measures in several])
+    return [Measured(words, [written(measures.get(words)) for measures in several])
             for words in dict.fromkeys(words for measures in several for words in measures)]
 
 
+def written(value: float | None) -> str:
+    """Three digits, also where the last of them is a zero; what was counted as it is."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:#.3g}".rstrip(".")
+
+
 def shown(drawing: Drawing, suffix: str) -> Shown:
-    return Shown(inline(drawing), drawing.width > 7, f"{FIGURES}/{drawing.name}{suffix}")
+    return Shown(inline(drawing), drawing.width, f"{FIGURES}/{drawing.name}{suffix}")

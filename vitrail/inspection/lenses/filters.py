@@ -55,12 +55,13 @@ def look(subject: Subject) -> Look:
 def words(components: PatchFilters, layer: str) -> str:
     """How much of the layer is on the picture; that everything is says nothing about it."""
     count = len(components.pictures)
-    first = f"the first {BY_COUNT} hold {100 * components.shares[:BY_COUNT].sum():.0f} % of the variance"
+    first = f"{100 * components.shares[:BY_COUNT].sum():.0f} %"
     if components.shares.sum() > 1 - 1e-6:
         return (f"All {count} components of the {layer}'s filters are shown" +
-                (f"; {first}." if count > 2 * BY_COUNT else "; so few that their shares say little."))
+                (f"; the first {BY_COUNT} hold {first} of the variance." if count > 2 * BY_COUNT
+                 else "; so few that their shares say little."))
     return (f"The first {count} components hold {100 * components.shares.sum():.0f} % of the variance of the {layer}'s "
-            f"filters; {first}.")
+            f"filters, the first {BY_COUNT} alone {first}.")
 
 
 def tiled(pictures: Float[np.ndarray, "filters height width_px channels"]) -> np.ndarray:
