@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as writing
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def inspect(
     from vitrail.cli.console import RunView, show_box
     from vitrail.cli.loading import refuse_unwritable
     from vitrail.cli.run_options import parse_size
-    from vitrail.cli.subjects import as_seen, choose_pictures, is_model, load_model
+    from vitrail.cli.subjects import as_seen, choose_pictures, load_model
     from vitrail.inspection.lens import Subject
     from vitrail.inspection.looking import chosen
     from vitrail.report.inspected import FIGURES, NUMBERS, PAGE, Inspected, Inspection
@@ -89,26 +90,19 @@ def inspect(
     refuse_ignored(lenses, place, target)
     refuse_unwritable(out, "inspect.json")
     size = None if image_size is None else parse_size(image_size)
-    second = bool(images) and is_model(images[0])
-    if extra := next((word for word in images[1:] if is_model(word)), None):
-        raise UsageError(f"{extra} is a model: give the model to look at first, a second one directly after it, and "
-                         "then images. Two are compared at most.")
-    models = [(word, load_model(word, size)) for word in (bundle, *images[: int(second)])]
-    pictures = choose_pictures(models[0][1], images[int(second):], count)
+    words, pictures_of = divided(bundle, images)
+    models = [load_model(word, size) for word in words]
+    pictures = choose_pictures(models[0], pictures_of, count)
     view = RunView()
-    show_box(view.console, "what I understood", understood([word for word, _ in models], pictures, lenses))
-    subjects = []
-    for _, loaded in models:
-        raw, names = as_seen(loaded, pictures)
-        subjects.append(Subject(loaded, raw, names, shown, place, None if target is None else index_of(loaded, target),
-                                batch_size))
-    words = [word for word, _ in models]
+    show_box(view.console, "what I understood", understood(words, pictures, lenses))
+    subjects = [Subject(model, *as_seen(model, pictures), shown, place,
+                        None if target is None else index_of(model, target), batch_size) for model in models]
     inspection = Inspection(out, [Inspected(word, subject.bundle, subject.names) for word, subject in
                                   zip(words, subjects, strict=True)], [one.name for one in lenses])
     with Interrupts("what was seen so far is being kept").listen() as interrupts:
         inspection.write()
         for one in lenses:
-            inspection.add(one.name, [look_through(view, f"{word}, " * second, subject, one, interrupts)
+            inspection.add(one.name, [look_through(view, f"{word}, " * (len(words) - 1), subject, one, interrupts)
                                       for word, subject in zip(words, subjects, strict=True)])
     if json:
         print(writing.dumps({"models": inspection.numbers}))
@@ -117,6 +111,18 @@ def inspect(
     if interrupts:
         raise KeyboardInterrupt(interrupts.signal)
     return 0
+
+
+def divided(first: str, others: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """Which words are models, one or two, and which pictures. Raises UsageError for a model among pictures."""
+    from vitrail.cli.subjects import is_model
+
+    models = [first, *(word for word in others[:1] if is_model(word))]
+    pictures = others[len(models) - 1:]
+    if extra := next((word for word in pictures if is_model(word)), None):
+        raise UsageError(f"{extra} is a model: give the model to look at first, a second one directly after it, and "
+                         "then images. Two are compared at most.")
+    return models, pictures
 
 
 def refuse_ignored(lenses: list[Lens], place: tuple[int, int] | None, target: str | None) -> None:

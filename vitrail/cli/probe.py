@@ -115,7 +115,7 @@ def probe(
     from typing import cast
 
     from vitrail.cli.console import RunView, show_box
-    from vitrail.cli.loading import quietly_loaded, refuse_no_folder, refuse_unwritable, say_notes
+    from vitrail.cli.loading import quietly_loaded, say_notes
     from vitrail.evaluation.frozen.features import Layer
     from vitrail.evaluation.frozen.together import agreed
     from vitrail.transfer.probe import measure, plan_probe, see
@@ -125,10 +125,7 @@ def probe(
         raise UsageError("Give one of --json and --markdown: each is a form of the same.")
     if (images or steps) and "finetune" not in method:
         raise UsageError("--images and --steps belong to fine-tuning: add --method finetune")
-    if out is not None:
-        refuse_unwritable(out, "probe.json")
-    if cache is not None:
-        refuse_no_folder(cache, "--cache")
+    refuse_folders(out, cache)
     if devices not in (None, 1) and not is_launched():
         return launch(devices, sys.argv[1:], ADVICE)
     refuse_other_number(devices)
@@ -170,6 +167,16 @@ def probe(
         print(f"next: vitrail train {shlex.quote(sources[0])} --weights {shlex.quote(bundle)}")
     sys.stdout.flush()
     return 0
+
+
+def refuse_folders(out: Path | None, cache: Path | None) -> None:
+    """Raises UsageError for folders that cannot be written to."""
+    from vitrail.cli.loading import refuse_no_folder, refuse_unwritable
+
+    if out is not None:
+        refuse_unwritable(out, "probe.json")
+    if cache is not None:
+        refuse_no_folder(cache, "--cache")
 
 
 @contextlib.contextmanager
