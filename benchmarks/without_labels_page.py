@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from machine import when_and_where
 from results_page import Row, accuracy
 
 if TYPE_CHECKING:
@@ -133,9 +134,8 @@ def pretraining_table(rows: list[Row]) -> list[str]:
 
 
 def shared_words(rows: list[Row]) -> list[str]:
-    machines = sorted({row["machine"] for row in rows})
     beside = " Other programs computed beside some of these cells." if any(row["shared"] for row in rows) else ""
-    return [f"Measured: {'; '.join(machines)}.{beside}", ""]
+    return [f"Measured: {when_and_where(row["machine"] for row in rows)}.{beside}", ""]
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -56,7 +56,7 @@ def test_labels_are_as_many_of_each_class_and_more_contain_fewer(garments: Sourc
 
 
 def row(kind: str, objective: str, seed: int, **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "objective": objective, "seed": seed, "epochs": 8.0, "source": "fashion", "machine": "here",
+    return {"kind": kind, "objective": objective, "seed": seed, "epochs": 8.0, "source": "fashion", "machine": f"2026-11-2{seed}, here, 1 cores, torch 2",
             "shared": False, **more}
 
 
@@ -76,6 +76,7 @@ def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
     assert "| masked autoencoder, 75 % | 65.00 ± 7.07 % (60.00 to 70.00) |" in page
     assert "| from scratch | 55.00 % |" in page  # the newer line of the same cell
     assert "| masked autoencoder, 75 % | 480,000 | 1.00e+15 | 0.5 | 25 % | 1 |" in page
+    assert "\nMeasured: 2026-11-20 to 2026-11-21, here, 1 core, torch 2.\n" in page
     assert "<svg" in (tmp_path / "without-labels-8.svg").read_text()
 
 
