@@ -135,7 +135,7 @@ def pretraining_table(rows: list[Row]) -> list[str]:
 
 def shared_words(rows: list[Row]) -> list[str]:
     beside = " Other programs computed beside some of these cells." if any(row["shared"] for row in rows) else ""
-    return [f"Measured: {when_and_where(row["machine"] for row in rows)}.{beside}", ""]
+    return [f"Measured: {when_and_where(row['machine'] for row in rows)}.{beside}", ""]
 
 
 def draw(rows: list[Row], path: Path) -> None:

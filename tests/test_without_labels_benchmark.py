@@ -56,8 +56,8 @@ def test_labels_are_as_many_of_each_class_and_more_contain_fewer(garments: Sourc
 
 
 def row(kind: str, objective: str, seed: int, **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "objective": objective, "seed": seed, "epochs": 8.0, "source": "fashion", "machine": f"2026-11-2{seed}, here, 1 cores, torch 2",
-            "shared": False, **more}
+    return {"kind": kind, "objective": objective, "seed": seed, "epochs": 8.0, "source": "fashion", "shared": False,
+            "machine": f"2026-11-2{seed}, here, 1 cores, torch 2", **more}
 
 
 def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
