@@ -26,7 +26,7 @@ from machine import machine
 from results import outcome, trained
 from results_page import DOCS, Row, append, rate_of, read_ledger
 from results_page import LEDGER as SUPERVISED
-from without_labels_page import NAME, write_page
+from without_labels_page import NAME, QUIET_RATE, SCRATCH, UNTRAINED, write_page
 from without_labels_recipes import (
     OBJECTIVES,
     TRAINING_FLOPS,
@@ -46,9 +46,7 @@ from vitrail.training.journal import JOURNAL, read_journal
 from vitrail.transfer.probe import measure, plan_probe
 
 RUNS = Path(__file__).parents[1] / "runs" / "without-labels"
-UNTRAINED, SCRATCH = "untrained", "scratch"
 CONTESTANTS = [*OBJECTIVES, UNTRAINED, SCRATCH]
-USUAL_RATE = 1_100.0  # images a second on two quiet cores (docs/results.md), where the ledger has no measurement
 
 
 @dataclass
@@ -125,7 +123,7 @@ def epochs_of(options: argparse.Namespace, images: int) -> float:
 
 def quiet_rate() -> float:
     rows = read_ledger(SUPERVISED)
-    return rate_of(rows, "vit") if any(row["kind"] == "rate" for row in rows) else USUAL_RATE
+    return rate_of(rows, "vit") if any(row["kind"] == "rate" for row in rows) else QUIET_RATE
 
 
 def key_of(harness: Harness, kind: str, seed: int, recipe: Recipe | None = None, **more: object) -> Row:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME = "without-labels"
+UNTRAINED, SCRATCH = "untrained", "scratch"
+QUIET_RATE = 1_100.0  # images a second of this model with labels, on two quiet cores (docs/results.md)
 WORDS = {
     "masked-color": "masked patches, mean color, 50 %", "masked-downsized": "masked patches, 4 x 4 pixels, 50 %",
     "masked-pixels": "masked patches, all pixels, 50 %", "masked-color-15": "masked patches, mean color, 15 %",
@@ -35,9 +37,10 @@ and model, and the compute of both. Test images are looked at once, at the end o
 python benchmarks/learning_without_labels.py    # the cells that docs/results/without-labels.jsonl lacks
 ```
 """
-CLOSING = """Each number is a mean over seeds, of the weights and of which labels are given; few-shot is also one over
-the three draws of the protocol. One learning rate each, that of the recipes (`pretrain`, `finetune`, `default`): none
-was tuned on these images.
+CLOSING = """Each number is a mean over seeds, of the weights and of which labels are given, with ± their standard
+deviation and in brackets the lowest and the highest of them; where nothing stands beside it, it is of one seed.
+Few-shot is also a mean over the three draws of the protocol. One learning rate each, that of the recipes (`pretrain`,
+`finetune`, `default`): none was tuned on these images.
 """
 
 
@@ -54,9 +57,57 @@ def section(rows: list[Row], epochs: float, source: str, docs: Path) -> list[str
     figure = f"{NAME}-{epochs:g}.svg"
     draw(rows, docs / figure)
     name = "Fashion-MNIST" if source == "fashion" else source
-    return [f"## {name}, the compute of {epochs:g} epochs", "", *features_table(rows), *labels_table(rows),
-            f"![Accuracy of frozen features, and after fine-tuning]({figure})", "", *pretraining_table(rows),
-            *shared_words(rows)]
+    return [f"## {name}, the compute of {epochs:g} epochs", "", *findings(rows), *features_table(rows),
+            *labels_table(rows), f"![Accuracy of frozen features, and after fine-tuning]({figure})", "",
+            *pretraining_table(rows), *shared_words(rows)]
+
+
+def findings(rows: list[Row]) -> list[str]:
+    """What the tables say, in sentences: the order of frozen features, labels at which pre-training pays, and what the
+    paper asks of masked patches."""
+    scores, tests = means(gathered_scores(rows)), means(gathered_tests(rows))
+    said = [*order_words(scores), *against_scratch(tests), *half_or_fewer(scores)]
+    return [" ".join(said), ""] if said else []
+
+
+def means(found: dict[str, dict[Any, list[float]]]) -> dict[str, dict[Any, float]]:
+    return {name: {setting: statistics.mean(values) for setting, values in settings.items()}
+            for name, settings in found.items()}
+
+
+def order_words(scores: dict[str, dict[str, float]]) -> list[str]:
+    """At the most shots that all were measured with."""
+    shared = [setting for setting in next(iter(scores.values()), {}) if setting.endswith("shots")
+              and all(setting in of for of in scores.values())]
+    if not shared or len(scores) < 2:
+        return []
+    order = sorted(scores, key=lambda name: -scores[name][shared[-1]])
+    said = [f"Frozen features at {shared[-1]}, best first: " + "; ".join(
+        f"{WORDS[name]} ({100 * scores[name][shared[-1]]:.1f} %)" for name in order) + "."]
+    worse = order[order.index(UNTRAINED) + 1:] if UNTRAINED in order else []
+    words = "; ".join(WORDS[name] for name in worse)
+    return said + ([f"No better than without any training: {words}."] if worse else [])
+
+
+def against_scratch(tests: dict[str, dict[int, float]]) -> list[str]:
+    """The best pre-trained model and the one from scratch, at each number of labels."""
+    said = []
+    for labels, scratch in sorted(tests.get(SCRATCH, {}).items()):
+        others = {name: of[labels] for name, of in tests.items() if name != SCRATCH and labels in of}
+        if others:
+            best = max(others, key=lambda name: others[name])
+            said.append(f"with {labels:,} labels {WORDS[best]} has {100 * others[best]:.1f} %, from scratch "
+                        f"{100 * scratch:.1f} %")
+    return [f"Fine-tuned: {'; '.join(said)}."] if said else []
+
+
+def half_or_fewer(scores: dict[str, dict[str, float]]) -> list[str]:
+    """Half of the patches corrupted, or 15 %, as the paper asks."""
+    half, fewer = (scores.get(name, {}) for name in ("masked-color", "masked-color-15"))
+    both = [setting for setting in half if setting in fewer]
+    better = sum(half[setting] > fewer[setting] for setting in both)
+    return [f"Half of the patches corrupted is better than 15 % in {better} of {len(both)} measurements of frozen "
+            "features (the paper: better)."] if both else []
 
 
 def features_table(rows: list[Row]) -> list[str]:
@@ -135,6 +186,12 @@ def pretraining_table(rows: list[Row]) -> list[str]:
 
 def shared_words(rows: list[Row]) -> list[str]:
     beside = " Other programs computed beside some of these cells." if any(row["shared"] for row in rows) else ""
+    learned = [row for row in rows if row["kind"] in ("finetune", "scratch") and "flops" in row]
+    if learned:
+        first = [row for row in rows if row["seed"] == min(one["seed"] for one in rows) and "flops" in row]
+        each = statistics.median(row["flops"] / row["samples"] for row in learned)
+        beside += (f" The training of one seed is {sum(row['flops'] for row in first):.2g} FLOPs, about "
+                   f"{sum(row['flops'] for row in first) / each / QUIET_RATE / 60:.0f} minutes of two quiet cores.")
     return [f"Measured: {when_and_where(row['machine'] for row in rows)}.{beside}", ""]
 
 

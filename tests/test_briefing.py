@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vitrail.briefing import augmentation_words
-from vitrail.data.augment import Augmentation
+from vitrail.briefing import augmentation_words, crop_words
+from vitrail.data.augment import Augmentation, MultiCrop
 
 
 def test_augmentation_in_words() -> None:
@@ -15,3 +15,11 @@ def test_augmentation_in_words() -> None:
         "random parts, resized (inception crop)", "flipped", "RandAugment (2 of magnitude 10)", "mixed (mixup 0.2)"]
     assert augmentation_words(Augmentation(trivial_augment=True, three_augment=True, mixup=0.8, cutmix=1)) == [
         "TrivialAugment", "3-Augment", "mixed (mixup 0.8 or cutmix 1)"]
+
+
+def test_crops_in_words() -> None:
+    assert crop_words(MultiCrop()) == ("two large crops of each and 8 small ones of 96x96, some of them recolored, "
+                                       "greyed, blurred or solarized")
+    plain = MultiCrop(local=0, recolored=0, grey=0, solarize=0)
+    assert crop_words(plain) == "two large crops of each, some of them blurred"
+    assert crop_words(plain.model_copy(update={"blur": (0, 0, 0)})) == "two large crops of each"

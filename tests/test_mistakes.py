@@ -182,3 +182,13 @@ def test_pictures_that_are_nearly_black_are_warned_of(tmp_path: Path, images: An
     assert any(words in warning for warning in open_source(str(tmp_path / "some.npz")).warnings)
     np.savez(tmp_path / "plain.npz", images=IMAGES, labels=LABELS)
     assert not any("black" in warning for warning in open_source(str(tmp_path / "plain.npz")).warnings)
+
+
+def test_local_crops_that_are_larger_than_the_whole() -> None:
+    crops: dict[str, Any] = {"objective__name": "dino", "augmentation__crop": "none",
+                             "augmentation__multi_crop": {"local": 8, "local_size": 64}}
+    found, = said(custom("S/4", 32, **crops))
+    assert "local crops of 64x64 pixels are larger than the global ones of 32x32" in found
+    assert said(custom("S/4", 64, **crops)) == []
+    crops["augmentation__multi_crop"]["local"] = 0
+    assert said(custom("S/4", 32, **crops)) == []

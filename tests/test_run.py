@@ -124,6 +124,13 @@ def test_a_signal_before_the_first_step_leaves_one_too(tmp_path: Path) -> None:
     assert vitrail.load(tmp_path / "run").provenance["step"] == 0
 
 
+def test_a_run_at_its_end_says_so(tmp_path: Path) -> None:
+    train(tiny_recipe(schedule__steps=2), tmp_path / "run")
+    again = train(tiny_recipe(schedule__steps=2), tmp_path / "run", resume=True)[0]
+    assert isinstance(again, Understood)
+    assert "the run was at its end, after step 2: nothing is trained" in again.warnings[0]
+
+
 @pytest.mark.fault("R2", "A run that goes on from the one before ends equal to the bit to one that was never "
                    "interrupted.")
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: Path) -> None:

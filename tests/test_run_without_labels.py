@@ -61,6 +61,11 @@ def test_a_run_ends_in_a_bundle_without_a_head(objective: dict[str, Any], tmp_pa
     assert finished.evaluation is None
     assert finished.measured is not None
     assert (finished.measured.split, finished.measured.images) == ("test", 359)
+    assert finished.measured.beside.startswith("; the same answer everywhere would have ") or "dino" in str(objective)
+    nothing = [event.text for event in events if isinstance(event, Noted) and "learned nothing" in event.text]
+    if "dino" not in str(objective):
+        constant = float(finished.measured.beside.rsplit(" ", 1)[1])
+        assert bool(nothing) == (finished.measured.loss > 0.99 * constant)
     assert isinstance(events[0], Understood)
     said = {"mae": "masked;", "dino": "teacher"}.get(str(objective.get("objective__name")), "corrupted")
     assert said in dict(events[0].rows)["learning"]

@@ -67,7 +67,8 @@ def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
                                                                           "mean": 0.75}]
     rows = [row("pretrain", "mae", 0, samples=480_000, flops=1e15, loss=0.5, beyond_constant=0.25),
             row("probe", "mae", 0, scores=scores), row("probe", "untrained", 0, scores=scores[:1]),
-            row("finetune", "mae", 0, labels=100, test=0.6), row("finetune", "mae", 1, labels=100, test=0.7),
+            row("finetune", "mae", 0, labels=100, test=0.6),
+            row("finetune", "mae", 1, labels=100, test=0.7, flops=6.6e9, samples=100),
             row("scratch", "scratch", 0, labels=100, test=0.4), row("scratch", "scratch", 0, labels=100, test=0.55)]
     write_page(rows, tmp_path)
     page = (tmp_path / "without-labels.md").read_text()
@@ -76,7 +77,10 @@ def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
     assert "| masked autoencoder, 75 % | 65.00 ± 7.07 % (60.00 to 70.00) |" in page
     assert "| from scratch | 55.00 % |" in page  # the newer line of the same cell
     assert "| masked autoencoder, 75 % | 480,000 | 1.00e+15 | 0.5 | 25 % | 1 |" in page
-    assert "\nMeasured: 2026-11-20 to 2026-11-21, here, 1 core, torch 2.\n" in page
+    assert ("Frozen features at 5 shots, best first: masked autoencoder, 75 % (50.0 %); untrained (50.0 %). "
+            "Fine-tuned: with 100 labels masked autoencoder, 75 % has 65.0 %, from scratch 55.0 %.") in page
+    assert "The training of one seed is 1e+15 FLOPs, about 230 minutes of two quiet cores." in page
+    assert "\nMeasured: 2026-11-20 to 2026-11-21, here, 1 core, torch 2. The" in page
     assert "<svg" in (tmp_path / "without-labels-8.svg").read_text()
 
 

@@ -74,18 +74,23 @@ def evaluate(bundle: Bundle | str | Path, source: str | None = None, split: str 
 def probe(bundle: Bundle | str | Path, *sources: str, methods: Sequence[str] = ("few-shot", "knn"),
           shots: Sequence[int] = (1, 5, 10, 25), seeds: int = 3, examples: int | None = None,
           neighbors: Sequence[int] = (20,), temperature: float = 0.07, layer: Layer = "embedding",
-          cache: str | Path | None = None, images: Sequence[int] = (), runs: str | Path = RUNS) -> Probed:
+          cache: str | Path | None = None, images: Sequence[int] = (), runs: str | Path = RUNS,
+          image_size: int | Size | None = None) -> Probed:
     """What the frozen features of a model are worth on labeled images that it was not trained for.
 
     `sources`: as `vitrail train` takes them; several make a suite with a mean. `methods`: few-shot (`shots` images of
     each class, least squares in closed form), knn (`neighbors`, `temperature`), linear, logistic, finetune (on these
     numbers of `images`, from a model's path; its run folders in `runs` are taken up again). `seeds`: draws of
     training images. `examples`: at most so many for the other methods; all of one source, 1,000 each of several,
-    without. `layer`: embedding, patches or both. `cache`: where features are kept.
+    without. `layer`: embedding, patches or both. `cache`: where features are kept. `image_size`: pixels at which a
+    model looks that is given by its path.
 
     Raises UsageError for what cannot be asked, DataError for sources that cannot be learned from.
     """
-    loaded = bundle if isinstance(bundle, Bundle) else load(bundle)
+    if isinstance(bundle, Bundle) and image_size is not None:
+        raise UsageError("A Bundle has its size: load it with another one, vitrail.load(PATH, image_size).")
+    methods = (methods,) if isinstance(methods, str) else methods
+    loaded = bundle if isinstance(bundle, Bundle) else load(bundle, image_size)
     tuning = None if isinstance(bundle, Bundle) else Tuning(str(bundle), images=tuple(images), runs=Path(runs))
     return measure(plan_probe(loaded, sources, methods=methods, shots=shots, seeds=seeds, examples=examples,
                               neighbors=neighbors, temperature=temperature, layer=layer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vitrail.data.augment import Augmentation
+from vitrail.data.augment import Augmentation, MultiCrop
 from vitrail.events import Understood
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, describe
 from vitrail.training.forecast import free_bytes
@@ -107,8 +107,21 @@ def image_words(shop: Workshop) -> str:
     height, width = shop.recipe.preprocess.size
     words = augmentation_words(shop.recipe.augmentation)
     if "image" not in shop.objective.views:
-        words = ["several crops of each, recolored and blurred", *(word for word in words if word != PLAINLY)]
+        words = [crop_words(shop.recipe.augmentation.multi_crop), *(word for word in words if word != PLAINLY)]
     return f"{height}x{width} pixels; in training {', '.join(words)}"
+
+
+def crop_words(chosen: MultiCrop) -> str:
+    """Several views of one picture, and what happens to them."""
+    height, width = chosen.local_size
+    local = f" and {chosen.local} small ones of {height}x{width}" if chosen.local else ""
+    varied = [word for word, share in (("recolored", chosen.recolored), ("greyed", chosen.grey),
+                                       ("blurred", max(chosen.blur)), ("solarized", chosen.solarize)) if share]
+    return f"two large crops of each{local}" + (f", some of them {listed(varied)}" if varied else "")
+
+
+def listed(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def augmentation_words(chosen: Augmentation) -> list[str]:

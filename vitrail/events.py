@@ -48,12 +48,14 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Measured:
-    """The same without labels: the objective's own loss, averaged over the `images` that could be read."""
+    """The same without labels: the objective's own loss, averaged over the `images` that could be read. `beside`: what
+    to compare it with, in words."""
 
     step: int
     split: str
     loss: float
     images: int
+    beside: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from attempts import Attempts
 from PIL import Image
 from test_cli import vitrail_cli  # noqa: F401
 
+import vitrail
+
 
 def photos(folder: Path) -> Path:
     folder.mkdir()
@@ -139,3 +141,15 @@ def test_options_of_another_objective_and_groups_of_settings(vitrail_cli, argume
     assert outcome.code == 2
     assert words in " ".join(outcome.err.split())
     assert len(outcome.err) < 1_500
+
+
+def test_a_run_of_another_objective_is_not_gone_on_with(vitrail_cli, tmp_path):  # noqa: F811
+    photos(tmp_path / "photos")
+    short = [*SHORT, "--out", "first", "--resume-or-start"]
+    assert vitrail_cli("pretrain", "photos", "--objective", "mae", *short).code == 0
+    outcome = vitrail_cli("pretrain", "photos", "--objective", "dino", *short)
+    assert outcome.code == 2
+    assert "first holds a run that learns by mae, not by dino. Choose another --out." in outcome.err
+    loaded = vitrail.load("first")
+    assert loaded.decoder is not None
+    assert vitrail.load(loaded.save("copy")).decoder.heads == loaded.decoder.heads

@@ -12,6 +12,7 @@ from test_cli import vitrail_cli  # noqa: F401
 import vitrail
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
+from vitrail.errors import UsageError
 
 
 @pytest.fixture
@@ -86,3 +87,15 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(vitrai
     assert outcome.code == 2
     assert "cannot be made" in outcome.err
     assert "features of" not in outcome.err
+
+
+@pytest.mark.usefixtures("bundle")
+def test_the_model_looks_at_the_size_that_is_asked_for(vitrail_cli):  # noqa: F811
+    outcome = vitrail_cli("probe", "features", "digits", "--shots", 1, "--seeds", 1, "--image-size", "12x16")
+    assert outcome.code == 0, outcome.err
+    assert "images of 12 x 16 pixels" in outcome.err
+    assert vitrail_cli("probe", "features", "digits", "--image-size", "9").code == 2
+    found = vitrail.probe("features", "digits", methods="knn", image_size=(12, 16))
+    assert [score.method for score in found.scores] == ["knn"]
+    with pytest.raises(UsageError, match="A Bundle has its size"):
+        vitrail.probe(vitrail.load("features"), "digits", image_size=8)

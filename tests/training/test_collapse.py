@@ -89,6 +89,18 @@ def test_an_objective_that_counts_nothing_says_nothing() -> None:
     assert collapse.words(Counting(), {}, 1.0) is None
 
 
+def test_the_end_says_what_was_not_said_and_takes_back_what_is_over() -> None:
+    entropy = float(np.log(2))
+    quiet, spoken_of, objective = Collapse([5, 5]), Collapse([5, 5]), Counting()
+    spoken_of.told = True
+    assert "learned nothing" in str(quiet.verdict(objective, entropy))
+    assert "33.3 % above" in str(quiet.verdict(objective, entropy * 4 / 3))
+    assert quiet.verdict(objective, 0.9 * entropy) is None
+    assert spoken_of.verdict(objective, entropy) is None
+    assert "learned something" in str(spoken_of.verdict(objective, 0.9 * entropy))
+    assert Collapse().verdict(objective, 1.0) is None
+
+
 def test_targets_that_change_are_compared_by_what_was_counted_last() -> None:
     class Passing(Counting):
         passing, compared = True, "own"

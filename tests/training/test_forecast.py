@@ -171,6 +171,9 @@ def test_of_a_long_step_a_part_is_timed(tmp_path: Path, monkeypatch: pytest.Monk
         assert set(tried) == {share}
         assert shop.peak_bytes == trials.peak_so_far(shop) + round(
             (16 - share[0] // share[1]) * trials.kept_bytes(shop))
+    monkeypatch.setattr(trials, "LONGEST_TRIAL", 1e18)
+    monkeypatch.setattr(trials, "LARGEST_TRIAL", trials.kept_bytes(shop) * 8)
+    assert trials.timed_share(shop) == (8, 1)
 
 
 def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(

@@ -32,6 +32,13 @@ def test_the_first_signal_only_sets_a_flag(number: int, code: int, capfd: pytest
         assert 128 + given_up.value.args[0] == code
 
 
+def test_where_nothing_is_to_be_saved_the_first_signal_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interrupts(at_once=True).listen(), pytest.raises(KeyboardInterrupt) as ended:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.args == (signal.SIGTERM,)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.fault("R4", "A second signal is heard also where Python drops errors: while it collects what was left in "
                    "the middle.")
 def test_a_second_signal_while_an_object_is_collected(capfd: pytest.CaptureFixture[str]) -> None:

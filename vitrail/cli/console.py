@@ -131,7 +131,7 @@ def score_words(evaluation: Evaluation) -> str:
 
 
 def loss_words(measured: Measured) -> str:
-    return f"loss {measured.loss:.4g} on {measured.images:,} images"
+    return f"loss {measured.loss:.4g} on {measured.images:,} images{measured.beside}"
 
 
 def conclude(finished: Finished, again: str) -> int:

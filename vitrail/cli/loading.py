@@ -12,6 +12,7 @@ from vitrail.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from vitrail.bundle import Bundle
+    from vitrail.vocabulary import Size
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -30,12 +31,12 @@ def load_features(path: str | Path) -> Bundle:
     return loaded
 
 
-def quietly_loaded(path: str | Path) -> Bundle:
+def quietly_loaded(path: str | Path, image_size: Size | None = None) -> Bundle:
     from vitrail import weights
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes say the same in our way
-        return weights.load(path)
+        return weights.load(path, image_size)
 
 
 def refuse_unwritable(out: Path, *own: str) -> None:

@@ -46,6 +46,7 @@ def probe(
     neighbors: Counts = (20,),
     temperature: float = 0.07,
     layer: str = "embedding",
+    image_size: str | None = None,
     images: Counts = (),
     finetune_recipe: str = "finetune",
     steps: Count | None = None,
@@ -90,6 +91,9 @@ def probe(
         How much nearer neighbors count more, for knn; 0.07 in DINO.
     layer
         embedding (what the head reads), patches (the mean of the patches) or both.
+    image_size
+        Pixels at which the model looks, other than its own: 112, or 96x128; positions are resampled. Small pictures
+        need no large ones.
     images
         Numbers of training images to fine-tune on, each a row of the table, such as 100 1000; as many as the other
         methods have without. Runs lie in OUT/runs, or in runs/probe, and are taken up again when asked again.
@@ -116,6 +120,7 @@ def probe(
 
     from vitrail.cli.console import RunView, show_box
     from vitrail.cli.loading import quietly_loaded, say_notes
+    from vitrail.cli.run_options import parse_size
     from vitrail.evaluation.frozen.features import Layer
     from vitrail.evaluation.frozen.together import agreed
     from vitrail.transfer.probe import measure, plan_probe, see
@@ -129,12 +134,13 @@ def probe(
     if devices not in (None, 1) and not is_launched():
         return launch(devices, sys.argv[1:], ADVICE)
     refuse_other_number(devices)
+    size = None if image_size is None else parse_size(image_size)
     tuning = Tuning(bundle, finetune_recipe, images, steps, RUNS if out is None else out / "runs")
     with together() as (world, interrupts):
         view = RunView(quiet=not world.first)
 
         def planned() -> Plan:
-            return plan_probe(quietly_loaded(bundle), sources, methods=method, shots=shots, seeds=seeds,
+            return plan_probe(quietly_loaded(bundle, size), sources, methods=method, shots=shots, seeds=seeds,
                               examples=examples, neighbors=neighbors, temperature=temperature,
                               layer=cast(Layer, layer), cache=cache, batch_size=batch_size, tuning=tuning)
 

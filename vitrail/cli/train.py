@@ -70,12 +70,13 @@ def train(
         again = next_command(options.devices, sys.argv[1:])
         return launch(options.devices, sys.argv[1:], f"Go on from the last checkpoint: {again}")
     refuse_other_number(options.devices)
-    with Interrupts().listen() as interrupts, joined(waits, interrupts) as world:
+    told = Interrupts(at_once=options.dry_run and not is_launched())
+    with told.listen() as interrupts, joined(waits, interrupts) as world:
         from vitrail.recipes.finetune import taught_by
 
         out = options.out
         changes = options.changes() | learning_rate(lr) | (taught_by(teacher) if teacher else {})
-        begun = options.resume_or_start and world.told(holds_run(out, source))
+        begun = options.resume_or_start and world.told(holds_run(out, source, changes.get("objective.name")))
         if options.resume or begun:
             folder = out if begun and out else resumed_folder(
                 out, source, options.model, weights, options.image_size, recipe, options.seed, lr, teacher)
@@ -158,8 +159,9 @@ def refuse_other_number(devices: int | None) -> None:
                          "--devices under torchrun.")
 
 
-def holds_run(out: Path | None, source: str | None) -> bool:
-    """Whether --resume-or-start is to go on. Raises UsageError where the folder holds a run of other images."""
+def holds_run(out: Path | None, source: str | None, objective: str | None = None) -> bool:
+    """Whether --resume-or-start is to go on. Raises UsageError where the folder holds a run of other images, or of
+    another objective than the one that is asked for."""
     from vitrail.recipe import read_recipe
     from vitrail.run import RECIPE
 
@@ -167,9 +169,12 @@ def holds_run(out: Path | None, source: str | None) -> bool:
         raise UsageError("--resume-or-start needs a folder to find its run in: --out RUN")
     if not (out / RECIPE).exists():
         return False
-    held = read_recipe(out / RECIPE).data.source
-    if source is not None and source != held:
-        raise UsageError(f"{out} holds a run of {held}, not of {source}. Choose another --out.")
+    held = read_recipe(out / RECIPE)
+    if source is not None and source != held.data.source:
+        raise UsageError(f"{out} holds a run of {held.data.source}, not of {source}. Choose another --out.")
+    if objective is not None and objective != held.objective.name:
+        raise UsageError(f"{out} holds a run that learns by {held.objective.name}, not by {objective}. Choose another "
+                         "--out.")
     return True
 
 

@@ -55,6 +55,9 @@ class Scale(NamedTuple):
     published: bool = False
 
 
+ENLARGED = 2
+"""Times as large as they are, from which on it is said that pictures are enlarged."""
+
 VERY_SMALL = Scale("very small", "Ti", {"width": 128, "depth": 4, "heads": 4, "mlp": 256}, 64)
 SMALL = Scale("small", "Ti", {"width": 128, "depth": 6, "heads": 4, "mlp": 512, "feedforward": "gelu"}, 128)
 TINY = Scale("larger", "Ti", {}, PUBLISHED_BATCH)
@@ -85,7 +88,7 @@ def choose(source: Source, *, model: str | None = None, image_size: Size | None 
         schedule=Schedule(epochs=epochs, warmup=0.1),
         training=TrainingSettings(batch_size=batch),
         evaluation=EvaluationSettings(every_epochs=max(1.0, epochs / LOOKS_ON_THE_WAY)),
-        reasons={"images": image_reason(facts, scale), "model": model_reason(facts, scale, model),
+        reasons={"images": image_reason(facts, scale, size), "model": model_reason(facts, scale, model),
                  "optimizer": rate_reason, "length": length_reason(scale, epochs)},
     )
 
@@ -175,8 +178,10 @@ def choose_rate(scale: Scale, width: int) -> tuple[float, str]:
     return PUBLISHED_RATE, "as for the plain ViT (2205.01580); small models bear it too"
 
 
-def image_reason(facts: Facts, scale: Scale) -> str:
+def image_reason(facts: Facts, scale: Scale, size: Size) -> str:
     yours = f"your images are about {facts.height}x{facts.width}"
+    if min(size) >= ENLARGED * max(facts.height, facts.width):
+        yours += ", and are enlarged, which costs time and adds no detail: leave out --image-size"
     if scale.published:
         return f"{yours}; varied as in 2205.01580, since so long a run would learn them by heart"
     return f"{yours}, and keep their shape" if is_long(facts) and not is_small(facts) else yours

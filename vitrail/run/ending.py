@@ -74,26 +74,20 @@ def conclude_without_labels(shop: Workshop, journal: Journal, bundle: Bundle, sp
         if shop.world.first:
             bundle.save(shop.folder / "bundle")
         yield found
+        if words := shop.collapse.verdict(shop.objective, found.loss):
+            yield Noted(words[0].upper() + words[1:])
     yield from probe_at_the_end(shop, journal, bundle)
     if not shop.interrupts:
         shown = guesses(shop)
         if shown and not shop.validation:  # else the last look had them
             journal.picture(shop.objective.legend.name, pasted(shown, shop.objective.legend.columns), shop.samples)
-        headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{beside(shop)}."
+        headline = (f"The loss is {found.loss:.4g} on {found.images:,} {found.split} images{found.beside}."
                     if found else "No images were set aside, so nothing is measured here.")
         headline += f" Frozen features: {shop.probed.words()}." if shop.probed else ""
         if shop.world.first and page:
             yield from write_page(shop, journal, bundle, split, None, headline, shown)
     yield Finished(bundle, shop.folder, shop.step, shop.seconds, split, None, shop.interrupts.signal, found,
                    shop.probed)
-
-
-def beside(shop: Workshop) -> str:
-    """What to compare a loss without labels with."""
-    if not len(shop.collapse.counted):
-        even = shop.objective.even_loss()
-        return "" if even is None else f"; an answer without any preference would have {even:.4g}"
-    return f"; the same answer everywhere would have {shop.objective.constant_loss(shop.collapse.counted):.4g}"
 
 
 def write_page(shop: Workshop, journal: Journal, bundle: Bundle, split: str | None, evaluation: Evaluation | None,

@@ -50,7 +50,15 @@ def measured(shop: Workshop, journal: Journal, split: str) -> Measured | None:
     if found is None:
         return None
     journal.write({"step": shop.step, "samples": shop.samples, f"{split}/loss": found[0]})
-    return Measured(shop.step, split, *found)
+    return Measured(shop.step, split, *found, beside(shop))
+
+
+def beside(shop: Workshop) -> str:
+    """What to compare a loss without labels with."""
+    if not len(shop.collapse.counted):
+        even = shop.objective.even_loss()
+        return "" if even is None else f"; an answer without any preference would have {even:.4g}"
+    return f"; the same answer everywhere would have {shop.objective.constant_loss(shop.collapse.counted):.4g}"
 
 
 def kept_if_best(shop: Workshop, score: float | None) -> Iterator[Event]:

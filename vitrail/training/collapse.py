@@ -68,3 +68,14 @@ class Collapse:
             return None
         self.told = True
         return objective.standstill(constant, gone, constant < ALIKE)
+
+    def verdict(self, objective: Objective, loss: float) -> str | None:
+        """What to say at the end, of the loss on other images: that nothing was learned, where that has not been said,
+        or that what was said is over."""
+        if not len(self.counted):
+            return None
+        constant = objective.constant_loss(self.counted)
+        gone = 1 - loss / constant if constant > 0 else 0.0
+        if constant < ALIKE or gone < LEAST:
+            return None if self.told else objective.standstill(constant, gone, constant < ALIKE)
+        return "It has learned something since it was said that it does not." if self.told else None

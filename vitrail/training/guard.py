@@ -26,11 +26,12 @@ class Interrupts:
 
     A terminal or a nervous finger may send two at once: within `MOMENT` seconds they count as one. One of several
     processes that train together (not `alone`) only notes what it `received`; they stop when all know of it. One of
-    them `speaks`, in `words` that say what becomes of the work.
+    them `speaks`, in `words` that say what becomes of the work. `at_once`: nothing is to be saved, and the first
+    signal ends the process already.
     """
 
-    def __init__(self, words: str = "the model is being saved") -> None:
-        self.words = words
+    def __init__(self, words: str = "the model is being saved", *, at_once: bool = False) -> None:
+        self.words, self.at_once = words, at_once
         self.alone = self.speaks = True
         self.given_up = False
         self.received: int | None = None
@@ -47,7 +48,7 @@ class Interrupts:
         return self.signal is not None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and time.monotonic() - self.since > MOMENT:
+        if self.at_once or (self.received is not None and time.monotonic() - self.since > MOMENT):
             self.given_up = True
             raise KeyboardInterrupt(number)
         self.hear(number)

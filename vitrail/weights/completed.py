@@ -56,4 +56,4 @@ def fitted(bundle: Bundle, config: BundleConfig) -> Bundle:
             model = build(config.model)
         model.load_state_dict(bundle.model.state_dict(), assign=True)
         model.eval().requires_grad_(False)
-    return Bundle(model, config.preprocess, config.classes, config.activation, dict(config.provenance))
+    return Bundle(model, config.preprocess, config.classes, config.activation, dict(config.provenance), bundle.decoder)

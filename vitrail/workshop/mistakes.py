@@ -34,7 +34,7 @@ def known_mistakes(recipe: Recipe, config: ModelConfig, images: int, total_steps
     """`images`: for training; `loss`: which the labels made of "auto"."""
     words = [large_batch(recipe, images), few_patches(config), eager_mean(recipe, config),
              large_from_scratch(recipe, config, images), other_values(recipe), long_warmup(recipe, total_steps),
-             undecided(recipe, config, loss)]
+             undecided(recipe, config, loss), large_crops(recipe)]
     return [one for one in words if one] + out_of_sight(recipe.augmentation, recipe.preprocess.size)
 
 
@@ -120,6 +120,17 @@ def undecided(recipe: Recipe, config: ModelConfig, loss: Activation) -> str | No
         return None
     return (f"a sigmoid loss for {config.classes:,} classes whose head starts at one half for each. Use --set "
             f"model.settings.head_bias={-math.log(config.classes):.1f}, so that it starts at about one class an image.")
+
+
+def large_crops(recipe: Recipe) -> str | None:
+    """Local crops that are larger than the whole view."""
+    local, size = recipe.augmentation.multi_crop.local_size, recipe.preprocess.size
+    if recipe.objective.name != "dino" or not recipe.augmentation.multi_crop.local or not any(
+            small > whole for small, whole in zip(local, size, strict=True)):
+        return None
+    return (f"local crops of {local[0]}x{local[1]} pixels are larger than the global ones of {size[0]}x{size[1]}, of "
+            "which they are to be parts. Use --set augmentation.multi_crop.local_size="
+            f"{max(1, min(size) // 2)}, or so, in whole patches.")
 
 
 def out_of_sight(chosen: Augmentation, size: Size) -> list[str]:

@@ -85,7 +85,9 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.step, shop.seconds = state.step, state.seconds
         shop.best, shop.best_step = state.best, state.best_step
         shop.collapse = Collapse(state.counted)
-        shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}")
+        shop.notes.append(f"going on after step {state.step:,}, from {checkpoint.name}" if shop.progress < 1 else
+                          f"the run was at its end, after step {state.step:,}: nothing is trained, and it is measured "
+                          "again. To train on, give more --epochs, --steps or --time")
     parts = max(recipe.training.micro_batches, state.micro_batches if state else 1)
     shop.micro_batches = parts_for_memory(shop, min(-(-parts // world.size), shop.share))
     settle_threads(shop, state.threads if state else None)

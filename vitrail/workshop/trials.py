@@ -46,6 +46,10 @@ LONGEST_TRIAL = 2e12
 """Multiply-adds of a step that is timed on a processor, at most: some seconds. Of a larger one a part is timed."""
 
 
+LARGEST_TRIAL = 8e9
+"""Bytes of activations of that step, at most: of small models with many patches they take the time."""
+
+
 def parts_for_memory(shop: Workshop, least: int) -> int:
     """Parts of a batch of which one fits into memory, at least `least`; a note says where that is more.
 
@@ -186,7 +190,7 @@ def time_steps(shop: Workshop) -> float:
 
 def timed_share(shop: Workshop) -> tuple[int, int]:
     """Of how many equal cuts of a batch one is timed, and in how many parts; the same in all processes."""
-    images = max(int(LONGEST_TRIAL / (3 * shop.objective.macs())), 1)
+    images = max(int(min(LONGEST_TRIAL / (3 * shop.objective.macs()), LARGEST_TRIAL / kept_bytes(shop))), 1)
     if shop.device.type == "cuda" or images >= shop.share:
         return 1, shop.micro_batches
     return -(-shop.share // images), -(-images * shop.micro_batches // shop.share)
