@@ -172,8 +172,13 @@ def test_of_a_long_step_a_part_is_timed(tmp_path: Path, monkeypatch: pytest.Monk
         assert shop.peak_bytes == trials.peak_so_far(shop) + round(
             (16 - share[0] // share[1]) * trials.kept_bytes(shop))
     monkeypatch.setattr(trials, "LONGEST_TRIAL", 1e18)
-    monkeypatch.setattr(trials, "LARGEST_TRIAL", trials.kept_bytes(shop) * 8)
-    assert trials.timed_share(shop) == (8, 1)
+    monkeypatch.setattr(trials, "SHORT_TRIAL", 3 * shop.objective.macs() * 2)
+    for share in ((64, 4), (32, 2), (8, 1), (1, 1)):  # a millisecond an image
+        tried.clear()
+        monkeypatch.setattr(trials, "LONG_STEP", 0.001 * share[0] + 1e-9)
+        trials.time_steps(shop)
+        assert tried[0] == (2, 1)
+        assert set(tried[1:]) == {share}
 
 
 def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(

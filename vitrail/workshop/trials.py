@@ -46,8 +46,9 @@ LONGEST_TRIAL = 2e12
 """Multiply-adds of a step that is timed on a processor, at most: some seconds. Of a larger one a part is timed."""
 
 
-LARGEST_TRIAL = 8e9
-"""Bytes of activations of that step, at most: of small models with many patches they take the time."""
+SHORT_TRIAL = 2e11
+"""Multiply-adds of a first look at a step of more than four times as many: models with many patches and little width
+take several times as long for theirs as others do."""
 
 
 def parts_for_memory(shop: Workshop, least: int) -> int:
@@ -169,8 +170,8 @@ def time_steps(shop: Workshop) -> float:
     taken: list[float] = []
     update = 0.0
     began = time.monotonic()
-    cuts, parts = timed_share(shop)
     with closing(shop.loader.batches(shop.samples)) as stream:
+        cuts, parts = timed_share(shop, in_a_moment(shop, stream))
         while not timed_enough(len(taken) - 1, time.monotonic() - began, shop.world.size) and not shop.interrupts:
             start = time.perf_counter()
             batch = prepared(shop, next(stream))
@@ -188,9 +189,25 @@ def time_steps(shop: Workshop) -> float:
     return statistics.median(taken[1:] or taken) + update if taken else 0.0
 
 
-def timed_share(shop: Workshop) -> tuple[int, int]:
-    """Of how many equal cuts of a batch one is timed, and in how many parts; the same in all processes."""
-    images = max(int(min(LONGEST_TRIAL / (3 * shop.objective.macs()), LARGEST_TRIAL / kept_bytes(shop))), 1)
+def in_a_moment(shop: Workshop, stream: Iterator[Batch]) -> int:
+    """How many images of a batch take no more than LONG_STEP, from a few of them where all may take long (collective).
+    """
+    few = max(int(SHORT_TRIAL / (3 * shop.objective.macs())), 1)
+    if shop.device.type == "cuda" or 4 * few >= shop.share or shop.interrupts:
+        return shop.share
+    batch = prepared(shop, next(stream))
+    start = time.perf_counter()
+    tried = next(cut(batch, -(-shop.share // few)))
+    backward(shop.learner, tried, shop.weights, 1, (0, 0))
+    shop.weights.clear_gradients()
+    seconds, = shop.world.largest((time.perf_counter() - start) / len(tried.targets))
+    return int(LONG_STEP / seconds)
+
+
+def timed_share(shop: Workshop, most: int) -> tuple[int, int]:
+    """Of how many equal cuts of a batch one is timed, of at most so many images, and in how many parts; the same in all
+    processes."""
+    images = max(min(int(LONGEST_TRIAL / (3 * shop.objective.macs())), most), 1)
     if shop.device.type == "cuda" or images >= shop.share:
         return 1, shop.micro_batches
     return -(-shop.share // images), -(-images * shop.micro_batches // shop.share)
