@@ -139,7 +139,7 @@ def test_a_block_of_an_axial_model_sees_through_rows_and_then_columns() -> None:
     assert maps.layers[1] == pytest.approx(expected.mean(1).reshape(2, 3, 2), abs=1e-6)
     assert maps.layers.sum((2, 3)) == pytest.approx(np.ones((2, 2)), abs=1e-5)
     assert maps.layers[1].std() > 0.01
-    assert maps.asked_by == "the mean over all patches, through rows and then columns"
+    assert maps.asked_by == "the mean over all patches, through rows and then columns,"
 
 
 def test_an_axial_model_that_pools_by_attention_has_that_map_too() -> None:

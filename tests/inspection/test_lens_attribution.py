@@ -30,11 +30,14 @@ def test_the_best_explanation_is_named_with_what_it_has_to_beat() -> None:
     look = ATTRIBUTION.look(subject_of(looking_at_one_patch(), bright(6), target=1))
     trial = look.numbers["trial"]
     best = trial["trusted"][0]
-    assert look.found.startswith(f"Over 6 images, trust {best} most")
     worth = {order: trial["insertion_area"][order] - trial["deletion_area"][order] for order in trial["deletion_area"]}
     assert f"it is worth {worth[best]:.2f}, a random order {worth['random']:.2f} (standard error" in look.found
     margin = 3 * trial["standard_error"]
-    assert ("middle outward" in look.found) == (worth["middle first"] > worth[best] - margin)
+    guess = worth["middle first"] > worth[best] - margin
+    assert ("middle outward" in look.found) == guess
+    assert look.found.startswith(f"Over 6 images, {best} does best: " if guess else f"Over 6 images, trust {best} most")
+    alike = [name for name in trial["trusted"][1:] if worth[best] - worth[name] < trial["standard_error"]]
+    assert (f"do not tell it apart from {', '.join(alike)}." in look.found) == bool(alike)
     assert trial["better_than_random"][best] == pytest.approx(worth[best] - worth["random"], abs=1e-4)
     maps = look.numbers["maps"]
     assert all(np.shape(one) == (2, 3, 2) for one in maps.values())
@@ -49,6 +52,12 @@ def test_the_best_explanation_is_named_with_what_it_has_to_beat() -> None:
 ])
 def test_numbers_have_the_digits_that_tell_them_apart(values: tuple[float, ...], shown: list[str]) -> None:
     assert apart(*values) == shown
+
+
+def test_numbers_have_the_digits_that_their_error_deserves() -> None:
+    assert apart(0.02504, 0.01987, error=0.0025) == ["0.025", "0.020"]
+    assert apart(0.5, 0.25, error=0.1) == ["0.50", "0.25"]
+    assert apart(0.5, 0.25, error=0.0) == ["0.50", "0.25"]
 
 
 def test_where_the_answer_never_changes_none_is_to_be_trusted() -> None:

@@ -197,3 +197,24 @@ def test_one_patch_attends_to_no_other() -> None:
     for name in ("attention-distance", "attention", "rollout"):
         assert "takes the whole image for one patch" in seen(subject, LENSES[name])  # type: ignore[operator]
     assert all(isinstance(seen(subject, LENSES[name]), Look) for name in ("features", "attribution", "occlusion"))
+
+
+def test_names_of_flat_pictures_stand_under_them() -> None:
+    model = create("mu/4", classes=3, image_size=(8, 24)).eval()
+    subject = Subject(Bundle(model, Preprocess(size=(8, 24))), pictures(2, (8, 24)), ("one.png", "two.png"), shown=2)
+    for name in ("attention", "features"):
+        first = figure_of(LENSES[name].look(subject).drawings[0]).axes[0]
+        assert (first.get_xlabel(), first.get_ylabel()) == ("one.png", "")
+    square = figure_of(LENSES["attention"].look(subject_of("class token")).drawings[0])
+    assert square.axes[0].get_ylabel() == "picture-0.png"
+
+
+def test_every_head_of_every_layer_is_told_and_drawn() -> None:
+    subject = subject_of("class token")
+    look = LENSES["attention"].look(subject)
+    told = np.array(look.numbers["layers_heads"])
+    assert told.shape == (3, 2, 2, 3, 2)  # layers, images, heads, rows, columns
+    assert told.mean(2) == pytest.approx(np.array(look.numbers["layers_heads_averaged"]), abs=2e-5)
+    figure = figure_of(look.drawings[1])
+    assert sum(bool(axes.images) for axes in figure.axes) == 6
+    assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["layer 1", "layer 2", "layer 3"]

@@ -11,7 +11,7 @@ from tiny_models import pictures, tiny
 from vitrail.bundle import Bundle
 from vitrail.data.preprocess import Preprocess
 from vitrail.inspection import position_similarity
-from vitrail.inspection.place import places_read, read_off
+from vitrail.inspection.place import PENALTIES, places_read, read_off
 from vitrail.models import create
 
 
@@ -107,12 +107,28 @@ def test_places_are_read_off_where_they_stand_and_nowhere_else() -> None:
 
 def test_places_read_agree_with_scikit_learn() -> None:
     features = np.random.default_rng(1).normal(size=(6, 4, 3, 5)) + np.arange(5) * 0.4
-    known, new = (part.transpose(0, 2, 3, 1).reshape(-1, 4) for part in (features[:3], features[3:]))
-    aims = np.tile(np.moveaxis(np.indices((3, 5)), 0, -1).reshape(-1, 2), (3, 1))
-    centered = known - known.mean(0)
-    ridge = Ridge(alpha=1e-3 * np.trace(centered.T @ centered) / 4).fit(known, aims)
-    expected = r2_score(aims, ridge.predict(new), multioutput="raw_values")
-    assert read_off(features) == pytest.approx(expected.tolist())
+    places = np.moveaxis(np.indices((3, 5)), 0, -1).reshape(-1, 2)
+
+    def told(known: np.ndarray, new: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        rows, others = (part.transpose(0, 2, 3, 1).reshape(-1, 4) for part in (known, new))
+        spread = np.trace(np.cov(rows.T, bias=True)) * len(rows) / 4
+        read = Ridge(alpha=penalty * spread).fit(rows, np.tile(places, (len(known), 1))).predict(others)
+        aims = np.tile(places, (len(new), 1))
+        return ((aims - read) ** 2).mean(0), r2_score(aims, read, multioutput="raw_values")
+
+    chosen = np.argmin([told(features[:2], features[2:3], penalty)[0] + told(features[2:3], features[:2], penalty)[0]
+                        for penalty in PENALTIES], axis=0)
+    expected = [told(features[:3], features[3:], PENALTIES[best])[1][side] for side, best in enumerate(chosen)]
+    assert read_off(features) == pytest.approx(expected)
+
+
+def test_more_numbers_than_patches_are_not_read_by_chance() -> None:
+    """Two images to learn from, of 20 patches with 60 numbers each, of which one holds the row."""
+    features = np.random.default_rng(2).normal(size=(4, 60, 5, 4)).astype(np.float32)
+    features[:, 0] = 3 * np.arange(5)[None, :, None]
+    rows, columns = read_off(features)
+    assert rows > 0.5
+    assert columns > -0.2
 
 
 def test_learned_places_enter_the_first_block() -> None:

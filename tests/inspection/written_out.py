@@ -79,8 +79,8 @@ def relevance_by_hand(weights: Weights, patches: Tensor, grid: tuple[int, int], 
     layers = kept[: depth * len(lines)]
     for shares in layers:
         through = through + helpful(shares) @ through
-    read = {"token": through[0], "mean": through[prefix:].mean(0),
-            "token+mean": (through[0] + through[prefix:].mean(0)) / 2,
+    beyond = (through - torch.eye(len(values), dtype=torch.float64))[prefix:].mean(0)  # each patch itself: all alike
+    read = {"token": through[0], "mean": beyond, "token+mean": (through[0] + beyond) / 2,
             "attention": (helpful(kept[-1]) @ through[prefix:])[0] if pooling == "attention" else through[0]}[pooling]
     return read[prefix:].reshape(grid)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json as writing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +35,7 @@ LEFT_OUT = "Left out: it was stopped before it was done."
 def inspect(
     bundle: str, /, *images: str,
     lens: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
-    out: Annotated[Path, Parameter(alias="-o")] = Path("inspection"),
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     count: Count = 128,
     shown: Count = 6,
     place: Annotated[tuple[int, int] | None, Parameter(negative=())] = None,
@@ -61,7 +63,8 @@ def inspect(
         Which questions to ask; all without. filters, place, attention-distance, attention, rollout, features,
         attribution, occlusion, health.
     out
-        A folder for inspect.html, inspect.json and every figure as SVG and PNG.
+        A folder for inspect.html, inspect.json and every figure as SVG and PNG; inspection, or inspection-2 and so on
+        where there is one, without. An earlier inspection in a folder that is named is replaced.
     count
         Images that are measured, at most.
     shown
@@ -81,6 +84,7 @@ def inspect(
     from vitrail.cli.loading import refuse_unwritable
     from vitrail.cli.run_options import parse_size
     from vitrail.cli.subjects import as_seen, choose_pictures, load_model
+    from vitrail.inspection.attention_maps import check_place
     from vitrail.inspection.lens import Subject
     from vitrail.inspection.looking import chosen
     from vitrail.report.inspected import FIGURES, NUMBERS, PAGE, Inspected, Inspection
@@ -88,29 +92,42 @@ def inspect(
 
     lenses = chosen(lens)
     refuse_ignored(lenses, place, target)
-    refuse_unwritable(out, "inspect.json")
+    out = free_folder() if out is None else out
+    refuse_unwritable(out, NUMBERS)
     size = None if image_size is None else parse_size(image_size)
     words, pictures_of = divided(bundle, images)
     models = [load_model(word, size) for word in words]
     pictures = choose_pictures(models[0], pictures_of, count)
     view = RunView()
     show_box(view.console, "what I understood", understood(words, pictures, lenses))
-    subjects = [Subject(model, *as_seen(model, pictures), shown, place,
-                        None if target is None else index_of(model, target), batch_size) for model in models]
+    subjects = []
+    for word, model in zip(words, models, strict=True):
+        with named(word, len(words) > 1):
+            subjects.append(Subject(model, *as_seen(model, pictures), shown, place,
+                                    None if target is None else index_of(model, target), batch_size))
+            check_place(model.model, subjects[-1].raw, place)
     inspection = Inspection(out, [Inspected(word, subject.bundle, subject.names) for word, subject in
-                                  zip(words, subjects, strict=True)], [one.name for one in lenses])
+                                  zip(words, subjects, strict=True)], pictures.words, [one.name for one in lenses])
     with Interrupts("what was seen so far is being kept").listen() as interrupts:
-        inspection.write()
+        if words_of_it := inspection.begin():
+            view.say(f"note: {words_of_it}")
         for one in lenses:
             inspection.add(one.name, [look_through(view, f"{word}, " * (len(words) - 1), subject, one, interrupts)
                                       for word, subject in zip(words, subjects, strict=True)])
     if json:
         print(writing.dumps({"models": inspection.numbers}))
-    view.say(f"written: {out / PAGE}, {NUMBERS} and {inspection.figures} figures, as SVG and PNG, in {out / FIGURES}")
+    figures = f"{inspection.figures} figure{'s' * (inspection.figures != 1)}"
+    view.say(f"written: {out / PAGE}, {NUMBERS} and {figures}, as SVG and PNG, in {out / FIGURES}")
     sys.stdout.flush()
     if interrupts:
         raise KeyboardInterrupt(interrupts.signal)
     return 0
+
+
+def free_folder() -> Path:
+    """inspection, or the first of inspection-2, inspection-3, ... that is not there yet."""
+    names = itertools.chain(["inspection"], (f"inspection-{number}" for number in itertools.count(2)))
+    return next(Path(name) for name in names if not Path(name).exists())
 
 
 def divided(first: str, others: Sequence[str]) -> tuple[list[str], Sequence[str]]:
@@ -123,6 +140,17 @@ def divided(first: str, others: Sequence[str]) -> tuple[list[str], Sequence[str]
         raise UsageError(f"{extra} is a model: give the model to look at first, a second one directly after it, and "
                          "then images. Two are compared at most.")
     return models, pictures
+
+
+@contextlib.contextmanager
+def named(word: str, several: bool) -> Iterator[None]:
+    """An error of one of two models says of which."""
+    try:
+        yield
+    except UsageError as error:
+        if not several:
+            raise
+        raise UsageError(f"{word}: {error}") from None
 
 
 def refuse_ignored(lenses: list[Lens], place: tuple[int, int] | None, target: str | None) -> None:

@@ -37,6 +37,8 @@ def is_model(word: str) -> bool:
     if path.is_dir():
         return is_checkpoint(path) or (path / "bundle").is_dir() or (path / "recipe.json").is_file() or (
             (path / "config.json").is_file())
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        return True  # of a form that cannot be read, which it is better to say than that it is no picture
     if not path.is_file() or path.suffix.lower() in (".csv", ".jsonl", ".parquet", ".zip", ".tar"):
         return False
     try:

@@ -13,7 +13,7 @@ from vitrail.bundle import Bundle
 from vitrail.errors import UsageError
 from vitrail.inspection.lens import attending, encoded, grid_of, pooled
 from vitrail.inspection.trace import Recorded, observe
-from vitrail.models import AxialViTConfig, ViTConfig
+from vitrail.models import AxialViTConfig, Model, ViT, ViTConfig
 from vitrail.vocabulary import Grid, RawImages
 
 POOLING_CORE = "pool.core"
@@ -55,9 +55,7 @@ def attention_maps(bundle: Bundle, raw: RawImages, place: tuple[int, int] | None
     """
     model = attending(bundle)
     config, grid = model.config, grid_of(model, raw)
-    if place is not None and not (0 <= place[0] < grid[0] and 0 <= place[1] < grid[1]):
-        raise UsageError(f"There is no patch at row {place[0]}, column {place[1]}: rows are 0 to {grid[0] - 1}, "
-                         f"columns 0 to {grid[1] - 1}.")
+    check_place(model, raw, place)
     patch = None if place is None else place[0] * grid[1] + place[1]
     seen: dict[str, np.ndarray] = {}
     rows: dict[str, Recorded] = {}
@@ -80,8 +78,18 @@ def attention_maps(bundle: Bundle, raw: RawImages, place: tuple[int, int] | None
                          pooling=None if pooling is None else pooling.reshape(-1, *grid))
 
 
+def check_place(model: Model, raw: RawImages, place: tuple[int, int] | None) -> None:
+    """Raises UsageError for a patch that such images do not have. A model without patches has none to be wrong."""
+    if place is None or not isinstance(model, ViT):
+        return
+    grid = grid_of(model, raw)
+    if not (0 <= place[0] < grid[0] and 0 <= place[1] < grid[1]):
+        raise UsageError(f"There is no patch at row {place[0]}, column {place[1]}: rows are 0 to {grid[0] - 1}, "
+                         f"columns 0 to {grid[1] - 1}.")
+
+
 def asked_by(config: ViTConfig, place: tuple[int, int] | None) -> str:
-    through = ", through rows and then columns" * isinstance(config, AxialViTConfig)
+    through = ", through rows and then columns," * isinstance(config, AxialViTConfig)
     if place is not None:
         return f"the patch in row {place[0]}, column {place[1]}{through}"
     return "the class token" if config.class_tokens else f"the mean over all patches{through}"

@@ -126,7 +126,8 @@ def picture(axes: Axes, image: np.ndarray, title: str = "", **how: Any) -> Any:
 
 def picture_rows(figure: Figure, rows: Sequence[Sequence[np.ndarray | None]], columns: Sequence[str],
                  names: Sequence[str] = ()) -> np.ndarray:
-    """A grid of pictures with words over the columns and beside the rows. Returns the axes, [rows, columns]."""
+    """A grid of pictures with words over the columns and beside the rows, each of which begins with a picture. Returns
+    the axes, [rows, columns]."""
     grid: np.ndarray = figure.subplots(len(rows), len(columns), squeeze=False)
     for number, (line, pictures) in enumerate(zip(grid, rows, strict=True)):
         for axes, image, title in zip(line, pictures, columns, strict=True):
@@ -135,8 +136,15 @@ def picture_rows(figure: Figure, rows: Sequence[Sequence[np.ndarray | None]], co
                 continue
             picture(axes, image, title if number == 0 else "")
         if number < len(names):
-            line[0].set_ylabel(plain(shortened(names[number])), fontsize=7, color=QUIET)
+            height, width = next(one for one in pictures if one is not None).shape[:2]
+            label = line[0].set_xlabel if is_flat(height, width) else line[0].set_ylabel
+            label(plain(shortened(names[number])), fontsize=7, color=QUIET)
     return grid
+
+
+def is_flat(height: int, width: int) -> bool:
+    """Its name stands under it, since beside it it would reach into the next row."""
+    return height < 0.75 * width
 
 
 def sheet(tiles: Sequence[np.ndarray], columns: int, gap: int, color: tuple[int, int, int]) -> np.ndarray:

@@ -5,7 +5,8 @@ R starts as the identity: each token is made of itself. Each layer adds what its
     R = R + mean over heads of relu(dy/dA * A) @ R         A: attention weights, y: the logit of the class
 
 The answer reads R as it reads its tokens: the class token's row, the mean over patches, or, where the model pools by
-attention, through the pooling query, by the same rule.
+attention, through the pooling query, by the same rule. Of a mean over patches the identity is left out: in it every
+patch has the same share, beside which what attention does is next to nothing.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ def flow(asked: Explained, model: ViT, part: slice) -> Float[Tensor, "batch toke
     grid = grid_of(model, asked.raw)
     tokens = model.config.prefix + grid[0] * grid[1]
     batch = len(asked.raw[part])
-    through = torch.eye(tokens, device=asked.bundle.device).repeat(batch, 1, 1)
+    itself = torch.eye(tokens, device=asked.bundle.device)
+    through = itself.repeat(batch, 1, 1)
     for core in layer_cores(model):
         added = mixed(core, helpful[core], through, grid)
         through = through[:, : added.shape[1]] + added  # of the last layer only the tokens that are read
+    if model.config.pooling != "attention":
+        through = through - itself[: through.shape[1]]
     return read_from(model, through, [helpful[POOLING_CORE][:, 0]] if POOLING_CORE in helpful else [])
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from vitrail import __version__
 from vitrail.bundle import Bundle
 from vitrail.files import write_bytes, write_text
 from vitrail.inspection.drawing import drawn, on_equal_axes
@@ -87,17 +88,28 @@ class Section(NamedTuple):
 
 @dataclass
 class Inspection:
-    """The folder `out` while models are looked at. `waiting`: names of the lenses that are still to come."""
+    """The folder `out` while models are looked at. `pictures`: where the images come from, in words. `waiting`: names
+    of the lenses that are still to come."""
 
     out: Path
     models: Sequence[Inspected]
+    pictures: str
     waiting: list[str]
     sections: list[Section] = field(default_factory=list)
     numbers: list[dict[str, Any]] = field(default_factory=list)
     figures: int = 0
 
     def __post_init__(self) -> None:
-        self.numbers = [about(model) for model in self.models]
+        self.numbers = [about(model) | {"images_from": self.pictures} for model in self.models]
+
+    def begin(self) -> str | None:
+        """Take the place of an earlier inspection; returns what to say where there is one. Raises SaveError."""
+        earlier = (self.out / NUMBERS).exists()
+        for suffix in ("svg", "png"):
+            for old in (self.out / FIGURES).glob(f"*.{suffix}") if earlier else ():
+                old.unlink()
+        self.write()
+        return f"{self.out} held an earlier inspection; this one takes its place" if earlier else None
 
     def add(self, name: str, looks: Sequence[Look | str]) -> None:
         """What one lens sees in each model, or why there is nothing to see. Raises SaveError; what stood before
@@ -118,7 +130,7 @@ class Inspection:
         write_text(self.out / NUMBERS, json.dumps({"models": self.numbers}) + "\n")
         write_text(self.out / PAGE, environment().get_template("inspect.html").render(
             models=self.models, facts=[model_facts(model.bundle) for model in self.models], sections=self.sections,
-            waiting=self.waiting))
+            waiting=self.waiting, pictures=self.pictures, version=__version__))
 
 
 def on_one_scale(looks: Sequence[Look | str]) -> list[Look | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,11 @@ def fewer(subject: Subject, count: int, most: int) -> str:
     return f" Only {count} of {wanted} images were explained: all would take this model long on a {device}."
 
 
-def apart(*values: float, most: int = 5) -> list[str]:
-    """Numbers with as many digits after the point, two at least, as tell them apart; the same
-    where `most` digits do not."""
-    shown = {digits: [f"{value:.{digits}f}" for value in values] for digits in range(2, most + 1)}
+def apart(*values: float, most: int = 5, error: float | None = None) -> list[str]:
+    """Numbers with as many digits after the point, two at least, as tell them apart, and as their `error` deserves; the
+    same where `most` digits do not tell them apart."""
+    least = 2 if error is None or error <= 0 else min(max(2, math.ceil(-math.log10(error))), most)
+    shown = {digits: [f"{value:.{digits}f}" for value in values] for digits in range(least, most + 1)}
     different = len(set(shown[most]))
     return next(texts for texts in shown.values() if len(set(texts)) == different)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
-from vitrail.inspection.drawing import framed, light, lit, picture_rows, pixels
+from vitrail.inspection.drawing import framed, is_flat, light, lit, picture_rows, pixels
 from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MOST_LAYERS, MOST_HEADS = 7, 8
 CAPTION = ("Light falls where {asked} looks; grey is dark. Each picture has a scale of its own, from its least to its "
            "most attended patch; where they differ by less than twice, the light is weaker, and none where all are "
-           "attended alike. With a column for each layer: heads averaged. With one for each head: the last layer "
-           "for the first image. A few bright patches in plain background are no mistake of the drawing: large models "
+           "attended alike. First figure: heads averaged. Second: each head by itself, for "
+           "the first image. A few bright patches in plain background are no mistake of the drawing: large models "
            "keep notes there (see the lens health).")
 
 
@@ -34,13 +34,13 @@ def look(subject: Subject) -> Look:
     return Look(
         numbers={"asked_by": asked, "images": list(subject.names[: len(parts)]),
                  "layers_heads_averaged": rounded(maps.mean(2), 5),
-                 "last_layer_heads": rounded(maps[-1], 5),
+                 "layers_heads": rounded(maps, 5),
                  **({"pooling": rounded(np.concatenate(pooling), 5)} if pooling else {})},
         drawings=(by_layer(subject, parts), by_head(subject, parts[0])),
         caption=CAPTION.format(asked=asked + (" (framed)" if subject.place else "")),
         measures={"last layer, attention of the brightest patch, %": 100 * float(np.mean(last))},
-        found=f"In the last layer the brightest patch has {100 * np.mean(last):.0f} % of the attention to patches, "
-              f"{100 / (maps.shape[-1] * maps.shape[-2]):.1f} % would be its even share.")
+        found=f"Over {counted_images(len(parts))}, in the last layer the brightest patch has {100 * np.mean(last):.0f} "
+              f"% of the attention to patches, an even share would be {100 / maps[0, 0, 0].size:.1f} %.")
 
 
 Rows = Sequence[Sequence[np.ndarray | None]]
@@ -59,12 +59,17 @@ def by_layer(subject: Subject, parts: Sequence[AttentionMaps]) -> Drawing:
 
 
 def by_head(subject: Subject, part: AttentionMaps) -> Drawing:
-    heads: Float[np.ndarray, "heads rows columns"] = part.last[0]
-    chosen = evenly(len(heads), MOST_HEADS)
+    maps: Float[np.ndarray, "depth heads rows columns"] = part.heads[:, 0]
+    chosen, layers = evenly(maps.shape[1], MOST_HEADS), evenly(len(maps), MOST_LAYERS)
     image = pixels(subject.raw[:1])[0]
-    row = [seen_by(subject, image, heads[head]) for head in chosen]
-    return rows_drawing("attention-heads", [row], [f"head {head + 1}" for head in chosen], subject.names[:1],
-                        "where each head of the last layer looks, for the first image")
+    rows = [[seen_by(subject, image, maps[layer, head]) for head in chosen] for layer in layers]
+    return rows_drawing("attention-heads", rows, [f"head {head + 1}" for head in chosen],
+                        [f"layer {layer + 1}" for layer in layers],
+                        "where each head looks, layer by layer, for the first image")
+
+
+def counted_images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def seen_by(subject: Subject, image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) -> np.ndarray:
@@ -85,7 +90,8 @@ def rows_drawing(name: str, rows: Rows, columns: Sequence[str], names: Sequence[
     def draw(figure: Figure) -> None:
         picture_rows(figure, rows, columns, names)
 
-    return Drawing(name, draw, side * len(columns) + 0.3, side * height / width * len(rows) + 0.35, words)
+    beneath = 0.18 * len(rows) if names and is_flat(height, width) else 0.0
+    return Drawing(name, draw, side * len(columns) + 0.3, side * height / width * len(rows) + 0.35 + beneath, words)
 
 
 def enlarged(image: np.ndarray, least: int = 112) -> np.ndarray:

@@ -13,11 +13,12 @@ from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = ("Each dot is a head: the distance in pixels between a patch and what it attends to, weighted by attention, "
-           "averaged over all patches and over {images}; the line through it reaches from the image at the 10th to the "
-           "image at the 90th percentile. The dashed line is a head that attends to all patches alike. In a model that "
-           "has learned from many images some heads of the first layers look far already and others stay near; with "
-           "depth all look far (Figure 11 of the ViT paper). The class token and registers are left out.")
+CAPTION = ("Each dot is a head, in each layer from the nearest to the farthest: the distance in pixels between a "
+           "patch and what it attends to, weighted by attention, averaged over all patches and over {images}; the "
+           "line through it reaches from the image at the 10th to the image at the 90th percentile. The dashed line "
+           "is a head that attends to all patches alike. In a model that has learned from many images some heads of "
+           "the first layers look far already and others stay near; with depth all look far (Figure 11 of the ViT "
+           "paper). The class token and registers are left out.")
 
 
 def look(subject: Subject) -> Look:
@@ -33,9 +34,10 @@ def look(subject: Subject) -> Look:
         drawings=(Drawing("attention-distance", lambda figure: draw(figure, far), width, 3.6,
                           "mean attention distance of each head, by layer"),),
         caption=CAPTION.format(images="1 image" if images == 1 else f"{images:,} images"),
-        found=f"Heads of the first layer look {near:.{digits}f} to {most:.{digits}f} pixels far, those of the last "
-              f"{middle[-1].min():.{digits}f} to {middle[-1].max():.{digits}f}; looking everywhere alike would be "
-              f"{far.even[-1]:.{digits}f}.",
+        found=f"Heads of the {'first' if len(middle) > 1 else 'only'} layer look {near:.{digits}f} to "
+              f"{most:.{digits}f} pixels far" + (
+                  f", those of the last {middle[-1].min():.{digits}f} to {middle[-1].max():.{digits}f}"
+                  if len(middle) > 1 else "") + f"; looking everywhere alike would be {far.even[-1]:.{digits}f}.",
         measures={f"{which} layer, {what}, pixels": float(value) for which, heads in
                   (("first", middle[0]), ("last", middle[-1])) for what, value in
                   (("mean of the heads", heads.mean()), ("nearest head", heads.min()), ("farthest head", heads.max()))})

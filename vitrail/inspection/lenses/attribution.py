@@ -24,7 +24,10 @@ PASSES = 2 * (6 + DRAWS) * STEPS + COVERS + 40
 """Through the model, for one image, about; a gradient takes as long as three."""
 
 CAPTION = ("Light falls on the patches that speak for the answer beside the image; dark ones do nothing, or speak "
-           "against it. Each picture has a scale of its own. Explanations differ, and a convincing picture proves "
+           "against it. Each picture has a scale of its own; where little stands out, it stays dim. Relevance is "
+           "attention through all layers, weighted by its gradient (Chefer et al.); integrated gradients add up what "
+           "each pixel does on the way from an empty image; occlusion covers one pane after the other; rollout and the "
+           "last layer's attention know nothing of the answer. Explanations differ, and a convincing picture proves "
            "nothing, so the curves try them: patches are taken away (left) or put back (right) in the order of each "
            "explanation, the most important first. What is taken away leaves the mean color, and what is put back goes "
            "into the image's own blur, so the left curves do not end where the right ones begin. A good explanation "
@@ -78,18 +81,21 @@ def words(asked: Explained, tried: Trial) -> str:
     over = "On this image" if count == 1 else f"Over {count} images"
     worth = dict(zip(tried.orders, tried.worth.mean(1), strict=True))
     if not tried.trusted:
-        most, chance = apart(max(worth[name] for name in tried.gain if name != MIDDLE), worth[RANDOM])
+        most, chance = apart(max(worth[name] for name in tried.gain if name != MIDDLE), worth[RANDOM],
+                             error=tried.error)
         areas = (f"Even the best is worth no more than a random order ({most})." if most == chance else
-                 f"The best is worth {most}, a random order {chance}, standard error {tried.error:.1g}.")
+                 f"The best is worth {most}, a random order {chance}; {SURE:g} standard errors of "
+                 f"{tried.error:.2g} would have to lie between them.")
         return f"{over}, no explanation is shown to be better than a random order: trust none of them here. {areas}"
     best = tried.trusted[0]
-    area, chance, middle = apart(worth[best], worth[RANDOM], worth[MIDDLE])
-    said = (f"{over}, trust {best} most: it is worth {area}, a random order {chance} (standard error "
-            f"{tried.error:.1g}).")
-    if len(tried.trusted) > 1 and worth[best] - worth[tried.trusted[1]] < tried.error:
-        said += f" These images do not tell it apart from {tried.trusted[1]}."
-    if worth[MIDDLE] > worth[best] - SURE * tried.error:
-        said += f" But an order from the middle outward is not clearly worse ({middle})."
+    area, chance, middle = apart(worth[best], worth[RANDOM], worth[MIDDLE], error=tried.error)
+    sums = f"it is worth {area}, a random order {chance} (standard error {tried.error:.1g})"
+    guess = worth[MIDDLE] > worth[best] - SURE * tried.error
+    said = (f"{over}, {best} does best: {sums}. But an order from the middle outward is not clearly worse ({middle}), "
+            "so it is not shown to be more than a guess." if guess else f"{over}, trust {best} most: {sums}.")
+    alike = [name for name in tried.trusted[1:] if worth[best] - worth[name] < tried.error]
+    if alike:
+        said += f" These images do not tell it apart from {', '.join(alike)}."
     others = [name for name in tried.gain if name != MIDDLE and name not in tried.trusted]
     return said + (f" Not shown to be better than random: {', '.join(others)}." if others else "")
 

@@ -41,7 +41,8 @@ def words(colors: FeatureColors) -> str:
     for layer in dict.fromkeys((0, len(colors.layers) - 1)):
         patches, name = patches_of(colors, layer), colors.layers[layer]
         if patches < ENOUGH:
-            few.append(f"After {name} {patches} patches in all are too few to tell: three directions hold most of any.")
+            few.append(f"After {name}, {patches} patches in all are too few to tell: three directions hold most of "
+                       "any.")
         else:
             held.append(f"{100 * colors.shares[layer].sum():.0f} % after {name}")
     return " ".join([*([f"Three directions hold {' and '.join(held)} of the features' variance."] if held else []),

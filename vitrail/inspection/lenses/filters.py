@@ -25,7 +25,8 @@ CAPTION = ("Each square is a pattern that the first layer compares the pixels wi
            "which its filters differ (principal components), strongest first; a trained model has plain colors and "
            "brightness first, then edges and ripples of growing fineness, as in Figure 7 of the ViT paper. Right: the "
            "filters themselves, longest first. Grey is zero. Mere noise means that the layer has learned little, or "
-           "from too few images.")
+           "from too few images; where all of these were grey, only the sum of the colors is learned, and the rest "
+           "stays noise.")
 
 
 def look(subject: Subject) -> Look:

@@ -24,8 +24,9 @@ CAPTION = ("Entropy: 0, every token attends to a single one; 1, to all alike. Wh
            "longest of a hundred, the longest of all; patches more than "
            f"{HIGH:g} times as long as the middle carry notes for the whole image instead of their own content, and "
            "registers would take that from them (2309.16588). ")
-ALIKE = ("Layers compared: centered kernel alignment of the features, 1 where two layers say the same, 0 where they "
-         "have nothing in common. A large bright block means that its layers hardly change anything.")
+ALIKE = ("Layers compared: centered kernel alignment of the features (its unbiased estimate), 1 where two layers say "
+         "the same, 0 where they have nothing in common. A large bright block means that its layers hardly change "
+         "anything.")
 
 
 def look(subject: Subject) -> Look:
@@ -35,7 +36,7 @@ def look(subject: Subject) -> Look:
                                 f"{len(subject.raw)} given.")
     names, alike = layer_similarity(subject.bundle, subject.raw, subject.batch_size)
     numbers: dict[str, Any] = {"layers_compared": names, "alignment": none_for_nan(alike)}
-    drawings, found = [matrix(names, alike)], []
+    drawings, found = [matrix(names, alike)] if len(names) > 1 else [], []
     measures: dict[str, float] = {}
     if len(names) > 1:
         measures = {"first and last layer are alike by (CKA)": float(alike[0, -1])}
@@ -110,6 +111,8 @@ def lengths(state: Health) -> Drawing:
         axes.set_yscale("log")
         in_numbers(axes)
         whole_numbers(axes)
+        if len(depth) == 1:
+            axes.set_xlim(0.5, 1.5)
         axes.legend(frameon=False)
         tidy(axes, "after block", "length of the patches")
 

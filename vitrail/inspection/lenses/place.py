@@ -11,7 +11,15 @@ from vitrail.errors import NothingToSeeError
 from vitrail.inspection.drawing import LEAD, glass, picture, scale_beside, sheet, tidy, whole_numbers
 from vitrail.inspection.layers import evenly
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
-from vitrail.inspection.place import KINDS, LEAST_READ, PlacesRead, PositionSimilarity, places_read, position_similarity
+from vitrail.inspection.place import (
+    KINDS,
+    LEAST_READ,
+    READ_IMAGES,
+    PlacesRead,
+    PositionSimilarity,
+    places_read,
+    position_similarity,
+)
 from vitrail.models import ViT
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ def look(subject: Subject) -> Look:
         if read is None:
             found.append(f"To read places off the features, {LEAST_READ} images are needed; {len(subject.raw)} given.")
         else:
-            parts.append(reading(read))
+            parts.append(reading(read, min(len(subject.raw), READ_IMAGES)))
     if not parts:
         raise NothingToSeeError(" ".join(found))
     numbers: dict[str, Any] = {"reason": similarity.reason}
@@ -66,7 +74,7 @@ def some_tiles(tiles: np.ndarray, down: list[int], across: list[int]) -> str:
             f"tile shows all of them.")
 
 
-def reading(read: PlacesRead) -> Look:
+def reading(read: PlacesRead, images: int) -> Look:
     return Look(
         numbers={"read_off": {"layers": list(read.layers), "rows": rounded(read.rows, 4),
                               "columns": rounded(read.columns, 4)}},
@@ -74,8 +82,9 @@ def reading(read: PlacesRead) -> Look:
         caption="The curve: how well a linear model tells a patch's row and column from its features, on images that "
                 "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "
                 "drawn as 0.",
-        found=f"Rows and columns can be read off linearly {shares(read, 0)} before the first block, {shares(read, -1)} "
-              "after the last.",
+        found=f"Rows and columns can be read off linearly {shares(read, 0)} before the first block, "
+              f"{shares(read, -1)} after the last (learned from {(images + 1) // 2} images, measured on {images // 2}; "
+              "more may read more).",
         measures={f"{side} read off {where}, %": 100 * max(float(scores[layer]), 0.0)
                   for side, scores in (("row", read.rows), ("column", read.columns))
                   for where, layer in (("before the first block", 0), ("after the last", -1))})

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from vitrail.inspection.drawing import QUIET, light, lit, picture_rows, pixels, plain, shortened
 from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
-from vitrail.inspection.lenses.attention import enlarged, rows_drawing
+from vitrail.inspection.lenses.attention import counted_images, enlarged, rows_drawing
 from vitrail.inspection.rollout import rollout
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PER_ROW = 3
 CAPTION = ("Which patches the answer comes from, when attention is followed through all layers: heads averaged, the "
            "shortcuts counted as attention to oneself, layers multiplied (attention rollout; Figure 6 of the ViT "
-           "paper). Light falls on the image from its least to its most important patch. Rollout follows attention "
+           "paper). Light falls on the image from its least to its most important patch; a single patch, "
+           "which the first layers look at, can leave all others in the dark. Rollout follows attention "
            "alone, not what is done with it: the lens attribution tells which class a patch speaks for.")
 
 
@@ -51,8 +52,10 @@ def beside(subject: Subject, maps: Float[np.ndarray, "images rows columns"]) -> 
 def words(maps: Float[np.ndarray, "images rows columns"]) -> str:
     patches = maps[0].size
     count = tenth(patches)
-    return (f"The {count} of {patches} patches that count most {'has' if count == 1 else 'have'} "
-            f"{100 * top_tenth(maps):.0f} % of the rollout; {100 * count / patches:.0f} % would be even.")
+    alone = float((maps.max((1, 2)) / maps.sum((1, 2)).clip(min=1e-12)).mean())
+    return (f"Over {counted_images(len(maps))}, the {count} of {patches} patches that count most "
+            f"{'has' if count == 1 else 'have'} {100 * top_tenth(maps):.0f} % of the rollout, the first alone "
+            f"{100 * alone:.0f} %; {100 * count / patches:.0f} and {100 / patches:.2g} % would be even.")
 
 
 def tenth(patches: int) -> int:
