@@ -16,7 +16,9 @@ from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_LAYERS, MOST_HEADS = 7, 8
+MOST_LAYERS, MOST_HEADS, FEWEST = 7, 8, 6
+"""Columns of pictures, at most; where there are fewer than FEWEST, they grow no larger."""
+
 CAPTION = ("Light falls where {asked} looks; grey is dark. Each picture has a scale of its own, from its least to its "
            "most attended patch; where they differ by less than twice, the light is weaker, and none where all are "
            "attended alike. First figure: heads averaged. Second: each head by itself, for "
@@ -85,7 +87,7 @@ def in_light_of(image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) ->
 def rows_drawing(name: str, rows: Rows, columns: Sequence[str], names: Sequence[str], words: str) -> Drawing:
     """Pictures in rows, all as wide as they can be on a page."""
     height, width = next(one for one in rows[0] if one is not None).shape[:2]
-    side = 9.6 / max(len(columns), 4)
+    side = 9.6 / max(len(columns), FEWEST)
 
     def draw(figure: Figure) -> None:
         picture_rows(figure, rows, columns, names)
