@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vitrail.evaluation import Unread
-from vitrail.transfer.figure import STYLES, figure
+from vitrail.transfer.figure import STYLES, figure, said
 from vitrail.transfer.scores import Measured, Probed, scored, suite_of
 from vitrail.transfer.table import headings, markdown, rows, sentences
 
@@ -76,3 +76,12 @@ def test_the_figure_is_read_without_color():
 def test_nothing_to_draw():
     only = probed("digits").model_copy(update={"scores": probed("digits").scores[-1:]})
     assert figure(only, "svg") is None
+
+
+@pytest.mark.parametrize(("method", "setting", "images", "words"), [
+    ("finetune", "100 images", 100, "finetune 100 images"), ("logistic", "", 1000, "logistic, 1,000 images"),
+    ("knn", "k=20", 500, "knn k=20, 500 images")])
+def test_a_line_says_once_from_how_many_images(method: str, setting: str, images: int, words: str) -> None:
+    score = scored([0.5], 10, source="digits", method=method, setting=setting, shots=None,
+                   images=images)
+    assert said(score) == words

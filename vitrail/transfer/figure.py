@@ -36,7 +36,7 @@ def figure(probed: Probed, kind: str) -> bytes | None:
         for number, score in enumerate(sorted(others, key=lambda one: one.mean)):
             place, side = [(0.01, "left"), (0.5, "center"), (0.99, "right")][number % 3]  # lines may lie close together
             axes.axhline(100 * score.mean, color="0.45", linewidth=0.9)
-            axes.annotate(f"{score.method} {score.setting}, {score.images:,} images".replace(" ,", ","),
+            axes.annotate(said(score),
                           (place, 100 * score.mean), xycoords=("axes fraction", "data"), fontsize=8, color="0.3",
                           va="bottom", ha=side)
         ticks = sorted({shots_of(score) for scores in curves.values() for score in scores})
@@ -52,6 +52,13 @@ def figure(probed: Probed, kind: str) -> bytes | None:
         buffer = io.BytesIO()
         drawn.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
+
+
+def said(score: Score) -> str:
+    """The method, its setting, and how many images it learned from, where the setting does not say so."""
+    number = f"{score.images:,} images"
+    return ", ".join(dict.fromkeys((f"{score.method} {score.setting}".strip(), *(
+        [] if score.setting == number else [number]))))
 
 
 def shots_of(score: Score) -> int:

@@ -47,8 +47,8 @@ def sentences(probed: Probed) -> list[str]:
         lines.append(f"Intervals (95 %) of {draws[0]} draws: how far another choice of training images would move the "
                      "mean.")
     if any(score.over == "test images" for score in probed.scores):
-        lines.append("Intervals (95 %) of one draw, or of all training images: how far another sample of test "
-                     "images would move it.")
+        lines.append("Intervals (95 %) of one draw, of draws that agree, or of all training images: how far another "
+                     "sample of test images would move it.")
     if probed.suite:
         lines.append("Intervals of the mean: both at once, by bootstrap, for these sources.")
     for source in probed.sources:
