@@ -279,37 +279,10 @@ def test_two_models_are_compared_by_their_numbers(vitrail_cli):  # noqa: F811
 
 
 @pytest.mark.usefixtures("bundle")
-def test_an_earlier_inspection_stays_or_is_said_to_be_replaced(vitrail_cli):  # noqa: F811
-    one = picture("one.png")
-    assert vitrail_cli("inspect", "model", one, "--lens", "filters").code == 0
-    second = vitrail_cli("inspect", "model", one, "--lens", "rollout")
-    assert "written: inspection-2/inspect.html" in second.err
-    assert Path("inspection/figures/filters.svg").exists()
-    third = vitrail_cli("inspect", "model", one, "--lens", "rollout", "--out", "inspection")
-    assert "inspection held an earlier inspection; this one takes its place" in third.err
-    assert sorted(path.name for path in Path("inspection/figures").iterdir()) == ["rollout.png", "rollout.svg"]
-    told = json.loads(Path("inspection/inspect.json").read_text())["models"][0]
-    assert told["images_from"] == "one.png"
-    assert "1 image was looked at: one.png." in Path("inspection/inspect.html").read_text()
-
-
-@pytest.mark.usefixtures("bundle")
-@pytest.mark.parametrize(("options", "words"), [
-    (("--lens", "attention", "--place", "3", "3"), "small: There is no patch at row 3, column 3: rows are 0 to 1"),
-    (("--lens", "occlusion", "--target", "cat"), "small: There is no class cat"),
-])
-def test_what_the_second_model_lacks_is_said_first_and_of_which(vitrail_cli, monkeypatch, options, words):  # noqa: F811
-    Bundle(vitrail.create("mu/4", classes=3, image_size=8), Preprocess(size=(8, 8))).save("small")
-    monkeypatch.setattr("vitrail.cli.inspect.look_through", lambda *given: pytest.fail("it looked"))
-    outcome = vitrail_cli("inspect", "model", "small", picture("one.png"), *options)
-    assert outcome.code == 2
-    assert words in outcome.err
-
-
-@pytest.mark.usefixtures("bundle")
-def test_an_onnx_file_is_called_by_its_name(vitrail_cli):  # noqa: F811
-    Path("x.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
-    for words in (("x.onnx",), ("model", "x.onnx")):
-        outcome = vitrail_cli("inspect", *words)
-        assert outcome.code == 1
-        assert "x.onnx is an ONNX file" in outcome.err
+def test_wide_figures_of_two_models_follow_each_other(vitrail_cli):  # noqa: F811
+    outcome = vitrail_cli("inspect", "model", "model", picture("one.png"), "--lens", "filters", "health")
+    assert outcome.code == 0, outcome.err
+    page = Path("inspection/inspect.html").read_text()
+    order = re.findall(r'class="files-of">figures/([\w-]+)\.svg', page)
+    assert order == ["filters", "filters-2", "health-entropy", "health-heads", "health-lengths",  # narrow: side by side
+                     "health-entropy-2", "health-heads-2", "health-lengths-2"]

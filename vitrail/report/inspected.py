@@ -45,6 +45,7 @@ class Inspected(NamedTuple):
 class Shown(NamedTuple):
     """One figure of the page: the picture itself, its width in inches, and its files."""
 
+    name: str
     picture: Markup
     width: float
     files: str
@@ -82,8 +83,17 @@ class Section(NamedTuple):
 
     @property
     def stacked(self) -> bool:
-        """One model below the other, because beside it their pictures would be too small."""
+        """Figures of one model below those of the other, because beside them they would be too small."""
         return any(figure.wide for column in self.columns for figure in column.figures)
+
+    @property
+    def together(self) -> list[list[tuple[str, Shown]]]:
+        """The same figure of each model, with the model's title, figure by figure."""
+        same: dict[str, list[tuple[str, Shown]]] = {}
+        for column in self.columns:
+            for figure in column.figures:
+                same.setdefault(figure.name, []).append((column.title, figure))
+        return list(same.values())
 
 
 @dataclass
@@ -194,4 +204,4 @@ def written(value: float | None) -> str:
 
 
 def shown(drawing: Drawing, suffix: str) -> Shown:
-    return Shown(inline(drawing), drawing.width, f"{FIGURES}/{drawing.name}{suffix}")
+    return Shown(drawing.name, inline(drawing), drawing.width, f"{FIGURES}/{drawing.name}{suffix}")
