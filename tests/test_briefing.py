@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitrail.briefing import augmentation_words, crop_words
+from vitrail.briefing import augmentation_words, crop_words, duration
 from vitrail.data.augment import Augmentation, MultiCrop
 
 
@@ -23,3 +23,8 @@ def test_crops_in_words() -> None:
     plain = MultiCrop(local=0, recolored=0, grey=0, solarize=0)
     assert crop_words(plain) == "two large crops of each, some of them blurred"
     assert crop_words(plain.model_copy(update={"blur": (0, 0, 0)})) == "two large crops of each"
+
+
+def test_seconds_as_a_person_says_them() -> None:
+    assert [duration(seconds) for seconds in (45, 12 * 60, 3.34 * 3600, 7199.9 + 3600, 5 * 86_400, 1.85e8)] == [
+        "45 s", "12 min", "3 h 20 min", "3 h 0 min", "5 days", "6 years"]

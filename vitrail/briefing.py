@@ -204,9 +204,12 @@ def scaled(amount: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "45 s", "12 min", "3 h 20 min"."""
+    """Seconds as a person says them: "45 s", "12 min", "3 h 20 min", "5 days", "6 years"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+    minutes, days = round(seconds / 60), seconds / 86_400
+    if days < 3:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{days:,.0f} days" if days < 1_000 else f"{days / 365:,.0f} years"
