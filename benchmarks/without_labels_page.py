@@ -186,13 +186,19 @@ def pretraining_table(rows: list[Row]) -> list[str]:
 
 def shared_words(rows: list[Row]) -> list[str]:
     beside = " Other programs computed beside some of these cells." if any(row["shared"] for row in rows) else ""
-    learned = [row for row in rows if row["kind"] in ("finetune", "scratch") and "flops" in row]
-    if learned:
-        first = [row for row in rows if row["seed"] == min(one["seed"] for one in rows) and "flops" in row]
-        each = statistics.median(row["flops"] / row["samples"] for row in learned)
-        beside += (f" The training of one seed is {sum(row['flops'] for row in first):.2g} FLOPs, about "
-                   f"{sum(row['flops'] for row in first) / each / QUIET_RATE / 60:.0f} minutes of two quiet cores.")
-    return [f"Measured: {when_and_where(row['machine'] for row in rows)}.{beside}", ""]
+    return [f"Measured: {when_and_where(row['machine'] for row in rows)}.{beside}{cost_words(rows)}", ""]
+
+
+def cost_words(rows: list[Row]) -> str:
+    """What all cells of one seed compute, and how long that takes at the rate that is known of labeled images."""
+    trained = [row for kind in ("pretrain", "finetune", "scratch") for row in newest(rows, kind) if "flops" in row]
+    labeled = [row["flops"] / row["samples"] for row in trained if row["kind"] != "pretrain"]
+    if not labeled:
+        return ""
+    total = sum(row["flops"] for row in trained if row["seed"] == min(row["seed"] for row in trained))
+    minutes = total / statistics.median(labeled) / QUIET_RATE / 60
+    return (f" The training of one seed is {total:.2g} FLOPs: {minutes:.0f} minutes at {QUIET_RATE:,.0f} labeled images "
+            "a second, the rate of two quiet cores.")
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_page_says_what_the_ledger_holds(tmp_path: Path) -> None:
     assert "| masked autoencoder, 75 % | 480,000 | 1.00e+15 | 0.5 | 25 % | 1 |" in page
     assert ("Frozen features at 5 shots, best first: masked autoencoder, 75 % (50.0 %); untrained (50.0 %). "
             "Fine-tuned: with 100 labels masked autoencoder, 75 % has 65.0 %, from scratch 55.0 %.") in page
-    assert "The training of one seed is 1e+15 FLOPs, about 230 minutes of two quiet cores." in page
+    assert "The training of one seed is 1e+15 FLOPs: 230 minutes at 1,100 labeled images a second" in page
     assert "\nMeasured: 2026-11-20 to 2026-11-21, here, 1 core, torch 2. The" in page
     assert "<svg" in (tmp_path / "without-labels-8.svg").read_text()
 

@@ -33,6 +33,12 @@ def bundle(tmp_path: Path) -> Path:
     return Bundle(model, Preprocess(size=(16, 16)), ("cat", "dog", "2")).save(tmp_path / "model")
 
 
+@pytest.fixture
+def resnet(tmp_path: Path) -> Path:
+    model = vitrail.create("R26x0.25", classes=3, image_size=32, depths=(1, 1))
+    return Bundle(model, Preprocess(size=(32, 32))).save(tmp_path / "resnet")
+
+
 def picture(path: str, size: tuple[int, int] = (20, 16)) -> str:
     path_ = Path(path)
     path_.parent.mkdir(parents=True, exist_ok=True)
@@ -97,10 +103,8 @@ def test_a_run_its_own_images_and_one_of_its_checkpoints_beside_it(vitrail_cli, 
     assert "beside" in Path("inspection/inspect.html").read_text()
 
 
-@pytest.mark.usefixtures("bundle")
+@pytest.mark.usefixtures("bundle", "resnet")
 def test_a_resnet_beside_a_transformer(vitrail_cli):  # noqa: F811
-    resnet = vitrail.create("R26x0.25", classes=3, image_size=32, depths=(1, 1))
-    Bundle(resnet, Preprocess(size=(32, 32))).save("resnet")
     outcome = vitrail_cli("inspect", "model", "resnet", picture("folder/one.png"), "folder", "--lens", "rollout")
     assert outcome.code == 0, outcome.err
     assert "convolutions only" in outcome.err
@@ -261,10 +265,8 @@ def test_a_long_lens_says_how_long_it_still_takes(vitrail_cli, monkeypatch):  # 
     assert "rollout: about" not in outcome.err
 
 
-@pytest.mark.usefixtures("bundle")
+@pytest.mark.usefixtures("bundle", "resnet")
 def test_two_models_are_compared_by_their_numbers(vitrail_cli):  # noqa: F811
-    resnet = vitrail.create("R26x0.25", classes=3, image_size=32, depths=(1, 1))
-    Bundle(resnet, Preprocess(size=(32, 32))).save("resnet")
     outcome = vitrail_cli("inspect", "model", "resnet", picture("one.png"), "--lens", "filters", "rollout")
     assert outcome.code == 0, outcome.err
     one, other = json.loads(Path("inspection/inspect.json").read_text())["models"]
@@ -286,3 +288,14 @@ def test_wide_figures_of_two_models_follow_each_other(vitrail_cli):  # noqa: F81
     order = re.findall(r'class="files-of">figures/([\w-]+)\.svg', page)
     assert order == ["filters", "filters-2", "health-entropy", "health-heads", "health-lengths",  # narrow: side by side
                      "health-entropy-2", "health-heads-2", "health-lengths-2"]
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.parametrize("held", ["", "[]", '{"models": [{"lenses": {"filters": {"figures": ["../one.png", 3]}}}]}'])
+def test_an_earlier_inspection_that_is_damaged_takes_nothing_with_it(vitrail_cli, held):  # noqa: F811
+    one = picture("one.png")
+    Path("inspection").mkdir()
+    Path("inspection/inspect.json").write_text(held)
+    outcome = vitrail_cli("inspect", "model", one, "--lens", "filters", "--out", "inspection")
+    assert outcome.code == 0, outcome.err
+    assert Path("one.png").exists()

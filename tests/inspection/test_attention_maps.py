@@ -22,7 +22,7 @@ def bundle_of(**overrides: object) -> Bundle:
 def test_uniform_attention_of_the_class_token(registers: int) -> None:
     maps = attention_maps(without_keys(bundle_of(registers=registers)), pictures())
     assert maps.layers.shape == (3, 2, 3, 2)
-    assert maps.last.shape == (2, 2, 3, 2)
+    assert maps.heads[-1].shape == (2, 2, 3, 2)
     assert maps.layers == pytest.approx(np.full((3, 2, 3, 2), 1 / (7 + registers)))
     assert maps.asked_by == "the class token"
     assert maps.pooling is None
@@ -35,7 +35,7 @@ def test_without_a_class_token_it_is_the_mean_over_the_patches() -> None:
         bundle.logits(pictures())
     weights = trace["encoder.blocks.2.attention.core"].weights().numpy()
     expected = weights[:, :, 1:, 1:].mean(2).reshape(2, 2, 3, 2)  # [batch, heads, rows, columns]
-    assert maps.last == pytest.approx(expected, abs=1e-6)
+    assert maps.heads[-1] == pytest.approx(expected, abs=1e-6)
     assert maps.layers[2] == pytest.approx(expected.mean(1), abs=1e-6)
     assert "mean" in maps.asked_by
 
@@ -135,7 +135,7 @@ def test_a_block_of_an_axial_model_sees_through_rows_and_then_columns() -> None:
             for head in range(2):
                 columns[head][np.ix_(places, places)] = weights[head]
         expected[image] = (columns @ rows).mean(1)
-    assert maps.last == pytest.approx(expected.reshape(2, 2, 3, 2), abs=1e-6)
+    assert maps.heads[-1] == pytest.approx(expected.reshape(2, 2, 3, 2), abs=1e-6)
     assert maps.layers[1] == pytest.approx(expected.mean(1).reshape(2, 3, 2), abs=1e-6)
     assert maps.layers.sum((2, 3)) == pytest.approx(np.ones((2, 2)), abs=1e-5)
     assert maps.layers[1].std() > 0.01

@@ -118,6 +118,7 @@ def test_reasons_are_those_of_the_choice() -> None:
     assert reasons(1_000, (40, 1000))["images"] == "your images are about 40x1000, and keep their shape"
     assert reasons(1_000, (60, 80), image_size=(224, 224))["images"] == (
         "your images are about 60x80, and are enlarged, which costs time and adds no detail: leave out --image-size")
+    assert reasons(1_000, (6, 6), model="S/32")["images"].endswith("adds no detail: smaller patches need less, --model")
     assert reasons(10_000, model="S/8")["model"] == "asked for"
 
 

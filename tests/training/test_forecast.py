@@ -179,6 +179,11 @@ def test_of_a_long_step_a_part_is_timed(tmp_path: Path, monkeypatch: pytest.Monk
         trials.time_steps(shop)
         assert tried[0] == (2, 1)
         assert set(tried[1:]) == {share}
+    tried.clear()
+    monkeypatch.setattr(trials, "SHORT_TRIAL", 3 * shop.objective.macs() * 15)
+    shop.micro_batches = 32  # two images fit into memory
+    trials.time_steps(shop)
+    assert tried[0] == (13, 7)
 
 
 def test_memory_that_runs_out_in_a_step_ends_the_run_and_its_checkpoint_goes_on_in_smaller_parts(

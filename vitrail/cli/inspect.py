@@ -102,7 +102,7 @@ def inspect(
     show_box(view.console, "what I understood", understood(words, pictures, lenses))
     subjects = []
     for word, model in zip(words, models, strict=True):
-        with named(word, len(words) > 1):
+        with told_of(word, len(words) > 1):
             subjects.append(Subject(model, *as_seen(model, pictures), shown, place,
                                     None if target is None else index_of(model, target), batch_size))
             check_place(model.model, subjects[-1].raw, place)
@@ -143,7 +143,7 @@ def divided(first: str, others: Sequence[str]) -> tuple[list[str], Sequence[str]
 
 
 @contextlib.contextmanager
-def named(word: str, several: bool) -> Iterator[None]:
+def told_of(word: str, several: bool) -> Iterator[None]:
     """An error of one of two models says of which."""
     try:
         yield

@@ -38,11 +38,6 @@ class AttentionMaps:
         """Heads averaged."""
         return self.heads.mean(2)
 
-    @property
-    def last(self) -> Float[np.ndarray, "batch heads rows columns"]:
-        """Each head of the last layer."""
-        return self.heads[-1]
-
 
 def attention_maps(bundle: Bundle, raw: RawImages, place: tuple[int, int] | None = None) -> AttentionMaps:
     """Run the model once on uint8 images, as `bundle.preprocess` makes them; of each layer, nothing but what is asked

@@ -158,6 +158,10 @@ def rounded(values: np.ndarray, digits: int) -> Any:
     return np.asarray(values, np.float64).round(digits).tolist()
 
 
+def counted_images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
 def batches_of(count: int, size: int) -> Iterator[slice]:
     """Which of so many images are in each batch. Numbers that are kept go into an array made before: small tensors
     kept one by one lie between large ones that are freed, and the memory of these is then lost to others."""

@@ -33,6 +33,9 @@ MOST_PATCHES = 4096
 READ_IMAGES, LEAST_READ = 32, 4
 """Images of which places are read off, at most and at least: half of them to learn from, half to measure."""
 
+READ_PATCHES = 8_192
+"""Patches of them all, at most, but for 16 images: features of all layers are in memory at once."""
+
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
@@ -132,8 +135,10 @@ def cosines(vectors: Tensor) -> Float[np.ndarray, "patches patches"]:
 @dataclass(frozen=True)
 class PlacesRead:
     """`rows` and `columns` [layers]: share of the variance of a patch's row, or column, that a linear reading of its
-    features explains on images that it was not learned from; at most 1, below 0 where it is worse than the middle."""
+    features explains on images that it was not learned from; at most 1, below 0 where it is worse than the middle.
+    `images`: how many there were, half of them to learn from."""
 
+    images: int
     layers: tuple[str, ...]
     rows: Float[np.ndarray, " layers"]
     columns: Float[np.ndarray, " layers"]
@@ -141,7 +146,8 @@ class PlacesRead:
 
 def places_read(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> PlacesRead | None:
     """How well a linear model tells where a patch lies, from what enters the first block to what leaves the last.
-    Learned from one half of (at most 32) images, measured on the other. None for fewer than 4 images.
+    Learned from one half of the images, measured on the other: at most READ_IMAGES, of many patches fewer. None for
+    fewer than LEAST_READ.
 
     Raises NothingToSeeError for a model without patches.
     """
@@ -149,9 +155,10 @@ def places_read(bundle: Bundle, raw: RawImages, batch_size: int = 8) -> PlacesRe
     if len(raw) < LEAST_READ:
         return None
     names = layers_of(model, entered=True)
-    features = layer_features(bundle, raw[:READ_IMAGES], names, batch_size)
+    few = raw[: min(READ_IMAGES, max(READ_PATCHES // model.config.patches, 16))]
+    features = layer_features(bundle, few, names, batch_size)
     scores = np.array([read_off(features[name]) for name in names])
-    return PlacesRead(tuple(map(layer_word, names)), scores[:, 0], scores[:, 1])
+    return PlacesRead(len(few), tuple(map(layer_word, names)), scores[:, 0], scores[:, 1])
 
 
 def read_off(features: Float[np.ndarray, "images width rows columns"]) -> tuple[float, float]:
@@ -163,22 +170,19 @@ def read_off(features: Float[np.ndarray, "images width rows columns"]) -> tuple[
     spread = (aims**2).mean(0)
     known, new = features[:half], features[half:]
     first, second = known[: (half + 1) // 2], known[(half + 1) // 2:]
-    missed = [sum(errors(one, other, aims, penalty) for one, other in ((first, second), (second, first)))
-              for penalty in PENALTIES]
-    best = np.argmin(np.stack(missed), 0)
-    final = np.stack([errors(known, new, aims, PENALTIES[chosen])[side] for side, chosen in enumerate(best)])
-    scores = 1 - final / np.where(spread == 0, 1, spread)
+    best = (missed(first, second, aims) + missed(second, first, aims)).argmin(0)
+    scores = 1 - missed(known, new, aims)[best, (0, 1)] / np.where(spread == 0, 1, spread)
     return float(scores[0]) if spread[0] else 1.0, float(scores[1]) if spread[1] else 1.0
 
 
-def errors(known: Float[np.ndarray, "images width rows columns"], new: Float[np.ndarray, "others width rows columns"],
-           aims: Float[np.ndarray, "patches 2"], penalty: float) -> Float[np.ndarray, " 2"]:
-    """Mean squares by which rows and columns are missed on other images than those that are learned from. `penalty`:
-    in mean variances of the features."""
+def missed(known: Float[np.ndarray, "images width rows columns"], new: Float[np.ndarray, "others width rows columns"],
+           aims: Float[np.ndarray, "patches 2"]) -> Float[np.ndarray, "penalties 2"]:
+    """Mean squares by which rows and columns are missed on other images than those that are learned from, for each of
+    PENALTIES, in mean variances of the features."""
     rows, others = (part.transpose(0, 2, 3, 1).reshape(-1, part.shape[1]).astype(np.float64) for part in (known, new))
     middle = rows.mean(0)
-    moment = (rows - middle).T @ (rows - middle)
-    size = penalty * max(float(np.trace(moment)) / len(moment), 1e-12)
-    weights = np.linalg.solve(moment + size * np.eye(len(moment)), (rows - middle).T @ np.tile(aims, (len(known), 1)))
-    squares: np.ndarray = (((others - middle) @ weights - np.tile(aims, (len(new), 1))) ** 2).mean(0)
-    return squares
+    moment, toward = (rows - middle).T @ (rows - middle), (rows - middle).T @ np.tile(aims, (len(known), 1))
+    size = max(float(np.trace(moment)) / len(moment), 1e-12)
+    weights = (np.linalg.solve(moment + penalty * size * np.eye(len(moment)), toward) for penalty in PENALTIES)
+    wanted = np.tile(aims, (len(new), 1))
+    return np.stack([(((others - middle) @ one - wanted) ** 2).mean(0) for one in weights])

@@ -88,8 +88,9 @@ def choose(source: Source, *, model: str | None = None, image_size: Size | None 
         schedule=Schedule(epochs=epochs, warmup=0.1),
         training=TrainingSettings(batch_size=batch),
         evaluation=EvaluationSettings(every_epochs=max(1.0, epochs / LOOKS_ON_THE_WAY)),
-        reasons={"images": image_reason(facts, scale, size), "model": model_reason(facts, scale, model),
-                 "optimizer": rate_reason, "length": length_reason(scale, epochs)},
+        reasons={"images": image_reason(facts, scale, size, image_size is not None),
+                 "model": model_reason(facts, scale, model), "optimizer": rate_reason,
+                 "length": length_reason(scale, epochs)},
     )
 
 
@@ -178,10 +179,11 @@ def choose_rate(scale: Scale, width: int) -> tuple[float, str]:
     return PUBLISHED_RATE, "as for the plain ViT (2205.01580); small models bear it too"
 
 
-def image_reason(facts: Facts, scale: Scale, size: Size) -> str:
+def image_reason(facts: Facts, scale: Scale, size: Size, asked: bool) -> str:
     yours = f"your images are about {facts.height}x{facts.width}"
     if min(size) >= ENLARGED * max(facts.height, facts.width):
-        yours += ", and are enlarged, which costs time and adds no detail: leave out --image-size"
+        less = "leave out --image-size" if asked else "smaller patches need less, --model"
+        yours += f", and are enlarged, which costs time and adds no detail: {less}"
     if scale.published:
         return f"{yours}; varied as in 2205.01580, since so long a run would learn them by heart"
     return f"{yours}, and keep their shape" if is_long(facts) and not is_small(facts) else yours

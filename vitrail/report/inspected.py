@@ -9,11 +9,12 @@ All of it is written again after each lens: whatever comes later, what has been 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -27,6 +28,7 @@ from vitrail.report.figures import inline
 from vitrail.report.page import environment, model_facts
 
 PAGE, NUMBERS, FIGURES = "inspect.html", "inspect.json", "figures"
+KINDS: tuple[Literal["svg", "png"], ...] = ("svg", "png")
 SUFFIXES = ("", "-2")
 """Of the files of the first model, and of the second."""
 
@@ -98,26 +100,33 @@ class Section(NamedTuple):
 
 @dataclass
 class Inspection:
-    """The folder `out` while models are looked at. `pictures`: where the images come from, in words. `waiting`: names
-    of the lenses that are still to come."""
+    """The folder `out` while models are looked at. `pictures`: where the images come from, in words. `lenses`: names of
+    those that are to look."""
 
     out: Path
     models: Sequence[Inspected]
     pictures: str
-    waiting: list[str]
+    lenses: Sequence[str]
     sections: list[Section] = field(default_factory=list)
-    numbers: list[dict[str, Any]] = field(default_factory=list)
-    figures: int = 0
+    numbers: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.numbers = [about(model) | {"images_from": self.pictures} for model in self.models]
 
+    @property
+    def waiting(self) -> list[str]:
+        """Lenses that are still to look."""
+        return [name for name in self.lenses if name not in {section.name for section in self.sections}]
+
+    @property
+    def figures(self) -> int:
+        return sum(len(column.figures) for section in self.sections for column in section.columns)
+
     def begin(self) -> str | None:
         """Take the place of an earlier inspection; returns what to say where there is one. Raises SaveError."""
         earlier = (self.out / NUMBERS).exists()
-        for suffix in ("svg", "png"):
-            for old in (self.out / FIGURES).glob(f"*.{suffix}") if earlier else ():
-                old.unlink()
+        for old in figures_in(self.out / NUMBERS):
+            (self.out / FIGURES / old).unlink(missing_ok=True)
         self.write()
         return f"{self.out} held an earlier inspection; this one takes its place" if earlier else None
 
@@ -125,15 +134,13 @@ class Inspection:
         """What one lens sees in each model, or why there is nothing to see. Raises SaveError; what stood before
         stands then."""
         looks = on_one_scale(looks)
-        for suffix, look in zip(SUFFIXES, looks, strict=False):
-            for drawing in drawings_of(look):
-                for kind in ("svg", "png"):
-                    write_bytes(self.out / FIGURES / f"{drawing.name}{suffix}.{kind}", drawn(drawing, kind))
-                self.figures += 1
-        self.waiting.remove(name)
+        for suffix, told, look in zip(SUFFIXES, self.numbers, looks, strict=False):
+            files = []
+            for drawing, kind in itertools.product(drawings_of(look), KINDS):
+                files.append(f"{drawing.name}{suffix}.{kind}")
+                write_bytes(self.out / FIGURES / files[-1], drawn(drawing, kind))
+            told["lenses"][name] = numbers_of(name, look) | {"figures": files}
         self.sections.append(section(name, [model.title for model in self.models], looks))
-        for told, look in zip(self.numbers, looks, strict=True):
-            told["lenses"][name] = numbers_of(name, look)
         self.write()
 
     def write(self) -> None:
@@ -141,6 +148,16 @@ class Inspection:
         write_text(self.out / PAGE, environment().get_template("inspect.html").render(
             models=self.models, facts=[model_facts(model.bundle) for model in self.models], sections=self.sections,
             waiting=self.waiting, pictures=self.pictures, version=__version__))
+
+
+def figures_in(numbers: Path) -> list[str]:
+    """Files that an earlier inspection says it made; none where its numbers cannot be read."""
+    try:
+        models = json.loads(numbers.read_text(encoding="utf-8"))["models"]
+        names = [name for model in models for told in model["lenses"].values() for name in told.get("figures", [])]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
+    return [name for name in names if isinstance(name, str) and Path(name).name == name]
 
 
 def on_one_scale(looks: Sequence[Look | str]) -> list[Look | str]:

@@ -51,12 +51,16 @@ class Collapse:
         gone."""
         if not len(self.counted):
             return {}
-        loss, constant = row[f"train/{objective.compared}"], objective.constant_loss(self.counted)
+        constant, gone = self.beyond(objective, row[f"train/{objective.compared}"])
         if objective.passing:
             self.counted = self.counted[:0]
-        gone = 1 - loss / constant if constant > 0 else 0.0
         self.recent.append(gone)
         return {"train/constant_loss": constant, "train/beyond_constant": gone}
+
+    def beyond(self, objective: Objective, loss: float) -> tuple[float, float]:
+        """The loss of the best constant answer, and which share of it is gone."""
+        constant = objective.constant_loss(self.counted)
+        return constant, 1 - loss / constant if constant > 0 else 0.0
 
     def words(self, objective: Objective, row: dict[str, float], progress: float) -> str | None:
         """What to say after a row, once: that nothing is learned."""
@@ -72,10 +76,9 @@ class Collapse:
     def verdict(self, objective: Objective, loss: float) -> str | None:
         """What to say at the end, of the loss on other images: that nothing was learned, where that has not been said,
         or that what was said is over."""
-        if not len(self.counted):
+        if not len(self.counted) or objective.passing:  # what was counted last belongs to other images
             return None
-        constant = objective.constant_loss(self.counted)
-        gone = 1 - loss / constant if constant > 0 else 0.0
+        constant, gone = self.beyond(objective, loss)
         if constant < ALIKE or gone < LEAST:
             return None if self.told else objective.standstill(constant, gone, constant < ALIKE)
         return "It has learned something since it was said that it does not." if self.told else None

@@ -198,7 +198,8 @@ def in_a_moment(shop: Workshop, stream: Iterator[Batch]) -> int:
     batch = prepared(shop, next(stream))
     start = time.perf_counter()
     tried = next(cut(batch, -(-shop.share // few)))
-    backward(shop.learner, tried, shop.weights, 1, (0, 0))
+    parts = -(-len(tried.targets) * shop.micro_batches // shop.share)  # no more at once than fits into memory
+    backward(shop.learner, tried, shop.weights, parts, (0, 0))
     shop.weights.clear_gradients()
     seconds, = shop.world.largest((time.perf_counter() - start) / len(tried.targets))
     return int(LONG_STEP / seconds)

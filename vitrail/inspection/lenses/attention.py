@@ -11,7 +11,7 @@ from jaxtyping import Float
 from vitrail.inspection.attention_maps import AttentionMaps, attention_maps
 from vitrail.inspection.drawing import framed, is_flat, light, lit, picture_rows, pixels
 from vitrail.inspection.layers import evenly
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, counted_images, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,10 +68,6 @@ def by_head(subject: Subject, part: AttentionMaps) -> Drawing:
     return rows_drawing("attention-heads", rows, [f"head {head + 1}" for head in chosen],
                         [f"layer {layer + 1}" for layer in layers],
                         "where each head looks, layer by layer, for the first image")
-
-
-def counted_images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def seen_by(subject: Subject, image: np.ndarray, shares: Float[np.ndarray, "rows columns"]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vitrail.inspection.attention_distance import AttentionDistance, attention_distance
 from vitrail.inspection.drawing import QUIET, by_depth, tidy
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, counted_images, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def look(subject: Subject) -> Look:
                  "percentile_90": rounded(np.percentile(far.pixels, 90, axis=2), 3), "even": rounded(far.even, 3)},
         drawings=(Drawing("attention-distance", lambda figure: draw(figure, far), width, 3.6,
                           "mean attention distance of each head, by layer"),),
-        caption=CAPTION.format(images="1 image" if images == 1 else f"{images:,} images"),
+        caption=CAPTION.format(images=counted_images(images)),
         found=f"Heads of the {'first' if len(middle) > 1 else 'only'} layer look {near:.{digits}f} to "
               f"{most:.{digits}f} pixels far" + (
                   f", those of the last {middle[-1].min():.{digits}f} to {middle[-1].max():.{digits}f}"

@@ -14,7 +14,6 @@ from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
 from vitrail.inspection.place import (
     KINDS,
     LEAST_READ,
-    READ_IMAGES,
     PlacesRead,
     PositionSimilarity,
     places_read,
@@ -41,7 +40,7 @@ def look(subject: Subject) -> Look:
         if read is None:
             found.append(f"To read places off the features, {LEAST_READ} images are needed; {len(subject.raw)} given.")
         else:
-            parts.append(reading(read, min(len(subject.raw), READ_IMAGES)))
+            parts.append(reading(read))
     if not parts:
         raise NothingToSeeError(" ".join(found))
     numbers: dict[str, Any] = {"reason": similarity.reason}
@@ -74,7 +73,7 @@ def some_tiles(tiles: np.ndarray, down: list[int], across: list[int]) -> str:
             f"tile shows all of them.")
 
 
-def reading(read: PlacesRead, images: int) -> Look:
+def reading(read: PlacesRead) -> Look:
     return Look(
         numbers={"read_off": {"layers": list(read.layers), "rows": rounded(read.rows, 4),
                               "columns": rounded(read.columns, 4)}},
@@ -83,8 +82,8 @@ def reading(read: PlacesRead, images: int) -> Look:
                 "it was not fitted to. 1 is exactly, 0 no better than always saying the middle; worse than that is "
                 "drawn as 0.",
         found=f"Rows and columns can be read off linearly {shares(read, 0)} before the first block, "
-              f"{shares(read, -1)} after the last (learned from {(images + 1) // 2} images, measured on {images // 2}; "
-              "more may read more).",
+              f"{shares(read, -1)} after the last (learned from {(read.images + 1) // 2} images, measured on "
+              f"{read.images // 2}; more may read more).",
         measures={f"{side} read off {where}, %": 100 * max(float(scores[layer]), 0.0)
                   for side, scores in (("row", read.rows), ("column", read.columns))
                   for where, layer in (("before the first block", 0), ("after the last", -1))})

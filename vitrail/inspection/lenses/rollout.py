@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrail.inspection.drawing import QUIET, light, lit, picture_rows, pixels, plain, shortened
-from vitrail.inspection.lens import Drawing, Lens, Look, Subject, rounded
-from vitrail.inspection.lenses.attention import counted_images, enlarged, rows_drawing
+from vitrail.inspection.lens import Drawing, Lens, Look, Subject, counted_images, rounded
+from vitrail.inspection.lenses.attention import enlarged, rows_drawing
 from vitrail.inspection.rollout import rollout
 
 if TYPE_CHECKING:
