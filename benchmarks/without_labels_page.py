@@ -197,8 +197,8 @@ def cost_words(rows: list[Row]) -> str:
         return ""
     total = sum(row["flops"] for row in trained if row["seed"] == min(row["seed"] for row in trained))
     minutes = total / statistics.median(labeled) / QUIET_RATE / 60
-    return (f" The training of one seed is {total:.2g} FLOPs: {minutes:.0f} minutes at {QUIET_RATE:,.0f} labeled images "
-            "a second, the rate of two quiet cores.")
+    return (f" The training of one seed is {total:.2g} FLOPs: {minutes:.0f} minutes at {QUIET_RATE:,.0f} labeled "
+            "images a second, the rate of two quiet cores.")
 
 
 def draw(rows: list[Row], path: Path) -> None:
