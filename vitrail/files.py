@@ -21,6 +21,15 @@ from vitrail.errors import BundleError, SaveError
 MANIFEST = "manifest.json"
 
 
+def cache_folder() -> Path:
+    """Where vitrail keeps what can be made again, and looks for data sets that a person put there: $VITRAIL_HOME, or
+    vitrail in the user's cache."""
+    home = os.environ.get("VITRAIL_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrail"
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write one file atomically and durably. Raises SaveError; the older file then still stands."""
     path = path.resolve()

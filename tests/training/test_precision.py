@@ -8,7 +8,7 @@ import torch
 from vitrail.models import create
 from vitrail.models.axial_resnet import AxialResNetConfig
 from vitrail.training import precision
-from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_attention_kernel
+from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_kernels
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
 
@@ -41,11 +41,42 @@ def test_attention_is_timed_on_as_many_images_as_have_room(monkeypatch: pytest.M
     precision.measure_backend.cache_clear()
     backend = choose_backend(torch.device("cpu"), **SHAPE | {"tokens": tokens, "batch": 8}, precision="fp32", free=free)
     precision.measure_backend.cache_clear()
-    shape = (batch, 2, tokens, 16)
+    shape = (batch, tokens, 2, 16)
     assert timed == ([("fused", shape), ("products", shape)] if batch else [])
     assert backend.attention == ("products" if batch else "fused")
     assert ("untried" in backend.reason) == (not batch)
     assert 4 * 2 * batch * tokens**2 <= min(precision.MOST_MAPS, (free or 2**40) // 16)
+
+
+@pytest.mark.parametrize(("native_ms", "torch_ms", "layers_ms", "own_layers_ms", "chosen"), [
+    (5, 9, 8, 7, "native"), (10, 9, 8, 5, "native"), (10, 9, 8, 7.5, "products"), (5, 9, 8, 13, "products")])
+def test_native_kernels_are_chosen_where_they_take_less_in_all(
+        monkeypatch: pytest.MonkeyPatch, native_ms: float, torch_ms: float, layers_ms: float, own_layers_ms: float,
+        chosen: str) -> None:
+    times = {"products": torch_ms, "fused": 2 * torch_ms, "native": native_ms}
+    monkeypatch.setattr(precision, "time_attention", lambda kernel, *rest: times[kernel] / 1e3)
+    monkeypatch.setattr(precision, "time_layers", lambda own, *rest: (own_layers_ms if own else layers_ms) / 1e3)
+    monkeypatch.setattr(precision.native, "takes", lambda *values: True)
+    precision.measure_backend.cache_clear()
+    try:
+        for may, expected in ((True, chosen), (False, "products")):
+            backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", may_be_native=may)
+            assert backend.attention == expected
+            assert ("native" in backend.reason) == may
+        assert choose_backend(
+            torch.device("cpu"), **SHAPE, precision="fp32", may_be_native=True).attention == "products"
+    finally:
+        precision.measure_backend.cache_clear()
+
+
+def test_why_there_are_no_native_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision.native, "takes", lambda *values: False)
+    monkeypatch.setattr(precision.native, "trouble", lambda: "no C++ compiler (apt install g++)")
+    precision.measure_backend.cache_clear()
+    backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", may_be_native=True)
+    precision.measure_backend.cache_clear()
+    assert backend.attention in ("fused", "products")
+    assert "native kernels: no C++ compiler (apt install g++)" in backend.reason
 
 
 def test_an_axial_resnet_has_a_precision_to_choose_and_one_kernel() -> None:
@@ -60,9 +91,12 @@ def test_an_axial_resnet_has_a_precision_to_choose_and_one_kernel() -> None:
 
 def test_the_kernel_is_set_everywhere() -> None:
     model = create("mu/4", image_size=8, pooling="attention")
-    set_attention_kernel(model, "products")
-    assert model.pool.core.kernel == "products"
-    assert all(block.attention.core.kernel == "products" for block in model.encoder.blocks)
+    for kernel in ("native", "products"):
+        set_kernels(model, kernel)
+        assert model.pool.core.kernel == kernel
+        for block in model.encoder.blocks:
+            assert block.attention.core.kernel == kernel
+            assert block.norm1.native == block.norm2.native == block.feed_forward.native == (kernel == "native")
 
 
 def test_frozen_parameters_leave_as_they_came_though_bf16_rounds_the_copies() -> None:

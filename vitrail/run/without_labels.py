@@ -18,7 +18,7 @@ from vitrail.models.families import build_with
 from vitrail.objectives import Objective
 from vitrail.training.adapters import merged
 from vitrail.training.compiled import eagerly
-from vitrail.training.precision import DTYPES, set_attention_kernel
+from vitrail.training.precision import DTYPES, set_kernels
 from vitrail.vocabulary import Batch, Progress, Shown
 from vitrail.workshop import Workshop, build_objective, trained_state
 
@@ -51,7 +51,7 @@ def copied(shop: Workshop) -> Objective:
     objective.load_state_dict(merged(values, shop.recipe.training.adapters.scale), strict=False)
     for name, value in shop.objective.memory().items():
         objective.memory()[name].copy_(value)
-    set_attention_kernel(objective, shop.backend.attention)
+    set_kernels(objective, shop.backend.attention)
     return objective.to(DTYPES[shop.backend.precision])
 
 

@@ -16,9 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitrail import native
 from vitrail.models.axial_resnet import AxialAttention
 from vitrail.models.convolution import Style
-from vitrail.models.vit.attention import AttentionCore, Kernel
+from vitrail.models.vit.attention import AttentionCore, Kernel, mix
+from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.feedforward import FeedForward
+from vitrail.models.vit.norm import Norm
 from vitrail.training.parallel.parts import like, local, whole
 from vitrail.vocabulary import Size
 
@@ -36,7 +40,7 @@ SHARE_OF_FREE = 16
 class Backend(NamedTuple):
     """How a device computes fastest at one shape. Recorded in every checkpoint and replayed on resume.
 
-    `attention` is None for a model that has none, or only one."""
+    `attention` is None for a model that has none, or only one; where it is native, GELU and norms are, too."""
 
     precision: Precision
     attention: Kernel | None
@@ -44,8 +48,9 @@ class Backend(NamedTuple):
 
 
 def choose_backend(device: torch.device, *, rows: int, width: int, mlp: int, batch: int, heads: int, tokens: int,
-                   precision: Precision | None = None, free: int | None = None) -> Backend:
-    """Measure dense layers in bf16 and fp32 (unless `precision` is given), then both attention kernels in that type.
+                   precision: Precision | None = None, free: int | None = None, may_be_native: bool = False) -> Backend:
+    """Measure dense layers in bf16 and fp32 (unless `precision` is given), then the attention kernels in that type.
+    `may_be_native`: the kernels of our own among them, if there are any for this machine.
 
     `rows` = batch x tokens. `free`: bytes of memory that may be taken, where that is known. Where attention maps are
     large, fewer images are timed; where already those of one image are, the fused kernel, which holds none, is taken
@@ -53,7 +58,8 @@ def choose_backend(device: torch.device, *, rows: int, width: int, mlp: int, bat
     """
     most = MOST_MAPS if free is None else min(MOST_MAPS, free // SHARE_OF_FREE)
     return measure_backend(str(device), torch.get_num_threads(), min(rows, 4096), width, mlp,
-                           min(batch, 64, most // products_bytes(heads, tokens)), heads, tokens, precision)
+                           min(batch, 64, most // products_bytes(heads, tokens)), heads, tokens, precision,
+                           may_be_native)
 
 
 def products_bytes(heads: int, tokens: int) -> int:
@@ -63,7 +69,7 @@ def products_bytes(heads: int, tokens: int) -> int:
 
 @functools.cache
 def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, batch: int, heads: int, tokens: int,
-                    precision: Precision | None) -> Backend:
+                    precision: Precision | None, may_be_native: bool) -> Backend:
     reasons = []
     if precision is None:
         seconds = {name: time_dense(dtype, device, rows, width, mlp) for name, dtype in DTYPES.items()}
@@ -73,13 +79,28 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
         reasons.append(f"attention fused untried: the products of one image with {tokens:,} tokens in {heads} heads "
                        f"would take {products_bytes(heads, tokens) / 2**30:.2g} GiB")
         return Backend(precision, "fused", "; ".join(reasons))
+    dtype, shape = DTYPES[precision], (batch, tokens, heads, width // heads)
     kernels: tuple[Kernel, ...] = ("fused", "products")
-    times = {kernel: time_attention(kernel, DTYPES[precision], device, (batch, heads, tokens, width // heads))
-             for kernel in kernels}
+    times = {kernel: time_attention(kernel, dtype, device, shape) for kernel in kernels}
     attention: Kernel = "fused" if times["fused"] <= times["products"] else "products"
-    reasons.append(f"attention {1e3 * times['products']:.1f} ms by products, {1e3 * times['fused']:.1f} ms fused "
-                   f"(batch {batch}, {heads} heads, {tokens} tokens, {threads} threads)")
+    words = f"attention {1e3 * times['products']:.1f} ms by products, {1e3 * times['fused']:.1f} ms fused"
+    if may_be_native and device == "cpu" and precision == "bf16":
+        own, further = try_native(times[attention], width, mlp, shape)
+        attention, words = "native" if own else attention, words + further
+    reasons.append(f"{words} (batch {batch}, {heads} heads, {tokens} tokens, {threads} threads)")
     return Backend(precision, attention, "; ".join(reasons))
+
+
+def try_native(seconds: float, width: int, mlp: int, shape: tuple[int, int, int, int]) -> tuple[bool, str]:
+    """Whether the kernels of our own take less than attention by torch (its `seconds`) with torch's GELU and norms;
+    and the measurement in words."""
+    dtype = DTYPES["bf16"]
+    if not native.takes(torch.empty(1, width, dtype=dtype), shape[-1]):
+        return False, f", native kernels: {native.trouble() or 'widths not in sixteens'}"
+    own, theirs = (time_layers(kind, shape[0] * shape[1], width, mlp) for kind in (True, False))
+    attention = time_attention("native", dtype, "cpu", shape)
+    return own + attention < theirs + seconds, (f", {1e3 * attention:.1f} ms native; GELU and norms {1e3 * theirs:.1f} "
+                                                f"ms, {1e3 * own:.1f} ms native")
 
 
 def choose_convolution_backend(device: torch.device, *, channels: int, size: Size, batch: int,
@@ -144,10 +165,24 @@ def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int)
 
 
 def time_attention(kernel: Kernel, dtype: torch.dtype, device: str, shape: tuple[int, int, int, int]) -> float:
+    """From the dense layer before it to the one behind it, and back. `shape`: images, tokens, heads, numbers of a
+    head."""
     core = AttentionCore()
     core.kernel = kernel
-    q, k, v = (torch.ones(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3))
-    return seconds_of(lambda: core(q, k, v).sum().backward(), device)
+    images, tokens, heads, head = shape
+    dense = nn.Linear(heads * head, 3 * heads * head, device=device, dtype=dtype)
+    values = torch.ones(images, tokens, heads * head, dtype=dtype, device=device, requires_grad=True)
+    return seconds_of(lambda: mix(core, values, dense, heads).sum().backward(), device)
+
+
+def time_layers(own: bool, rows: int, width: int, mlp: int) -> float:
+    """One block's two norms and first dense layer with the exact GELU in bf16, and back. (By tanh, torch takes longer.)
+    """
+    config = ViTConfig(width=width, mlp=mlp, heads=1, depth=1, feedforward="gelu")
+    norm, dense = Norm(width).bfloat16(), FeedForward(config).bfloat16()
+    norm.native = dense.native = own
+    values = torch.ones(1, rows, width, dtype=torch.bfloat16, requires_grad=True)
+    return seconds_of(lambda: dense.expanded(norm(norm(values))).sum().backward(), "cpu")
 
 
 def seconds_of(work: Callable[[], object], device: str, repeats: int = 7) -> float:
@@ -162,10 +197,13 @@ def seconds_of(work: Callable[[], object], device: str, repeats: int = 7) -> flo
     return min(taken[2:])
 
 
-def set_attention_kernel(model: nn.Module, kernel: Kernel | None) -> None:
+def set_kernels(model: nn.Module, kernel: Kernel | None) -> None:
+    """Have a model compute as `Backend.attention` says."""
     for module in model.modules():
         if isinstance(module, AttentionCore) and kernel is not None:
             module.kernel = kernel
+        elif isinstance(module, Norm | FeedForward):
+            module.native = kernel == "native"
 
 
 class Weights:

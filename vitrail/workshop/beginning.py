@@ -13,6 +13,7 @@ from vitrail.data.source import Source
 from vitrail.data.views import TrainView, View
 from vitrail.errors import DataError, RunError, UsageError
 from vitrail.models import AxialResNetConfig, BiTConfig, HybridConfig, Model, ModelConfig, ViT, build, describe
+from vitrail.models.vit.config import INSIDE
 from vitrail.objectives import Classify, Dino, Loss, MaskedAutoencoder, MaskedPatch, Objective
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
@@ -140,7 +141,8 @@ def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Ba
     span = max(config.spans)
     backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
                              batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
-                             precision=precision, free=free_bytes(device))
+                             precision=precision, free=free_bytes(device),
+                             may_be_native=not recipe.training.compile and config.positions not in INSIDE)
     return backend._replace(reason="; ".join([*words, backend.reason]))
 
 

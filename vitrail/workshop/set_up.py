@@ -22,7 +22,7 @@ from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
-from vitrail.training.precision import Weights, set_attention_kernel
+from vitrail.training.precision import Weights, set_kernels
 from vitrail.workshop.beginning import (
     answers,
     backend_for,
@@ -60,7 +60,7 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     choose_what_learns(model, recipe)
     objective = build_objective(recipe, model, source, backend, world.device)
     take_decoder(objective, recipe, going_on=state is not None)
-    set_attention_kernel(objective, backend.attention)
+    set_kernels(objective, backend.attention)
     kernels = kernel_names(objective)
     sharded = recipe.training.shard and world.size > 1
     if sharded:

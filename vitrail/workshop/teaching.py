@@ -14,7 +14,7 @@ from vitrail.models import Model, describe
 from vitrail.models.another_head import with_classes_in_order
 from vitrail.objectives import Classify, Distill, Loss, Objective, Teacher
 from vitrail.recipe import ObjectiveSettings, Recipe
-from vitrail.training.precision import DTYPES, Backend, set_attention_kernel
+from vitrail.training.precision import DTYPES, Backend, set_kernels
 from vitrail.training.start import describe_classes
 
 
@@ -25,7 +25,7 @@ def taught(student: Classify, bundle: Bundle, settings: ObjectiveSettings, sourc
     refuse_other_answers(bundle, source, student.loss, settings)
     order = answers_in_order(bundle, source.classes)
     model = with_classes_in_order(bundle.model, order).to(device, DTYPES[backend.precision])
-    set_attention_kernel(model, backend.attention)
+    set_kernels(model, backend.attention)
     teacher = Teacher(model, bundle.preprocess.normalize, bundle.preprocess.size, bundle.preprocess.interpolation)
     return Distill(student, teacher, kind=settings.distillation, share=settings.teacher_share,
                    temperature=settings.temperature)

@@ -115,7 +115,7 @@ def kept_by(shop: Workshop, config: ModelConfig) -> float:
         if shop.recipe.training.recompute:  # one block, and what enters each of the others
             inside = config.model_copy(update={"depth": 1})
             kept = describe(inside).activation_bytes + 2 * (config.depth - 1) * config.tokens * config.width
-        if shop.backend.attention == "fused" and config.positions not in ("relative", "relative-bias"):
+        if shop.backend.attention in ("fused", "native") and config.positions not in ("relative", "relative-bias"):
             kept -= map_bytes(inside)
     return kept
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from vitrail.data.source import Source
@@ -16,19 +15,12 @@ from vitrail.data.sources.contract import Request
 from vitrail.data.sources.idx import files_of, idx_source, read_folder
 from vitrail.data.sources.sheets import EMBEDDED, read_sheets
 from vitrail.errors import DataError, UnknownNameError
+from vitrail.files import cache_folder
 
 FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                    "Ankle boot")
 FASHION_PLACE = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the four files."""
-
-
-def cache_folder() -> Path:
-    """Where vitrail looks for data sets that a person put there: $VITRAIL_HOME, or vitrail in the user's cache."""
-    home = os.environ.get("VITRAIL_HOME")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrail"
 
 
 def is_fashion(request: Request) -> bool:

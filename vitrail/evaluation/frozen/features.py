@@ -26,11 +26,11 @@ from torch import Tensor
 from vitrail.bundle import Bundle, checksum
 from vitrail.data.loader import in_order
 from vitrail.data.source import Source, Split
-from vitrail.data.sources.builtin import cache_folder
 from vitrail.errors import BundleError, DataError, ImageError, RunError, SaveError, UnknownNameError
 from vitrail.evaluation import Unread
 from vitrail.evaluation.frozen.feature_cache import Entry, keep, key_of, recall
 from vitrail.evaluation.frozen.together import ALONE, Processes, agreed, rounds
+from vitrail.files import cache_folder
 from vitrail.models import Model
 from vitrail.vocabulary import Images, Progress, RawImages
 

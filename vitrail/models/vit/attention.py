@@ -9,18 +9,20 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail import native
 from vitrail.models.vit.config import INSIDE, ViTConfig
 from vitrail.models.vit.positions import Position
 from vitrail.vocabulary import Tokens
 
-Kernel = Literal["fused", "products"]
+Kernel = Literal["fused", "products", "native"]
 
 
 class AttentionCore(nn.Module):
     """softmax(q k^T / sqrt(head_width) + bias) v, with queries and keys after any rotation.
 
     `kernel` is chosen by measurement (`training/precision.py`) before compiling or exporting, never in `forward`:
-    the fused one is several times slower than plain products for short bf16 sequences on some processors.
+    torch's fused one is several times slower than plain products for short bf16 sequences on some processors. The
+    native one takes queries, keys and values as the dense layer gives them (`mix`); where it cannot, products do.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,27 @@ class AttentionCore(nn.Module):
         if self.kernel == "fused":
             return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
         return torch.matmul(attention_weights(queries, keys, bias), values)
+
+
+def mix(core: AttentionCore, values: Float[Tensor, "batch tokens width"], dense: nn.Module,
+        heads: int) -> Float[Tensor, "batch tokens width"]:
+    """Attention among all tokens, neither biased nor rotated. `dense`: values -> queries, keys and values in a row."""
+    if core.kernel != "native":
+        return joined(core(*split(dense(values), heads)))
+    qkv, bias = native.without_bias(dense, values)
+    if native.takes(qkv, qkv.shape[-1] // 3 // heads):
+        return native.attention(qkv, bias, heads)
+    return joined(core(*split(qkv if bias is None else qkv + bias, heads)))
+
+
+def split(qkv: Float[Tensor, "batch tokens three_widths"], heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, each [batch, heads, tokens, head_width]."""
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+    return q, k, v  # one copy here is cheaper than strided products forward and backward
+
+
+def joined(mixed: Float[Tensor, "batch heads tokens head_width"]) -> Float[Tensor, "batch tokens width"]:
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def attention_weights(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -70,17 +93,13 @@ class Attention(nn.Module):
         self, values: Float[Tensor, "batch tokens width"], position: Position, tokens: Tokens, first: int | None = None
     ) -> Float[Tensor, "batch left width"]:
         """`first`: queries of only so many tokens, so that many come out."""
+        if self.core.kernel == "native" and first is None and not self.asks_for_all:
+            return self.dropout(self.out(mix(self.core, values, self.qkv, self.heads)))
         whole = first is None or self.asks_for_all
-        q, k, v = self.project(values) if whole else self.project_few(values, first)
+        q, k, v = split(self.qkv(values), self.heads) if whole else self.project_few(values, first)
         q, k = position.rotate(q, tokens), position.rotate(k, tokens)
         mixed = self.core(q, k, v, position.bias(q, tokens))
-        return self.dropout(self.out(mixed[:, :, :first].transpose(1, 2).flatten(2)))
-
-    def project(self, values: Float[Tensor, "batch tokens width"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of all tokens, each [batch, heads, tokens, head_width]."""
-        split = self.qkv(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = split.contiguous().unbind(0)  # one copy here is cheaper than strided products forward and backward
-        return q, k, v
+        return self.dropout(self.out(joined(mixed[:, :, :first])))
 
     def project_few(self, values: Float[Tensor, "batch tokens width"],
                     first: int | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vitrail.models.vit.attention import Attention
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.feedforward import FeedForward
+from vitrail.models.vit.norm import Norm
 from vitrail.models.vit.positions import Position
 from vitrail.vocabulary import Tokens
 
@@ -19,10 +20,10 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig, drop_path: float = 0.0, attention: nn.Module | None = None) -> None:
         """`attention`: what mixes the tokens; among all of them without."""
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm1 = Norm(config.width, eps=config.norm_eps)
         self.attention: nn.Module = Attention(config) if attention is None else attention
         self.branch1 = Branch(config, drop_path)
-        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm2 = Norm(config.width, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)
         self.branch2 = Branch(config, drop_path)
 

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
+from vitrail.models.vit.norm import Norm
 from vitrail.models.vit.positions import Positions
 from vitrail.vocabulary import Tokens
 
@@ -24,7 +25,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.positions = Positions(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.pre_norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.pre_norm else nn.Identity()
+        self.pre_norm = Norm(config.width, eps=config.norm_eps) if config.pre_norm else nn.Identity()
         last = max(config.depth - 1, 1)
         self.recompute = False
         self.blocks = nn.ModuleList(block(config, config.drop_path * layer / last) for layer in range(config.depth))

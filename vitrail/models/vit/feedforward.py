@@ -7,11 +7,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail import native
 from vitrail.models.vit.config import FeedForwardKind, ViTConfig
 
 
 class FeedForward(nn.Module):
-    """width -> mlp -> width; dropout after both dense layers (paper, appendix B.1)."""
+    """width -> mlp -> width; dropout after both dense layers (paper, appendix B.1).
+
+    `native`: bias and GELU by a kernel of our own; chosen by measurement (`training/precision.py`), never in `forward`.
+    """
+
+    native = False
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -27,7 +33,15 @@ class FeedForward(nn.Module):
             nn.init.normal_(layer.bias, std=1e-6)
 
     def forward(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        return self.dropout(self.contract(self.dropout(self.activate(self.expand(values)))))
+        return self.dropout(self.contract(self.dropout(self.expanded(values))))
+
+    def expanded(self, values: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens mlp"]:
+        if self.native and self.kind in ("gelu", "gelu-tanh"):
+            product, bias = native.without_bias(self.expand, values)
+            if bias is not None and native.takes(product):
+                return native.gelu(product, bias, tanh=self.kind == "gelu-tanh")
+            return self.activate(product if bias is None else product + bias)
+        return self.activate(self.expand(values))
 
     def activate(self, values: Tensor) -> Tensor:
         if self.kind == "swiglu":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vitrail.models.vit.attention import AttentionCore
 from vitrail.models.vit.config import Pooling, ViTConfig
 from vitrail.models.vit.feedforward import FeedForward
+from vitrail.models.vit.norm import Norm
 
 
 class TokenPooling(nn.Module):
@@ -56,7 +57,7 @@ class AttentionPooling(nn.Module):
         self.key_value = nn.Linear(config.width, 2 * config.width)
         self.core = AttentionCore()
         self.out = nn.Linear(config.width, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm = Norm(config.width, eps=config.norm_eps)
         self.feed_forward = FeedForward(config.model_copy(update={"dropout": 0.0}))
 
     def initialize(self) -> None:

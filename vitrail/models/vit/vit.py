@@ -11,6 +11,7 @@ from vitrail.models.vit.block import Block
 from vitrail.models.vit.config import ViTConfig
 from vitrail.models.vit.encoder import Encoder
 from vitrail.models.vit.head import Head, Hidden, Projection
+from vitrail.models.vit.norm import Norm
 from vitrail.models.vit.patches import PatchEmbedding
 from vitrail.models.vit.pooling import build_pooling
 from vitrail.models.vit.prefix import Prefix
@@ -29,9 +30,9 @@ class ViT(nn.Module):
         self.prefix = Prefix(config)
         self.encoder = Encoder(config, block)
         before = config.norm_at == "tokens"
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if before else nn.Identity()
+        self.norm = Norm(config.width, eps=config.norm_eps) if before else nn.Identity()
         self.pool = build_pooling(config)
-        self.pool_norm = nn.Identity() if before else nn.LayerNorm(config.pooled, eps=config.norm_eps)
+        self.pool_norm = nn.Identity() if before else Norm(config.pooled, eps=config.norm_eps)
         self.hidden = Hidden(config.pooled, config.head_hidden) if config.head_hidden else nn.Identity()
         self.projection = (Projection(config.head_hidden or config.pooled, config.projection) if config.projection
                            else nn.Identity())

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vitrail.data.sources.archive import MAX_MEMBERS, safe
-from vitrail.data.sources.builtin import cache_folder
 from vitrail.data.sources.layout import is_picture
 from vitrail.data.sources.readers import MAX_BYTES
 from vitrail.data.sources.shards.index import Shard, ShardIndex, read_index, split_of_name
 from vitrail.data.sources.tar_index import Member, tar_members
 from vitrail.errors import DataError, SaveError
-from vitrail.files import write_bytes
+from vitrail.files import cache_folder, write_bytes
 
 MAX_LABEL = 64 * 2**10
 """Bytes of a .cls or .json that are read."""

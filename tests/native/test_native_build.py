@@ -1,0 +1,102 @@
+"""How the kernels come to be, and what is said where they do not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitrail import native
+from vitrail.native import build
+
+needs_kernels = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VITRAIL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "native"
+
+
+@needs_kernels
+def test_they_are_compiled_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.load()
+    kept, = home.iterdir()
+    assert kept.suffix == ".so"
+    monkeypatch.setattr(build, "compile_to", None)  # would be called, were anything compiled
+    assert build.load().attention_scratch(197, 64) > 0
+
+
+@needs_kernels
+def test_a_damaged_library_is_compiled_anew(home: Path) -> None:
+    home.mkdir(parents=True)
+    kept = home / f"{build.fingerprint(build.find_compiler())}.so"
+    kept.write_bytes(b"no library")
+    build.load()
+    assert kept.stat().st_size > 10_000
+
+
+@needs_kernels
+def test_other_sources_make_another_library(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = build.find_compiler()
+    before = build.fingerprint(compiler)
+    assert build.fingerprint(compiler) == before
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
+    assert build.fingerprint(compiler) != before
+    monkeypatch.setattr(build, "processor", lambda: "another")
+    assert build.fingerprint(compiler) != before
+
+
+@needs_kernels
+def test_where_nothing_can_be_kept_they_are_used_all_the_same(home: Path) -> None:
+    home.parent.write_text("a file where the folder would be")
+    assert build.load().attention_scratch(16, 16) > 0
+
+
+@pytest.mark.parametrize(("name", "value", "told"), [
+    ("VITRAIL_NATIVE", "0", "switched off"), ("CXX", "no-such-compiler", "CXX names no program: no-such-compiler"),
+    ("CXX", "false", "could not compile"), ("PATH", "/nowhere", "no C++ compiler (apt install g++)")])
+def test_the_reason_is_said_where_there_are_none(home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str,
+                                                told: str) -> None:
+    if name == "PATH":
+        monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(build.UnavailableError) as error:
+        build.load()
+    assert told in str(error.value)
+    assert not home.exists()
+
+
+def test_a_compiler_that_hangs_is_left(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setattr(build, "PATIENCE", 0.2)
+    with pytest.raises(build.UnavailableError, match="did not run"):
+        build.load()
+
+
+def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kernels.so").write_bytes(b"")
+    with pytest.raises(build.UnavailableError, match="cannot be loaded"):
+        build.opened(tmp_path / "kernels.so")
+
+
+@needs_kernels
+@pytest.mark.parametrize("flags", [["-DWITHOUT_AMX"], ["-DWITHOUT_AMX", "-DWITHOUT_AVX512BF16"],
+                                   ["-DWITHOUT_AMX", "-mno-avx512f"]])
+def test_processors_with_less_get_the_same_numbers(home: Path, flags: list[str]) -> None:
+    """The other ways to multiply, on this processor, through the same tests."""
+    chosen = ["-q", "-n0", "-p", "no:cacheprovider", "-k", "attention or long or gelu",
+              str(Path(__file__).with_name("test_native_kernels.py"))]
+    program = (f"import sys; from vitrail.native import build; build.FLAGS = (*build.FLAGS, *{flags!r}); "
+               f"import pytest; sys.exit(pytest.main({chosen!r}))")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False,
+                           env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[2])
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count(".") >= 10
+    assert len(list(home.iterdir())) == 1

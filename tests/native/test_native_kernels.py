@@ -1,0 +1,194 @@
+"""The kernels against torch in double precision: as near as torch's own in bf16, for every shape that they take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vitrail import native
+
+pytestmark = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
+Function = Callable[..., Tensor]
+
+
+def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).bfloat16()
+
+
+def with_gradients(function: Function, inputs: list[Tensor], grad: Tensor) -> list[Tensor]:
+    leaves = [one.detach().clone().requires_grad_() for one in inputs]
+    result = function(*leaves)
+    result.backward(grad.to(result.dtype))
+    return [result.detach(), *(leaf.grad for leaf in leaves)]  # type: ignore[list-item]
+
+
+def far(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm().clamp(min=1e-30))
+
+
+def check(ours: Function, theirs: Function, inputs: list[Tensor], grad: Tensor, times: float = 1.2) -> None:
+    """Ours in bf16 lies as near to torch in double precision as torch does, or as rounding a result once allows."""
+    exact = with_gradients(theirs, [one.double() for one in inputs], grad)
+    torchs = with_gradients(theirs, inputs, grad)
+    for place, (mine, other, truth) in enumerate(zip(with_gradients(ours, inputs, grad), torchs, exact, strict=True)):
+        assert mine.dtype == torch.bfloat16
+        assert mine.shape == truth.shape
+        assert far(mine, truth) <= max(times * far(other, truth), 2**-7), f"result {place}"
+
+
+def plain_attention(qkv: Tensor, bias: Tensor, heads: int) -> Tensor:
+    q, k, v = (qkv + bias).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+    return torch.matmul(torch.softmax(scores, -1), v).transpose(1, 2).flatten(2)
+
+
+@given(images=st.integers(1, 3), tokens=st.integers(1, 140), heads=st.integers(1, 3), sixteens=st.integers(1, 7),
+       scale=st.sampled_from([0.1, 1.0, 3.0]), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_attention_is_that_of_torch(images: int, tokens: int, heads: int, sixteens: int, scale: float,
+                                    seed: int) -> None:
+    width = 16 * sixteens * heads
+    inputs = [numbers(images, tokens, 3 * width, seed=seed, scale=scale), numbers(3 * width, seed=seed + 1)]
+    grad = numbers(images, tokens, width, seed=seed + 2)
+    check(lambda qkv, bias: native.attention(qkv, bias, heads), lambda qkv, bias: plain_attention(qkv, bias, heads),
+          inputs, grad, times=2.5)  # of few numbers the one or the other is nearer by chance
+
+
+@pytest.mark.parametrize(("tokens", "scale"), [(2, 3.0), (3, 1.0), (20, 3.0), (100, 1.0)])
+def test_attention_is_nearer_than_that_of_torch_on_the_whole(tokens: int, scale: float) -> None:
+    """Maps and the answers' rests keep more digits than torch's kernels hand on."""
+    errors = []
+    for seed in range(30):
+        inputs = [numbers(1, tokens, 144, seed=seed, scale=scale), numbers(144, seed=1000 + seed)]
+        grad = numbers(1, tokens, 48, seed=2000 + seed)
+        exact = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, 1), [x.double() for x in inputs], grad)
+        both = (lambda qkv, bias: native.attention(qkv, bias, 1)), (lambda qkv, bias: plain_attention(qkv, bias, 1))
+        errors.append([[far(found, truth) for found, truth in zip(with_gradients(one, inputs, grad), exact, strict=True)]
+                       for one in both])
+    ours, torchs = torch.tensor(errors).mean(0)
+    assert bool((ours < torchs).all())
+
+
+@pytest.mark.parametrize("tokens", [197, 577, 1025])
+def test_long_sequences_are_computed_in_parts(tokens: int) -> None:
+    inputs, grad = [numbers(1, tokens, 3 * 64), numbers(3 * 64, seed=1)], numbers(1, tokens, 64, seed=2)
+    check(lambda qkv, bias: native.attention(qkv, bias, 1), lambda qkv, bias: plain_attention(qkv, bias, 1), inputs,
+          grad)
+
+
+def test_attention_without_a_bias_is_that_with_zeros() -> None:
+    qkv = numbers(2, 20, 96)
+    without = native.attention(qkv.requires_grad_(), None, 2)
+    assert torch.equal(without, native.attention(qkv, torch.zeros(96).bfloat16(), 2))
+    without.sum().backward()
+    assert qkv.grad is not None
+
+
+def test_scores_too_large_for_an_exponential_are_no_trouble() -> None:
+    qkv = numbers(1, 9, 96, scale=200.0)
+    found = native.attention(qkv, None, 2)
+    assert bool(found.isfinite().all())
+    assert far(found, plain_attention(qkv.double(), torch.zeros(96).double(), 2)) < 0.01
+
+
+@pytest.mark.parametrize("tanh", [False, True])
+@pytest.mark.parametrize(("rows", "width"), [(1, 16), (5, 48), (200, 64)])
+def test_gelu_is_that_of_torch(tanh: bool, rows: int, width: int) -> None:
+    inputs, grad = [numbers(rows, width, scale=3.0), numbers(width, seed=1)], numbers(rows, width, seed=2)
+    check(lambda values, bias: native.gelu(values, bias, tanh),
+          lambda values, bias: F.gelu(values + bias, approximate="tanh" if tanh else "none"), inputs, grad)
+
+
+@pytest.mark.parametrize("tanh", [False, True])
+def test_gelu_of_every_number_is_within_a_step_of_bf16(tanh: bool) -> None:
+    """All finite bf16 numbers. Far below zero only the distance counts: torch's formula loses its digits there, and our
+    sigmoid ends at 2^-125."""
+    every = torch.arange(-2**15, 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    every = every[every.isfinite()]
+    padded = torch.cat([every, every.new_zeros(-len(every) % 16)]).view(1, -1)
+    found = native.gelu(padded, torch.zeros_like(padded[0]), tanh)[0, :len(every)].double()
+    exact = F.gelu(every.double(), approximate="tanh" if tanh else "none")
+    assert bool(((found - exact).abs() <= 2**-7 * exact.abs() + 3e-7 + 2**-124 * every.double().abs()).all())
+    assert far(found, exact) < 2**-8
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (3, 5, 48), (2, 70, 384)])
+def test_layer_norm_is_that_of_torch(shape: tuple[int, ...]) -> None:
+    width = shape[-1]
+    inputs = [numbers(*shape, scale=2.0) + 1, numbers(width, seed=1), numbers(width, seed=2)]
+    check(lambda values, weight, bias: native.layer_norm(values, weight, bias, 1e-6),
+          lambda values, weight, bias: F.layer_norm(values, (width,), weight, bias, 1e-6), inputs,
+          numbers(*shape, seed=3))
+
+
+def test_strided_inputs_and_gradients_are_understood() -> None:
+    values, weight, bias = numbers(48, 6).T, numbers(48, seed=1), numbers(48, seed=2)
+    grad = numbers(48, 6, seed=3).T
+    check(lambda x, w, b: native.layer_norm(x, w, b, 1e-6), lambda x, w, b: F.layer_norm(x, (48,), w, b, 1e-6),
+          [values, weight, bias], grad)
+    check(lambda x, b: native.gelu(x, b, True), lambda x, b: F.gelu(x + b, approximate="tanh"), [values, bias], grad)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stays_so(bad: float) -> None:
+    """A run stops before a step with a loss that is no number, so none may be lost on the way (R7)."""
+    qkv, values = numbers(1, 5, 96), numbers(3, 32)
+    qkv[0, 2, 70], values[1, 3] = bad, bad
+    zeros = torch.zeros(96).bfloat16()
+    assert not bool(native.attention(qkv, None, 2).isfinite().all())
+    assert not bool(native.layer_norm(values, zeros[:32] + 1, zeros[:32], 1e-6)[1].isfinite().any())
+    for tanh in (False, True):
+        assert not bool(native.gelu(values, zeros[:32], tanh)[1, 3].isfinite())
+
+
+def test_results_do_not_hang_on_the_number_of_threads() -> None:
+    inputs = [numbers(3, 21, 96), numbers(96, seed=1)]
+    wide, norm = [numbers(130, 48), numbers(48, seed=1)], [numbers(130, 48), numbers(48, seed=1), numbers(48, seed=2)]
+
+    def everything() -> list[Tensor]:
+        return [*with_gradients(lambda qkv, bias: native.attention(qkv, bias, 2), inputs, numbers(3, 21, 32, seed=2)),
+                *with_gradients(lambda x, b: native.gelu(x, b, True), wide, numbers(130, 48, seed=3)),
+                *with_gradients(lambda x, w, b: native.layer_norm(x, w, b, 1e-6), norm, numbers(130, 48, seed=4))]
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = everything()
+        torch.set_num_threads(3)
+        assert all(torch.equal(one, other) for one, other in zip(alone, everything(), strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_products_of_torch_are_right_after_the_kernels_used_the_matrix_tiles() -> None:
+    left, right = numbers(40, 64), numbers(64, 48, seed=1)
+    before = left @ right
+    native.attention(numbers(2, 20, 96), None, 2)
+    assert torch.equal(left @ right, before)
+
+
+@pytest.mark.parametrize(("values", "head"), [
+    (torch.zeros(2, 16), 16), (torch.zeros(2, 16).half(), 16), (torch.zeros(2, 20).bfloat16(), 16),
+    (torch.zeros(2, 24).bfloat16(), 8), (torch.zeros(0, 16).bfloat16(), 16),
+    (torch.zeros(2, 16, device="meta").bfloat16(), 16)])
+def test_what_the_kernels_do_not_take(values: Tensor, head: int) -> None:
+    assert not native.takes(values, head)
+    assert native.takes(torch.zeros(2, 16).bfloat16())
+
+
+def test_a_dense_layer_with_more_to_it_is_called_as_it_is() -> None:
+    layer, values = nn.Linear(16, 32).bfloat16(), numbers(3, 16)
+    product, bias = native.without_bias(layer, values)
+    assert bias is layer.bias
+    assert torch.allclose(product + bias, layer(values), atol=0.02)
+    layer.register_forward_hook(lambda module, inputs, output: output + 1)
+    product, bias = native.without_bias(layer, values)
+    assert bias is None
+    assert torch.equal(product, layer(values))

@@ -1,0 +1,242 @@
+// Attention among the tokens of one image and one head at a time, so that its maps never leave the second-level cache.
+//
+// Queries, keys and values are read where the dense layer wrote them, [image][token][q, k, v][head][width], and the
+// gradient is written in the same places. Maps are not kept: backward computes them anew from the logarithm of each
+// row's sum (FlashAttention, 2205.14135). Lengths are padded with zeros to what `product` takes.
+#pragma once
+#include <omp.h>
+
+#include "product.h"
+
+constexpr Count ROWS = 32;  // of a map, at a time
+constexpr float LOG2_E = 1.44269504f;
+
+// Memory that one thread works in, handed out from its beginning.
+struct Scratch {
+    char* next;
+    template <class Number> Number* take(Count numbers) {
+        Number* taken = (Number*)next;
+        next += up_to(numbers * sizeof(Number), 64);
+        return taken;
+    }
+};
+
+// rows[padded][width] <- the tokens' numbers, with the bias if there is one, then zeros
+static void gather(const bf16* from, const bf16* bias, Count stride, bf16* rows, Count tokens, Count padded, Count head,
+                   Count width) {
+    memset(rows + tokens * width, 0, (padded - tokens) * width * sizeof(bf16));
+    for (Count token = 0; token < tokens; token++) {
+        for (Count column = 0; column < head; column += LANES) {
+            const bf16* place = from + token * stride + column;
+            bf16* row = rows + token * width + column;
+            if (bias) write(row, read(place) + read(bias + column));
+            else store(row, load<Halves>(place));
+        }
+        for (Count column = head; column < width; column += LANES) store(rows + token * width + column, Halves{});
+    }
+}
+
+// words[width / 2][padded]: the transposed rows, in pairs of one token
+static void across(const bf16* rows, uint32_t* words, Count padded, Count width) {
+    for (Count token = 0; token < padded; token += 16)
+        for (Count pair = 0; pair < width / 2; pair += 16)
+            transpose((const uint32_t*)(rows + token * width) + pair, width / 2, words + pair * padded + token, padded);
+}
+
+// words[padded / 2][width]: the rows, in pairs of two tokens
+static void paired(const bf16* rows, uint32_t* words, Count padded, Count width) {
+    for (Count pair = 0; pair < padded / 2; pair++)
+        for (Count column = 0; column < width; column += LANES) {
+            const bf16* upper = rows + 2 * pair * width + column;
+            store(words + pair * width + column, __builtin_convertvector(load<Halves>(upper), Words)
+                  | __builtin_convertvector(load<Halves>(upper + width), Words) << 16);
+        }
+}
+
+// A row of answers, and what was lost in rounding it.
+static void write_row(bf16* to, bf16* rest, const float* sums, Count head, float factor) {
+    for (Count column = 0; column < head; column += LANES) {
+        Floats answer = load<Floats>(sums + column) * factor;
+        write(to + column, answer);
+        write(rest + column, answer - read(to + column));
+    }
+}
+
+// The same of a gradient's rows, which are added up for that of the bias.
+static void write_rows(bf16* to, Count stride, const float* sums, Count sums_stride, Count rows, Count head,
+                       float* totals) {
+    for (Count column = 0; column < head; column += LANES) {
+        Floats total = load<Floats>(totals + column);
+        for (Count row = 0; row < rows; row++) {
+            Floats lanes = load<Floats>(sums + row * sums_stride + column);
+            write(to + row * stride + column, lanes);
+            total += lanes;
+        }
+        store(totals + column, total);
+    }
+}
+
+// Powers of two of a row of scores, as bf16; returns their sum and the exponent that was taken off all of them.
+INLINE float exponentials(float* scores, bf16* map, Count tokens, float scale, float& shift) {
+    const Count columns = up_to(tokens, LANES);
+    for (Count column = tokens; column < columns; column++) scores[column] = -INFINITY;
+    Floats top = load<Floats>(scores), total = {};
+    for (Count column = LANES; column < columns; column += LANES) top = larger(load<Floats>(scores + column), top);
+    shift = largest(top) * scale;
+    for (Count column = 0; column < columns; column += LANES) {
+        Floats power = exp2(load<Floats>(scores + column) * scale - shift);
+        total += power;
+        write(map + column, power);
+    }
+    return sum(total);
+}
+
+// Bytes that `attention_forward` and `attention_backward` work in, for each thread.
+extern "C" Count attention_scratch(Count tokens, Count head) {
+    const Count padded = up_to(tokens, 32), width = up_to(head, 32);
+    return padded * width * 18 + ROWS * padded * 16 + ROWS * width * 4 + padded * 8 + 2048;
+}
+
+// mixed[image][token][head][width] and, for the way back, the rest of its numbers below bf16 (gradients of the scores
+// are small differences of products with it) and logs[image][head][token] = log2 of each row's sum
+extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed, bf16* rest, float* logs,
+                                  char* scratch, Count images, Count tokens, Count heads, Count head) {
+    const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
+    const Count whole = heads * head, stride = 3 * whole, size = attention_scratch(tokens, head);
+    const float scale = LOG2_E / sqrtf(head);
+#pragma omp parallel
+    {
+        Scratch own{scratch + size * omp_get_thread_num()};
+        bf16 *rows = own.take<bf16>(padded * width), *map = own.take<bf16>(ROWS * padded);
+        uint32_t *keys = own.take<uint32_t>(padded * width / 2), *values = own.take<uint32_t>(padded * width / 2);
+        float *scores = own.take<float>(ROWS * padded), *sums = own.take<float>(ROWS * width), factors[ROWS];
+        memset(map, 0, ROWS * padded * sizeof(bf16));
+        begin_products();
+#pragma omp for schedule(static)
+        for (Count one = 0; one < images * heads; one++) {
+            const Count image = one / heads, place = one % heads * head;
+            const bf16* queries = qkv + image * tokens * stride + place;
+            auto take = [&](Count part) {  // 0, 1, 2: queries, keys, values
+                gather(queries + part * whole, bias ? bias + part * whole + place : nullptr, stride, rows, tokens,
+                       padded, head, width);
+            };
+            take(1), across(rows, keys, padded, width);
+            take(2), paired(rows, values, padded, width);
+            take(0);
+            for (Count first = 0; first < tokens; first += ROWS) {
+                const Count some = columns - first < ROWS ? columns - first : ROWS;
+                const Count true_rows = tokens - first < some ? tokens - first : some;
+                product(rows + first * width, width, keys, padded, scores, padded, some, columns, width);
+                for (Count row = 0; row < true_rows; row++) {
+                    float shift, total = exponentials(scores + row * padded, map + row * padded, tokens, scale, shift);
+                    factors[row] = 1.0f / total;
+                    logs[one * tokens + first + row] = shift + log2f(total);
+                }
+                product(map, padded, values, width, sums, width, some, up_to(head, 16), up_to(tokens, INNER));
+                for (Count row = 0; row < true_rows; row++) {
+                    const Count at = (image * tokens + first + row) * whole + place;
+                    write_row(mixed + at, rest + at, sums + row * width, head, factors[row]);
+                }
+            }
+        }
+        end_products();
+    }
+}
+
+// Of two rows of a transposed map (two keys): the map and the gradient of its scores, the latter also in pairs.
+INLINE void map_gradient(const float* scores, const float* grads, const float* logs, const float* deltas, bf16* map,
+                         bf16* changes, uint32_t* pairs, Count padded, Count columns, float scale, float factor) {
+    for (Count column = 0; column < columns; column += LANES) {
+        Floats log = load<Floats>(logs + column), delta = load<Floats>(deltas + column);
+        Words change[2];
+        for (int row = 0; row < 2; row++) {
+            const Count at = row * padded + column;
+            Floats power = exp2(load<Floats>(scores + at) * scale - log);
+            write(map + at, power);
+            change[row] = rounded(power * (load<Floats>(grads + at) - delta) * factor);
+            store(changes + at, narrow(change[row] >> 16));
+        }
+        store(pairs + column, change[0] >> 16 | (change[1] & 0xffff0000u));
+    }
+}
+
+// changed: the gradient of qkv; totals[image][q, k, v][head][width]: that of the bias; grad: that of `mixed`
+extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16* mixed, const bf16* rest,
+                                   const bf16* grad, const float* logs, bf16* changed, float* totals, char* scratch,
+                                   Count images, Count tokens, Count heads, Count head) {
+    const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
+    const Count whole = heads * head, stride = 3 * whole, size = attention_scratch(tokens, head);
+    const Count wide = up_to(head, 16), deep = up_to(tokens, INNER);
+    const float factor = 1.0f / sqrtf(head), scale = LOG2_E * factor;
+#pragma omp parallel
+    {
+        Scratch own{scratch + size * omp_get_thread_num()};
+        const Count all_rows = padded * width, some_rows = ROWS * padded;
+        bf16 *rows = own.take<bf16>(all_rows), *keys = own.take<bf16>(all_rows), *turned = own.take<bf16>(all_rows);
+        uint32_t *q_across = own.take<uint32_t>(all_rows / 2), *q_paired = own.take<uint32_t>(all_rows / 2);
+        uint32_t *g_across = own.take<uint32_t>(all_rows / 2), *g_paired = own.take<uint32_t>(all_rows / 2);
+        bf16 *map = own.take<bf16>(some_rows), *changes = own.take<bf16>(some_rows);
+        uint32_t* pairs = own.take<uint32_t>(some_rows / 2);
+        float *scores = own.take<float>(some_rows), *grads = own.take<float>(some_rows);
+        float *sums = own.take<float>(ROWS * width), *q_changed = own.take<float>(all_rows);
+        float *log = own.take<float>(padded), *delta = own.take<float>(padded);
+        memset(map, 0, some_rows * sizeof(bf16)), memset(changes, 0, some_rows * sizeof(bf16));
+        begin_products();
+#pragma omp for schedule(static)
+        for (Count one = 0; one < images * heads; one++) {
+            const Count image = one / heads, place = one % heads * head;
+            const bf16* queries = qkv + image * tokens * stride + place;
+            const Count outside = image * tokens * whole + place;
+            bf16* result = changed + image * tokens * stride + place;
+            float* own_totals = totals + image * 3 * whole + place;
+            for (Count part = 0; part < 3; part++) memset(own_totals + part * whole, 0, head * sizeof(float));
+            auto take = [&](Count part, bf16* to) {
+                gather(queries + part * whole, bias ? bias + part * whole + place : nullptr, stride, to, tokens, padded,
+                       head, width);
+            };
+            take(0, rows), across(rows, q_across, padded, width), paired(rows, q_paired, padded, width);
+            gather(grad + outside, nullptr, whole, rows, tokens, padded, head, width);
+            across(rows, g_across, padded, width), paired(rows, g_paired, padded, width);
+            for (Count token = 0; token < padded; token++) {
+                Floats total = {};
+                for (Count column = 0; token < tokens && column < head; column += LANES) {
+                    const Count at = outside + token * whole + column;
+                    total += read(grad + at) * (read(mixed + at) + read(rest + at));
+                }
+                delta[token] = sum(total);
+                log[token] = token < tokens ? logs[one * tokens + token] : 1e30f;  // padding attends to nothing
+            }
+            take(1, keys);
+            paired(keys, (uint32_t*)rows, padded, width);
+            for (Count pair = 0; pair < padded / 2; pair += 16)
+                for (Count column = 0; column < width; column += 16)
+                    transpose((uint32_t*)rows + pair * width + column, width,
+                              (uint32_t*)turned + column * (padded / 2) + pair, padded / 2);
+            take(2, rows);
+            for (Count first = 0; first < tokens; first += ROWS) {
+                const Count some = columns - first < ROWS ? columns - first : ROWS;
+                const Count true_rows = tokens - first < some ? tokens - first : some;
+                product(keys + first * width, width, q_across, padded, scores, padded, some, columns, width);
+                product(rows + first * width, width, g_across, padded, grads, padded, some, columns, width);
+                for (Count row = 0; row < some; row += 2)
+                    map_gradient(scores + row * padded, grads + row * padded, log, delta, map + row * padded,
+                                 changes + row * padded, pairs + row / 2 * padded, padded, columns, scale, factor);
+                memset(pairs + some / 2 * padded, 0, (ROWS - some) / 2 * padded * sizeof(uint32_t));
+                product(map, padded, g_paired, width, sums, width, some, wide, deep);
+                write_rows(result + 2 * whole + first * stride, stride, sums, width, true_rows, head,
+                           own_totals + 2 * whole);
+                product(changes, padded, q_paired, width, sums, width, some, wide, deep);
+                write_rows(result + whole + first * stride, stride, sums, width, true_rows, head, own_totals + whole);
+                product(turned + first, padded, pairs, padded, q_changed, padded, wide, columns, up_to(some, INNER),
+                        first > 0);
+            }
+            for (Count first = 0; first < tokens; first += 16) {
+                for (Count column = 0; column < wide; column += 16)
+                    transpose((uint32_t*)q_changed + column * padded + first, padded, (uint32_t*)sums + column, width);
+                write_rows(result + first * stride, stride, sums, width, tokens - first < 16 ? tokens - first : 16,
+                           head, own_totals);
+            }
+        }
+        end_products();
+    }
+}

@@ -1,0 +1,134 @@
+"""The kernels as differentiable functions of torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from vitrail.native.build import kernels
+
+LANES = 16
+PARTS = 64
+"""Into how many sums the rows of a gradient are divided: so that it does not hang on the number of threads."""
+
+
+def takes(values: Tensor, head: int = LANES) -> bool:
+    """Whether there are kernels for it: bf16 on a processor, rows (and heads of so many numbers) in sixteens, and
+    nothing that looks into the operations (torch.compile, export)."""
+    watched = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return (values.dtype == torch.bfloat16 and values.device.type == "cpu" and values.shape[-1] % LANES == 0
+            and head % LANES == 0 and values.numel() > 0 and not watched and kernels() is not None)
+
+
+def attention(qkv: Tensor, bias: Tensor | None, heads: int) -> Tensor:
+    """softmax(q k^T / sqrt(head)) v of qkv + bias, [batch, tokens, 3 * heads * head] as a dense layer gives it:
+    [batch, tokens, heads * head]."""
+    return Attention.apply(qkv, bias, heads)
+
+
+def gelu(values: Tensor, bias: Tensor, tanh: bool) -> Tensor:
+    """GELU of values + bias, exact or by the tanh of the paper's code."""
+    return Gelu.apply(values, bias, tanh)
+
+
+def layer_norm(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Over the last axis, of a width in sixteens."""
+    return LayerNorm.apply(values, weight, bias, epsilon)
+
+
+def without_bias(layer: nn.Module, values: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The product of a dense layer and the bias that is still to be added; of a layer with more to it (an adapter, a
+    hook), what it gives and None."""
+    if not isinstance(layer, nn.Linear) or type(layer) is not nn.Linear or has_hooks(layer):
+        return layer(values), None
+    return F.linear(values, layer.weight), layer.bias
+
+
+def has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+
+
+def call(name: str, *arguments: Tensor | float | bool | None) -> None:
+    """Tensors by their first number. They live until the call returns, since the caller holds them."""
+    getattr(kernels(), name)(*(one.data_ptr() if isinstance(one, Tensor) else one for one in arguments))
+
+
+def scratch(tokens: int, head: int) -> Tensor:
+    library = kernels()
+    assert library is not None
+    return torch.empty(library.attention_scratch(tokens, head) * torch.get_num_threads(), dtype=torch.uint8)
+
+
+def flat(values: Tensor) -> tuple[int, int]:
+    """Rows and width."""
+    return math.prod(values.shape[:-1]), values.shape[-1]
+
+
+class Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, heads: int) -> Tensor:
+        qkv, bias = qkv.contiguous(), None if bias is None else bias.contiguous()
+        batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+        mixed, rest = qkv.new_empty(batch, tokens, width), qkv.new_empty(batch, tokens, width)
+        logs = qkv.new_empty(batch, heads, tokens, dtype=torch.float32)
+        ctx.shape = shape = (batch, tokens, heads, width // heads)
+        call("attention_forward", qkv, bias, mixed, rest, logs, scratch(tokens, width // heads), *shape)
+        ctx.save_for_backward(qkv, bias, mixed, rest, logs)
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        qkv, bias, mixed, rest, logs = ctx.saved_tensors
+        batch, tokens, _, head = ctx.shape
+        grad, changed, sums = grad.contiguous(), torch.empty_like(qkv), logs.new_empty(batch, qkv.shape[-1])
+        call("attention_backward", qkv, bias, mixed, rest, grad, logs, changed, sums, scratch(tokens, head), *ctx.shape)
+        return changed, None if bias is None else sums.sum(0).to(bias.dtype), None
+
+
+class Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, bias: Tensor, tanh: bool) -> Tensor:
+        values, bias = values.contiguous(), bias.contiguous()
+        result = torch.empty_like(values)
+        call("gelu_forward", values, bias, result, *flat(values), tanh)
+        ctx.save_for_backward(values, bias)
+        ctx.tanh = tanh
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        values, bias = ctx.saved_tensors
+        grad, changed = grad.contiguous(), torch.empty_like(values)
+        sums = values.new_empty(PARTS, len(bias), dtype=torch.float32)
+        call("gelu_backward", values, bias, grad, changed, sums, *flat(values), PARTS, ctx.tanh)
+        return changed, sums.sum(0).to(bias.dtype), None
+
+
+class LayerNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        values, weight = values.contiguous(), weight.contiguous()
+        rows, width = flat(values)
+        result, statistics = torch.empty_like(values), values.new_empty(2, rows, dtype=torch.float32)
+        call("norm_forward", values, weight, bias.contiguous(), result, statistics[0], statistics[1], rows, width,
+             epsilon)
+        ctx.save_for_backward(values, weight, statistics)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        values, weight, statistics = ctx.saved_tensors
+        grad, changed = grad.contiguous(), torch.empty_like(values)
+        rows, width = statistics.shape[1], values.shape[-1]
+        sums = values.new_empty(PARTS, 2, width, dtype=torch.float32)
+        call("norm_backward", values, grad, weight, statistics[0], statistics[1], changed, sums, rows, width, PARTS)
+        of_weight, of_bias = sums.sum(0).to(weight.dtype)
+        return changed, of_weight, of_bias, None

@@ -1,0 +1,106 @@
+// Sixteen numbers at once, in the vector extensions of GCC and Clang: AVX-512 has them in one register, every other
+// processor in several. bf16 is the upper half of a float; what is computed in between is float.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef uint16_t bf16;
+typedef int64_t Count;
+
+constexpr Count LANES = 16;
+typedef float Floats __attribute__((vector_size(64)));
+typedef uint32_t Words __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+
+INLINE Count up_to(Count number, Count multiple) { return (number + multiple - 1) / multiple * multiple; }
+
+template <class Vector, class Number> INLINE Vector load(const Number* from) {
+    Vector lanes;
+    memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+template <class Vector, class Number> INLINE void store(Number* to, Vector lanes) { memcpy(to, &lanes, sizeof lanes); }
+
+// Ask for what is read, or written, a little later: without it each line of memory that is not in the cache is waited
+// for, and GELU takes twice as long. An address behind the end of an array does no harm.
+constexpr Count AHEAD = 1024;
+INLINE void will_read(const void* place) { __builtin_prefetch(place, 0); }
+INLINE void will_write(const void* place) { __builtin_prefetch(place, 1); }
+
+INLINE Floats all(float value) { return Floats{} + value; }
+INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }  // b where either is not a number
+INLINE Floats between(float low, Floats x, float high) {  // what is not a number stays so
+    x = larger(all(low), x);
+    return all(high) < x ? all(high) : x;
+}
+
+INLINE Floats widen(Halves halves) { return (Floats)(__builtin_convertvector(halves, Words) << 16); }
+INLINE Floats read(const bf16* from) { return widen(load<Halves>(from)); }
+
+// To the nearest bf16, ties to even, left in the upper half of each word. Not-a-number stays one.
+INLINE Words rounded(Floats value) {
+    Words bits = (Words)value;
+    return bits + 0x7fffu + ((bits >> 16) & 1u);
+}
+INLINE Halves narrow(Words words) {
+#if defined(__AVX512F__)
+    return (Halves)_mm512_cvtepi32_epi16((__m512i)words);
+#else
+    return __builtin_convertvector(words, Halves);
+#endif
+}
+INLINE void write(bf16* to, Floats value) {
+#if defined(__AVX512BF16__)
+    store(to, (Halves)_mm512_cvtneps_pbh((__m512)value));  // the same but for numbers below 2^-126, which become 0
+#else
+    store(to, narrow(rounded(value) >> 16));
+#endif
+}
+
+#if defined(__AVX512F__)
+INLINE float sum(Floats lanes) { return _mm512_reduce_add_ps((__m512)lanes); }
+INLINE float largest(Floats lanes) { return _mm512_reduce_max_ps((__m512)lanes); }
+#else
+template <class Pick> INLINE float fold(Floats lanes, Pick pick) {
+    float each[LANES];
+    store(each, lanes);
+    for (Count half = LANES / 2; half > 0; half /= 2)
+        for (Count lane = 0; lane < half; lane++) each[lane] = pick(each[lane], each[lane + half]);
+    return each[0];
+}
+INLINE float sum(Floats lanes) {
+    return fold(lanes, [](float a, float b) { return a + b; });
+}
+INLINE float largest(Floats lanes) {
+    return fold(lanes, [](float a, float b) { return a > b ? a : b; });
+}
+#endif
+
+// 2^x to 2e-7; 2^-126 below that. A Taylor series between -1/2 and 1/2, times a power that is added to the exponent.
+INLINE Floats exp2(Floats x) {
+    const float half_mantissa = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
+    x = larger(all(-126.0f), x);
+    Floats shifted = x + half_mantissa, rest = x - (shifted - half_mantissa);
+    Floats series = all(1.5403530e-4f);
+    series = series * rest + 1.3333558e-3f;
+    series = series * rest + 9.6181291e-3f;
+    series = series * rest + 5.5504109e-2f;
+    series = series * rest + 2.4022651e-1f;
+    series = series * rest + 6.9314718e-1f;
+    series = series * rest + 1.0f;
+    return (Floats)((Words)series + ((Words)shifted << 23));
+}
+
+// 1 / x for 1 <= x < 2^126, to 2e-7: three of Newton's steps, which take less time than a division.
+INLINE Floats reciprocal(Floats x) {
+    Floats guess = (Floats)(0x7EF311C7u - (Words)x);
+    for (int step = 0; step < 3; step++) guess = guess * (2.0f - x * guess);
+    return guess;
+}
