@@ -91,10 +91,13 @@ INLINE float exponentials(float* scores, bf16* map, Count tokens, float scale, f
     return sum(total);
 }
 
-// Bytes that `attention_forward` and `attention_backward` work in, for each thread.
-extern "C" Count attention_scratch(Count tokens, Count head) {
+// Bytes that a thread of `attention_forward` or `attention_backward` works in.
+static Count bytes_of_thread(Count tokens, Count head) {
     const Count padded = up_to(tokens, 32), width = up_to(head, 32);
     return padded * width * 18 + ROWS * padded * 16 + ROWS * width * 4 + padded * 8 + 2048;
+}
+extern "C" Count attention_scratch(Count tokens, Count head) {  // the same of all threads
+    return bytes_of_thread(tokens, head) * omp_get_max_threads();
 }
 
 // mixed[image][token][head][width] and, for the way back, the rest of its numbers below bf16 (gradients of the scores
@@ -102,7 +105,7 @@ extern "C" Count attention_scratch(Count tokens, Count head) {
 extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed, bf16* rest, float* logs,
                                   char* scratch, Count images, Count tokens, Count heads, Count head) {
     const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
-    const Count whole = heads * head, stride = 3 * whole, size = attention_scratch(tokens, head);
+    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head);
     const float scale = LOG2_E / sqrtf(head);
 #pragma omp parallel
     {
@@ -165,7 +168,7 @@ extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16
                                    const bf16* grad, const float* logs, bf16* changed, float* totals, char* scratch,
                                    Count images, Count tokens, Count heads, Count head) {
     const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
-    const Count whole = heads * head, stride = 3 * whole, size = attention_scratch(tokens, head);
+    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head);
     const Count wide = up_to(head, 16), deep = up_to(tokens, INNER);
     const float factor = 1.0f / sqrtf(head), scale = LOG2_E * factor;
 #pragma omp parallel

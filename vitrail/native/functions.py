@@ -61,7 +61,7 @@ def call(name: str, *arguments: Tensor | float | bool | None) -> None:
 def scratch(tokens: int, head: int) -> Tensor:
     library = kernels()
     assert library is not None
-    return torch.empty(library.attention_scratch(tokens, head) * torch.get_num_threads(), dtype=torch.uint8)
+    return torch.empty(library.attention_scratch(tokens, head), dtype=torch.uint8)
 
 
 def flat(values: Tensor) -> tuple[int, int]:

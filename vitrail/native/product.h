@@ -83,34 +83,35 @@ INLINE Floats multiply_add(Floats sums, uint32_t left, Words right) {
 #endif
 }
 
-// Four rows by `width` times 16 columns stay in registers.
-template <int width>
+// The sums of `height` rows by `width` times 16 columns stay in registers.
+template <int height, int width>
 INLINE void block(const bf16* left, Count left_stride, const uint32_t* right, Count right_stride, float* sums,
                   Count sums_stride, Count inner, bool add) {
-    Floats kept[4][width];
-    for (int row = 0; row < 4; row++)
+    Floats kept[height][width];
+    for (int row = 0; row < height; row++)
         for (int part = 0; part < width; part++)
             kept[row][part] = add ? load<Floats>(sums + row * sums_stride + LANES * part) : Floats{};
     for (Count pair = 0; pair < inner / 2; pair++) {
         Words pairs[width];
         for (int part = 0; part < width; part++) pairs[part] = load<Words>(right + pair * right_stride + LANES * part);
-        for (int row = 0; row < 4; row++) {
+        for (int row = 0; row < height; row++) {
             uint32_t two;
             memcpy(&two, left + row * left_stride + 2 * pair, sizeof two);
             for (int part = 0; part < width; part++) kept[row][part] = multiply_add(kept[row][part], two, pairs[part]);
         }
     }
-    for (int row = 0; row < 4; row++)
+    for (int row = 0; row < height; row++)
         for (int part = 0; part < width; part++) store(sums + row * sums_stride + LANES * part, kept[row][part]);
 }
 
+// Sixteen sums at a time, so that none waits for the one before it: 4 by 4 and, where columns are left over, 16 by 1.
 static void product(const bf16* left, Count left_stride, const uint32_t* right, Count right_stride, float* sums,
                     Count sums_stride, Count rows, Count columns, Count inner, bool add = false) {
     for (Count column = 0; column < columns;) {
         const bool wide = column + 4 * LANES <= columns;
-        for (Count row = 0; row < rows; row += 4)
-            (wide ? block<4> : block<1>)(left + row * left_stride, left_stride, right + column, right_stride,
-                                         sums + row * sums_stride + column, sums_stride, inner, add);
+        for (Count row = 0; row < rows; row += wide ? 4 : 16)
+            (wide ? block<4, 4> : block<16, 1>)(left + row * left_stride, left_stride, right + column, right_stride,
+                                                sums + row * sums_stride + column, sums_stride, inner, add);
         column += wide ? 4 * LANES : LANES;
     }
 }
