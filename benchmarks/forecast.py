@@ -25,6 +25,8 @@ from machine import machine
 
 TIME_TARGET, MEMORY_TARGET = 0.15, 0.10
 PHOTOS = 256
+CHECKPOINT_AT = 0.6
+"""Which part of a run lies before its one checkpoint."""
 
 
 class Case(NamedTuple):
@@ -49,14 +51,14 @@ CASES = {
 }
 
 
-def recipe_of(case: Case, source: Any) -> Any:
-    """The default recipe with what the case asks for; one checkpoint falls into the run, and no evaluation."""
+def recipe_of(case: Case, source: Any, checkpoint_seconds: float = 300.0) -> Any:
+    """The default recipe with what the case asks for, and no evaluation."""
     from vitrail.recipes import RECIPES
 
     size = case.settings.get("preprocess.size")
     return RECIPES["default"](source, model=case.model, image_size=tuple(size) if size else None).replaced({
         "schedule.steps": case.steps, "training.log_every": 1, "evaluation.every_epochs": 1e6,
-        "training.checkpoint_seconds": 2.0, **case.settings})
+        "training.checkpoint_seconds": checkpoint_seconds, **case.settings})
 
 
 def predict(case: Case, spec: str, folder: Path) -> tuple[float, int | None]:
@@ -71,8 +73,9 @@ def predict(case: Case, spec: str, folder: Path) -> tuple[float, int | None]:
     return said.images_per_second, said.peak_bytes
 
 
-def measure(case: Case, spec: str, folder: Path) -> tuple[float, int | None]:
-    """(images a second, bytes) of the later half of a run."""
+def measure(case: Case, spec: str, folder: Path, said: float) -> tuple[float, int | None]:
+    """(images a second, bytes) of the later half of a run, into which one checkpoint falls. `said`: its forecast rate.
+    """
     import torch
 
     from vitrail.data.source import open_source
@@ -81,7 +84,7 @@ def measure(case: Case, spec: str, folder: Path) -> tuple[float, int | None]:
     from vitrail.training.forecast import peak_bytes
 
     source, ends, peak = open_source(spec), [], None
-    recipe = recipe_of(case, source)
+    recipe = recipe_of(case, source, CHECKPOINT_AT * case.steps * case.settings["training.batch_size"] / said)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for event in run(recipe, folder, source=source):
         if isinstance(event, Stepped):
@@ -93,11 +96,12 @@ def measure(case: Case, spec: str, folder: Path) -> tuple[float, int | None]:
     return recipe.training.batch_size / statistics.mean(taken), peak
 
 
-def in_a_process(what: str, name: str, photos: Path, threads: int) -> tuple[float, int | None]:
+def in_a_process(what: str, name: str, photos: Path, threads: int, said: float = 0.0) -> tuple[float, int | None]:
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run([sys.executable, __file__, "--child", what, name, str(photos), folder + "/run"],
-                              env=environment, capture_output=True, text=True, check=False)
+        child = [what, name, str(photos), folder + "/run", str(said)]
+        done = subprocess.run([sys.executable, __file__, "--child", *child], env=environment, capture_output=True,
+                              text=True, check=False)
     if done.returncode:
         sys.exit(f"{what} of {name}: {done.stderr}")
     rate, peak = json.loads(done.stdout.splitlines()[-1])
@@ -107,8 +111,8 @@ def in_a_process(what: str, name: str, photos: Path, threads: int) -> tuple[floa
 def compare(name: str, photos: Path, rounds: int, threads: int) -> dict[str, Any]:
     taken: dict[str, list[tuple[float, int | None]]] = {"predict": [], "measure": []}
     for _ in range(rounds):
-        for what, results in taken.items():
-            results.append(in_a_process(what, name, photos, threads))
+        taken["predict"].append(in_a_process("predict", name, photos, threads))
+        taken["measure"].append(in_a_process("measure", name, photos, threads, said=taken["predict"][-1][0]))
     row: dict[str, Any] = {"case": CASES[name].words}
     for what, results in taken.items():
         row[what] = {"images_per_second": statistics.median(rate for rate, _ in results),
@@ -131,13 +135,13 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        what, name, photos, folder = asked.child
+        what, name, photos, folder, said = asked.child
         case = CASES[name]
-        work = {"predict": predict, "measure": measure}[what]
-        print(json.dumps(work(case, photos if case.source == "photos" else case.source, Path(folder))))
+        place = photos if case.source == "photos" else case.source, Path(folder)
+        print(json.dumps(predict(case, *place) if what == "predict" else measure(case, *place, float(said))))
         return
     rows = []
     with tempfile.TemporaryDirectory() as place:

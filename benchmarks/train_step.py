@@ -64,16 +64,17 @@ def trainer(case: Case, batches: Iterable[Any], clip: float | None = None, avera
     from vitrail.objectives import Classify
     from vitrail.training.allocator import keep_freed_memory
     from vitrail.training.average import Average
+    from vitrail.training.backend import choose_backend, set_kernels
     from vitrail.training.loop import steps
     from vitrail.training.optimizer import OptimizerSettings, build_optimizer, kernel_names
-    from vitrail.training.precision import Weights, choose_backend, set_kernels
+    from vitrail.training.precision import Weights
 
     keep_freed_memory()
     model = create(case.name, classes=CLASSES, image_size=case.image_size, **case.settings)
     config = model.config
     objective = (learn or Classify)(model, Preprocess(size=case.image_size).normalize).train()
     backend = choose_backend(torch.device("cpu"), rows=case.batch * config.tokens, width=config.width, mlp=config.mlp,
-                             batch=case.batch, heads=config.heads, tokens=config.tokens, may_be_native=True)
+                             batch=case.batch, heads=config.heads, tokens=config.tokens, native_for=config.feedforward)
     set_kernels(objective, backend.attention)
     kernels = kernel_names(objective)
     weights = Weights(objective, backend.precision)

@@ -15,7 +15,7 @@ from vitrail.data.split import few_shot_rows
 from vitrail.models import build
 from vitrail.recipe import Recipe
 from vitrail.recipes import RECIPES
-from vitrail.training.precision import Backend
+from vitrail.training.backend import Backend
 from vitrail.workshop import build_objective
 
 MASKED = "objective.masked_patch."

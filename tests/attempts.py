@@ -124,9 +124,11 @@ def serve() -> None:
 def become(start: list[str], folder: str, said: str, environment: dict[str, str], before: str) -> None:
     """Be that command, in this forked process, to its end."""
     from vitrail.cli import main
-    from vitrail.training import precision
+    from vitrail.training import backend
 
-    precision.time_attention = lambda kernel, *_: float(kernel == "fused")  # two runs to compare must choose alike
+    # Two runs to compare must choose alike: kernels of our own where there are some, else products.
+    backend.time_attention = lambda kernel, *_: float(kernel == "fused")
+    backend.time_layers = lambda own, *_: float(not own)
     os.chdir(folder)
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

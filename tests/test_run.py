@@ -23,7 +23,7 @@ from vitrail.errors import BundleError, DivergedError, RunError, SaveError, Usag
 from vitrail.events import Evaluated, Noted, Stepped, Understood
 from vitrail.files import sha256, verify_manifest
 from vitrail.recipe import read_recipe
-from vitrail.training import precision as choosing
+from vitrail.training import backend as choosing
 from vitrail.training import saving
 from vitrail.training.journal import read_journal
 from vitrail.training.saving import Saver

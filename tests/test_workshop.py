@@ -13,9 +13,9 @@ from vitrail.events import Understood
 from vitrail.models import build, describe
 from vitrail.objectives import MaskedAutoencoder
 from vitrail.recipe import Recipe
+from vitrail.training.backend import Backend
 from vitrail.training.checkpoint import read_state
 from vitrail.training.guard import Interrupts
-from vitrail.training.precision import Backend
 from vitrail.vocabulary import Batch
 from vitrail.workshop import beginning, set_up, trials
 from vitrail.workshop.shop import to_device

@@ -70,8 +70,8 @@ def test_attention_is_nearer_than_that_of_torch_on_the_whole(tokens: int, scale:
         grad = numbers(1, tokens, 48, seed=2000 + seed)
         exact = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, 1), [x.double() for x in inputs], grad)
         both = (lambda qkv, bias: native.attention(qkv, bias, 1)), (lambda qkv, bias: plain_attention(qkv, bias, 1))
-        errors.append([[far(found, truth) for found, truth in zip(with_gradients(one, inputs, grad), exact, strict=True)]
-                       for one in both])
+        found = [with_gradients(one, inputs, grad) for one in both]
+        errors.append([[far(mine, truth) for mine, truth in zip(results, exact, strict=True)] for results in found])
     ours, torchs = torch.tensor(errors).mean(0)
     assert bool((ours < torchs).all())
 

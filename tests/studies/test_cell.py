@@ -14,8 +14,8 @@ from vitrail.studies.cell import Cell, train_cell
 from vitrail.studies.ledger import Ledger, only_worker
 from vitrail.studies.precision import PRECISION, decided, settled
 from vitrail.studies.question import finished
+from vitrail.training.backend import Backend
 from vitrail.training.guard import Interrupts
-from vitrail.training.precision import Backend
 
 
 def cell(**changes: Any) -> Cell:

@@ -11,7 +11,7 @@ for each small operation. Here attention stays in the cache from the scores to t
 
 The C++ (attention.h, layers.h, product.h, lanes.h) is compiled for the very processor on first use, which
 takes two seconds, and kept in the user's cache. Where there is no compiler, or no Linux, torch computes as before:
-`training/precision.py` measures what is faster and writes it down.
+`training/backend.py` measures what is faster and writes it down.
 """
 
 from vitrail.native.build import trouble

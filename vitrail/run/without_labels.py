@@ -17,8 +17,9 @@ from vitrail.errors import DataError
 from vitrail.models.families import build_with
 from vitrail.objectives import Objective
 from vitrail.training.adapters import merged
+from vitrail.training.backend import set_kernels
 from vitrail.training.compiled import eagerly
-from vitrail.training.precision import DTYPES, set_kernels
+from vitrail.training.precision import DTYPES
 from vitrail.vocabulary import Batch, Progress, Shown
 from vitrail.workshop import Workshop, build_objective, trained_state
 

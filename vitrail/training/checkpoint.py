@@ -33,10 +33,11 @@ from torch import Tensor
 from vitrail.errors import BundleError, SaveError
 from vitrail.files import recover_folder, staged_folder, verify_manifest, write_json
 from vitrail.training.average import Average
+from vitrail.training.backend import Backend
 from vitrail.training.misfit import misfit
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.parts import like
-from vitrail.training.precision import Backend, Weights
+from vitrail.training.precision import Weights
 from vitrail.training.sharded_checkpoint import Tensors, is_sharded, read_shards, write_shards
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"

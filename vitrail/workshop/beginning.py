@@ -17,16 +17,11 @@ from vitrail.models.vit.config import INSIDE
 from vitrail.objectives import Classify, Dino, Loss, MaskedAutoencoder, MaskedPatch, Objective
 from vitrail.recipe import Recipe, WeightsSettings
 from vitrail.training.adapters import adapt
+from vitrail.training.backend import Backend, choose_axial_backend, choose_backend, choose_convolution_backend
 from vitrail.training.compiled import compile_blocks
 from vitrail.training.forecast import free_bytes
 from vitrail.training.freeze import freeze
 from vitrail.training.loop import hash_seed
-from vitrail.training.precision import (
-    Backend,
-    choose_axial_backend,
-    choose_backend,
-    choose_convolution_backend,
-)
 from vitrail.training.start import start
 from vitrail.vocabulary import Size
 from vitrail.workshop.teaching import taught
@@ -142,7 +137,8 @@ def backend_for(recipe: Recipe, config: ModelConfig, device: torch.device) -> Ba
     backend = choose_backend(device, rows=batch * config.tokens, width=config.width, mlp=config.mlp,
                              batch=batch * (config.tokens // span), heads=config.heads, tokens=span,
                              precision=precision, free=free_bytes(device),
-                             may_be_native=not recipe.training.compile and config.positions not in INSIDE)
+                             native_for=None if recipe.training.compile or config.positions in INSIDE
+                             else config.feedforward)
     return backend._replace(reason="; ".join([*words, backend.reason]))
 
 

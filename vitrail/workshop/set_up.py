@@ -14,6 +14,7 @@ from vitrail.data.source import Source
 from vitrail.errors import BundleError, DataError, RunError, VitrailError
 from vitrail.recipe import Recipe
 from vitrail.training.average import Average
+from vitrail.training.backend import set_kernels
 from vitrail.training.checkpoint import load_checkpoint, newest_checkpoint, read_state
 from vitrail.training.collapse import Collapse
 from vitrail.training.guard import Interrupts
@@ -22,7 +23,7 @@ from vitrail.training.optimizer import build_optimizer, kernel_names
 from vitrail.training.parallel import SOLO, World
 from vitrail.training.parallel.replicas import replicate
 from vitrail.training.parallel.shards import shard
-from vitrail.training.precision import Weights, set_kernels
+from vitrail.training.precision import Weights
 from vitrail.workshop.beginning import (
     answers,
     backend_for,

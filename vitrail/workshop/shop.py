@@ -25,10 +25,11 @@ from vitrail.objectives import Activation, Objective
 from vitrail.recipe import Recipe
 from vitrail.training.adapters import merged
 from vitrail.training.average import Average
+from vitrail.training.backend import Backend
 from vitrail.training.collapse import Collapse
 from vitrail.training.guard import Interrupts
 from vitrail.training.parallel import SOLO, World
-from vitrail.training.precision import DTYPES, Backend, Weights
+from vitrail.training.precision import DTYPES, Weights
 from vitrail.vocabulary import Batch, Progress
 from vitrail.workshop.decoding import decoder_of
 from vitrail.workshop.probing import Probe

@@ -14,7 +14,8 @@ from vitrail.models import Model, describe
 from vitrail.models.another_head import with_classes_in_order
 from vitrail.objectives import Classify, Distill, Loss, Objective, Teacher
 from vitrail.recipe import ObjectiveSettings, Recipe
-from vitrail.training.precision import DTYPES, Backend, set_kernels
+from vitrail.training.backend import Backend, set_kernels
+from vitrail.training.precision import DTYPES
 from vitrail.training.start import describe_classes
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitrail import native
 from vitrail.models import create
 from vitrail.training.adapters import AdapterSettings, adapt
-from vitrail.training.precision import set_kernels
+from vitrail.training.backend import set_kernels
 
 pytestmark = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
 

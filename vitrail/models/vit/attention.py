@@ -20,7 +20,7 @@ Kernel = Literal["fused", "products", "native"]
 class AttentionCore(nn.Module):
     """softmax(q k^T / sqrt(head_width) + bias) v, with queries and keys after any rotation.
 
-    `kernel` is chosen by measurement (`training/precision.py`) before compiling or exporting, never in `forward`:
+    `kernel` is chosen by measurement (`training/backend.py`) before compiling or exporting, never in `forward`:
     torch's fused one is several times slower than plain products for short bf16 sequences on some processors. The
     native one takes queries, keys and values as the dense layer gives them (`mix`); where it cannot, products do.
     """

@@ -14,7 +14,7 @@ from vitrail.models.vit.config import FeedForwardKind, ViTConfig
 class FeedForward(nn.Module):
     """width -> mlp -> width; dropout after both dense layers (paper, appendix B.1).
 
-    `native`: bias and GELU by a kernel of our own; chosen by measurement (`training/precision.py`), never in `forward`.
+    `native`: bias and GELU by a kernel of our own; chosen by measurement (`training/backend.py`), never in `forward`.
     """
 
     native = False

@@ -9,7 +9,7 @@ from vitrail import native
 
 
 class Norm(nn.LayerNorm):
-    """torch's, over the last axis. `native` is chosen by measurement (`training/precision.py`), never in `forward`."""
+    """torch's, over the last axis. `native` is chosen by measurement (`training/backend.py`), never in `forward`."""
 
     native = False
 

@@ -7,8 +7,9 @@ import torch
 
 from vitrail.models import create
 from vitrail.models.axial_resnet import AxialResNetConfig
-from vitrail.training import precision
-from vitrail.training.precision import Weights, choose_axial_backend, choose_backend, set_kernels
+from vitrail.training import backend as backends
+from vitrail.training.backend import choose_axial_backend, choose_backend, set_kernels
+from vitrail.training.precision import Weights
 
 SHAPE = {"rows": 64, "width": 32, "mlp": 64, "batch": 4, "heads": 2, "tokens": 16}
 
@@ -37,15 +38,15 @@ def test_attention_is_timed_on_as_many_images_as_have_room(monkeypatch: pytest.M
         timed.append((kernel, shape))
         return {"products": 1.0, "fused": 2.0}[kernel]
 
-    monkeypatch.setattr(precision, "time_attention", time_attention)
-    precision.measure_backend.cache_clear()
+    monkeypatch.setattr(backends, "time_attention", time_attention)
+    backends.measure_backend.cache_clear()
     backend = choose_backend(torch.device("cpu"), **SHAPE | {"tokens": tokens, "batch": 8}, precision="fp32", free=free)
-    precision.measure_backend.cache_clear()
+    backends.measure_backend.cache_clear()
     shape = (batch, tokens, 2, 16)
     assert timed == ([("fused", shape), ("products", shape)] if batch else [])
     assert backend.attention == ("products" if batch else "fused")
     assert ("untried" in backend.reason) == (not batch)
-    assert 4 * 2 * batch * tokens**2 <= min(precision.MOST_MAPS, (free or 2**40) // 16)
+    assert 4 * 2 * batch * tokens**2 <= min(backends.MOST_MAPS, (free or 2**40) // 16)
 
 
 @pytest.mark.parametrize(("native_ms", "torch_ms", "layers_ms", "own_layers_ms", "chosen"), [
@@ -54,27 +55,27 @@ def test_native_kernels_are_chosen_where_they_take_less_in_all(
         monkeypatch: pytest.MonkeyPatch, native_ms: float, torch_ms: float, layers_ms: float, own_layers_ms: float,
         chosen: str) -> None:
     times = {"products": torch_ms, "fused": 2 * torch_ms, "native": native_ms}
-    monkeypatch.setattr(precision, "time_attention", lambda kernel, *rest: times[kernel] / 1e3)
-    monkeypatch.setattr(precision, "time_layers", lambda own, *rest: (own_layers_ms if own else layers_ms) / 1e3)
-    monkeypatch.setattr(precision.native, "takes", lambda *values: True)
-    precision.measure_backend.cache_clear()
+    monkeypatch.setattr(backends, "time_attention", lambda kernel, *rest: times[kernel] / 1e3)
+    monkeypatch.setattr(backends, "time_layers", lambda own, *rest: (own_layers_ms if own else layers_ms) / 1e3)
+    monkeypatch.setattr(backends.native, "takes", lambda *values: True)
+    backends.measure_backend.cache_clear()
     try:
-        for may, expected in ((True, chosen), (False, "products")):
-            backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", may_be_native=may)
+        for kind, expected in (("gelu", chosen), (None, "products")):
+            backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", native_for=kind)
             assert backend.attention == expected
-            assert ("native" in backend.reason) == may
+            assert ("native" in backend.reason) == (kind is not None)
         assert choose_backend(
-            torch.device("cpu"), **SHAPE, precision="fp32", may_be_native=True).attention == "products"
+            torch.device("cpu"), **SHAPE, precision="fp32", native_for="gelu").attention == "products"
     finally:
-        precision.measure_backend.cache_clear()
+        backends.measure_backend.cache_clear()
 
 
 def test_why_there_are_no_native_kernels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision.native, "takes", lambda *values: False)
-    monkeypatch.setattr(precision.native, "trouble", lambda: "no C++ compiler (apt install g++)")
-    precision.measure_backend.cache_clear()
-    backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", may_be_native=True)
-    precision.measure_backend.cache_clear()
+    monkeypatch.setattr(backends.native, "takes", lambda *values: False)
+    monkeypatch.setattr(backends.native, "trouble", lambda: "no C++ compiler (apt install g++)")
+    backends.measure_backend.cache_clear()
+    backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", native_for="gelu")
+    backends.measure_backend.cache_clear()
     assert backend.attention in ("fused", "products")
     assert "native kernels: no C++ compiler (apt install g++)" in backend.reason
 
