@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from tiny import last, tiny_recipe, train
 
 import vitrail
+from vitrail import native
 from vitrail.bundle import Bundle
 from vitrail.errors import BundleError, DivergedError, RunError, SaveError, UsageError
 from vitrail.events import Evaluated, Noted, Stepped, Understood
@@ -102,6 +103,45 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, cuts: tuple[int, .
     rows = [[(row["step"], row["train/loss"]) for row in read_journal(tmp_path / name / "metrics.jsonl")
              if "train/loss" in row] for name in ("whole", "cut")]
     assert rows[0] == rows[1]
+
+
+@pytest.fixture
+def native_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Attention by vitrail's own kernels is the faster one, however busy the machine is."""
+    if native.trouble():
+        pytest.skip(native.trouble())
+    monkeypatch.setattr(choosing, "time_attention", lambda kernel, *_: float(kernel != "native"))
+    monkeypatch.setattr(choosing, "time_layers", lambda own, *_: float(not own))
+    choosing.measure_backend.cache_clear()
+    yield
+    choosing.measure_backend.cache_clear()
+
+
+@pytest.mark.fault("R5", "So they are where vitrail's own kernels compute.")
+@pytest.mark.usefixtures("native_kernels")
+def test_going_on_with_native_kernels_equals_never_having_stopped(tmp_path: Path) -> None:
+    recipe = tiny_recipe(schedule__steps=12, training__precision="bf16", training__micro_batches=2)
+    train(recipe, tmp_path / "whole")
+    begun = read_journal(tmp_path / "whole" / "metrics.jsonl")[0]
+    assert begun["backend"]["attention"] == "native"
+    assert "native" in begun["backend"]["reason"]
+    for number, cut in enumerate((2, 7)):
+        train(recipe, tmp_path / "cut", stop_after=cut, resume=number > 0)
+    assert last(train(recipe, tmp_path / "cut", resume=True)).steps == 12
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+
+
+@pytest.mark.fault("R5", "Where the kernels of the run cannot be had any more, it goes on with torch's and says so.")
+@pytest.mark.usefixtures("native_kernels")
+def test_a_run_goes_on_without_the_kernels_that_it_began_with(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(schedule__steps=12, training__precision="bf16")
+    train(recipe, tmp_path / "run", stop_after=6)
+    monkeypatch.setattr(native.build, "library", lambda: "no C++ compiler (apt install g++)")
+    events = train(recipe, tmp_path / "run", resume=True)
+    assert last(events).steps == 12
+    said = " ".join(str(event) for event in events)
+    assert "not to be had here (no C++ compiler (apt install g++))" in said
 
 
 @pytest.mark.fault("R4", "A run that is asked to stop leaves a checkpoint and a Bundle.")

@@ -58,7 +58,8 @@ def test_where_nothing_can_be_kept_they_are_used_all_the_same(home: Path) -> Non
 
 @pytest.mark.parametrize(("name", "value", "told"), [
     ("VITRAIL_NATIVE", "0", "switched off"), ("CXX", "no-such-compiler", "CXX names no program: no-such-compiler"),
-    ("CXX", "false", "could not compile"), ("PATH", "/nowhere", "no C++ compiler (apt install g++)")])
+    ("CXX", "false", "could not compile"), ("CXX", "'", "CXX names no program: '"),
+    ("PATH", "/nowhere", "no C++ compiler (apt install g++)")])
 def test_the_reason_is_said_where_there_are_none(home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str,
                                                 told: str) -> None:
     if name == "PATH":
@@ -68,6 +69,15 @@ def test_the_reason_is_said_where_there_are_none(home: Path, monkeypatch: pytest
         build.load()
     assert told in str(error.value)
     assert not home.exists()
+
+
+@needs_kernels
+def test_a_compiler_may_be_named_with_arguments(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *_ = build.find_compiler()
+    monkeypatch.setenv("CXX", f"{program} -g")
+    assert build.find_compiler() == (program, "-g")
+    build.load()
+    assert len(list(home.iterdir())) == 1
 
 
 def test_a_compiler_that_hangs_is_left(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ SOURCES = ("kernels.cpp", "attention.h", "layers.h", "product.h", "lanes.h")
 OFF = "VITRAIL_NATIVE"
 """Set this variable to 0 and the kernels are neither compiled nor used."""
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-w")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-exceptions", "-fno-math-errno",
+         "-fno-trapping-math", "-w")
 PATIENCE = 120.0
 """Seconds that a compiler may take; it takes one or two."""
 
@@ -78,11 +80,13 @@ def load() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="vitrail-native-") as folder:
         fresh = Path(folder) / "kernels.so"
         compile_to(fresh, compiler)
-        return opened(keep(fresh, kept))
+        library = opened(fresh)  # it stays in memory when its file is gone
+        keep(fresh, kept)
+        return library
 
 
-def keep(fresh: Path, kept: Path) -> Path:
-    """Move the library to its place for the next time; where nothing can be written there, use it where it is."""
+def keep(fresh: Path, kept: Path) -> None:
+    """For the next time, unless nothing can be written there."""
     aside = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -91,26 +95,29 @@ def keep(fresh: Path, kept: Path) -> Path:
     except OSError:
         with contextlib.suppress(OSError):
             aside.unlink()
-        return fresh
-    return kept
 
 
-def find_compiler() -> str:
-    """Raises UnavailableError."""
-    named = os.environ.get("CXX")
-    found = shutil.which(named) if named else shutil.which("g++") or shutil.which("c++")
+def find_compiler() -> tuple[str, ...]:
+    """The beginning of its command: CXX, which may have arguments, or the first there is. Raises UnavailableError."""
+    named = os.environ.get("CXX", "")
+    try:
+        program, *arguments = shlex.split(named) or ["g++"]
+    except ValueError:  # a quotation that does not end
+        program, arguments = named, []
+    found = shutil.which(program) or (None if named else shutil.which("c++"))
     if found is None:
         raise UnavailableError(f"CXX names no program: {named}" if named else "no C++ compiler (apt install g++)")
-    return found
+    return found, *arguments
 
 
-def fingerprint(compiler: str) -> str:
+def fingerprint(compiler: tuple[str, ...]) -> str:
     """Of all that decides what the library is: sources, flags, compiler, processor."""
     digest = hashlib.sha256()
     for name in SOURCES:
         digest.update((HERE / name).read_bytes())
-    status = os.stat(compiler)
-    for part in (*FLAGS, os.path.realpath(compiler), str(status.st_size), str(status.st_mtime_ns), processor()):
+    status = os.stat(compiler[0])
+    for part in (*FLAGS, os.path.realpath(compiler[0]), *compiler[1:], str(status.st_size), str(status.st_mtime_ns),
+                 processor()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:32]
 
@@ -125,19 +132,20 @@ def processor() -> str:
     return platform.machine() + "".join(sorted(set(told)))
 
 
-def compile_to(library: Path, compiler: str) -> None:
+def compile_to(library: Path, compiler: tuple[str, ...]) -> None:
     """Raises UnavailableError. Linked without OpenMP's own library, so that torch's, with its threads, is found."""
     compiled = library.with_suffix(".o")
-    for command in ([compiler, *FLAGS, "-c", str(HERE / "kernels.cpp"), "-o", str(compiled)],
-                    [compiler, "-shared", str(compiled), "-o", str(library), "-lm"]):
+    for command in ([*compiler, *FLAGS, "-c", str(HERE / "kernels.cpp"), "-o", str(compiled)],
+                    [*compiler, "-shared", str(compiled), "-o", str(library), "-lm"]):
         try:
             ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE,
                                    check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnavailableError(f"{compiler} did not run ({error})") from error
+            raise UnavailableError(f"{compiler[0]} did not run ({error})") from error
         if ended.returncode:
-            told = next((line for line in ended.stderr.splitlines() if "error" in line.lower()), "no reason given")
-            raise UnavailableError(f"{compiler} could not compile them: {told.strip()}")
+            lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"]
+            told = next((line for line in lines if "error" in line.lower()), lines[-1])
+            raise UnavailableError(f"{compiler[0]} could not compile them: {told}")
 
 
 def opened(path: Path) -> ctypes.CDLL:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitrail import __version__
+from vitrail import __version__, native
 from vitrail.bundle import read_config
 from vitrail.data.loader import Loader
 from vitrail.data.remembered import remember
@@ -81,6 +81,9 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.average = Average(masters, recipe.training.average)
     elif follower is not None:
         shop.average = Average(masters, follower=follower)
+    if backend.attention == "native" and native.trouble():
+        shop.notes.append("this run began with vitrail's own kernels, which are not to be had here "
+                          f"({native.trouble()}): torch computes instead, more slowly, and not the same to the bit")
     if state is not None and checkpoint is not None:
         load_checkpoint(checkpoint, masters, optimizer, shop.average, objective.memory())
         shop.step, shop.seconds = state.step, state.seconds
