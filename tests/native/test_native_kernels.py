@@ -98,6 +98,19 @@ def test_scores_too_large_for_an_exponential_are_no_trouble() -> None:
     assert far(found, plain_attention(qkv.double(), torch.zeros(96).double(), 2)) < 0.01
 
 
+@pytest.mark.parametrize("size", [*torch.arange(-23.5, -21.5, 0.125).tolist(), -200.0, -67.0, -3.0, 3.0, 22.5, 200.0])
+def test_scores_that_are_all_far_from_zero_leave_no_trace_of_the_padding(size: float) -> None:
+    """Five tokens are padded to sixteen, whose scores of 0 are then far from all others: powers of 2 end at 128.
+    Gradients of queries are 0 here, but for the rounding of five numbers that add up to 0, times the keys."""
+    qkv, grad, zeros = numbers(1, 5, 96, scale=0.1), numbers(1, 5, 32, seed=1), torch.zeros(96)
+    qkv[..., :32], qkv[..., 32:64] = 1.0, size
+    exact = with_gradients(lambda qkv: plain_attention(qkv, zeros.double(), 2), [qkv.double()], grad)
+    found = with_gradients(lambda qkv: native.attention(qkv, None, 2), [qkv], grad)
+    assert far(found[0], exact[0]) < 0.01
+    assert far(found[1][..., 32:], exact[1][..., 32:]) < 0.01
+    assert float(found[1][..., :32].float().abs().max()) < 0.01 * max(abs(size), 1)
+
+
 @pytest.mark.parametrize("tanh", [False, True])
 @pytest.mark.parametrize(("rows", "width"), [(1, 16), (5, 48), (200, 64)])
 def test_gelu_is_that_of_torch(tanh: bool, rows: int, width: int) -> None:

@@ -221,6 +221,7 @@ extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16
                 const Count true_rows = tokens - first < some ? tokens - first : some;
                 product(keys + first * width, width, q_across, padded, scores, padded, some, columns, width);
                 product(rows + first * width, width, g_across, padded, grads, padded, some, columns, width);
+                for (Count at = true_rows * padded; at < some * padded; at++) scores[at] = -INFINITY;  // padded keys
                 for (Count row = 0; row < some; row += 2)
                     map_gradient(scores + row * padded, grads + row * padded, log, delta, map + row * padded,
                                  changes + row * padded, pairs + row / 2 * padded, padded, columns, scale, factor);
