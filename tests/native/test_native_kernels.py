@@ -33,14 +33,14 @@ def far(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact).norm() / exact.norm().clamp(min=1e-30))
 
 
-def check(ours: Function, theirs: Function, inputs: list[Tensor], grad: Tensor, times: float = 1.2) -> None:
+def check(ours: Function, theirs: Function, inputs: list[Tensor], grad: Tensor) -> None:
     """Ours in bf16 lies as near to torch in double precision as torch does, or as rounding a result once allows."""
     exact = with_gradients(theirs, [one.double() for one in inputs], grad)
     torchs = with_gradients(theirs, inputs, grad)
     for place, (mine, other, truth) in enumerate(zip(with_gradients(ours, inputs, grad), torchs, exact, strict=True)):
         assert mine.dtype == torch.bfloat16
         assert mine.shape == truth.shape
-        assert far(mine, truth) <= max(times * far(other, truth), 2**-7), f"result {place}"
+        assert far(mine, truth) <= max(1.2 * far(other, truth), 2**-7), f"result {place}"
 
 
 def plain_attention(qkv: Tensor, bias: Tensor, heads: int) -> Tensor:
@@ -54,11 +54,18 @@ def plain_attention(qkv: Tensor, bias: Tensor, heads: int) -> Tensor:
 @settings(max_examples=40, deadline=None)
 def test_attention_is_that_of_torch(images: int, tokens: int, heads: int, sixteens: int, scale: float,
                                     seed: int) -> None:
+    """In double precision, of qkv + bias rounded to bf16, as a dense layer would give it: large scores turn that
+    rounding into any error there is. What is left is rounding a map, its gradient and the results once each."""
     width = 16 * sixteens * heads
-    inputs = [numbers(images, tokens, 3 * width, seed=seed, scale=scale), numbers(3 * width, seed=seed + 1)]
+    qkv, bias = numbers(images, tokens, 3 * width, seed=seed, scale=scale), numbers(3 * width, seed=seed + 1)
     grad = numbers(images, tokens, width, seed=seed + 2)
-    check(lambda qkv, bias: native.attention(qkv, bias, heads), lambda qkv, bias: plain_attention(qkv, bias, heads),
-          inputs, grad, times=2.5)  # of few numbers the one or the other is nearer by chance
+    exact = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, heads),
+                           [(qkv + bias).double(), torch.zeros(3 * width).double()], grad)
+    found = with_gradients(lambda qkv, bias: native.attention(qkv, bias, heads), [qkv, bias], grad)
+    for mine, truth, near in zip(found, exact, (2**-8, 2**-6, 2**-5), strict=True):  # sums for the bias may cancel
+        assert mine.dtype == torch.bfloat16
+        assert mine.shape == truth.shape
+        assert far(mine, truth) < near
 
 
 @pytest.mark.parametrize(("tokens", "scale"), [(2, 3.0), (3, 1.0), (20, 3.0), (100, 1.0)])

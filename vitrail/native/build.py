@@ -23,8 +23,8 @@ SOURCES = ("kernels.cpp", "attention.h", "layers.h", "product.h", "lanes.h")
 OFF = "VITRAIL_NATIVE"
 """Set this variable to 0 and the kernels are neither compiled nor used."""
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-exceptions", "-fno-math-errno",
-         "-fno-trapping-math", "-w")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-exceptions", "-fno-strict-aliasing",
+         "-fno-math-errno", "-fno-trapping-math", "-w")
 PATIENCE = 120.0
 """Seconds that a compiler may take; it takes one or two."""
 

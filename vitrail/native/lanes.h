@@ -83,7 +83,8 @@ INLINE float largest(Floats lanes) {
 }
 #endif
 
-// 2^x to 2e-7; 2^-126 below that. A Taylor series between -1/2 and 1/2, times a power that is added to the exponent.
+// 2^x to 2e-7 for x below 128, and 2^-126 below -126. A Taylor series between -1/2 and 1/2, times a power that is added
+// to the exponent.
 INLINE Floats exp2(Floats x) {
     const float half_mantissa = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
     x = larger(all(-126.0f), x);
