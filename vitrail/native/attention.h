@@ -45,11 +45,10 @@ static void across(const bf16* rows, uint32_t* words, Count padded, Count width)
 
 // words[padded / 2][width]: the rows, in pairs of two tokens
 static void paired(const bf16* rows, uint32_t* words, Count padded, Count width) {
-    for (Count pair = 0; pair < padded / 2; pair++)
+    for (Count two = 0; two < padded / 2; two++)
         for (Count column = 0; column < width; column += LANES) {
-            const bf16* upper = rows + 2 * pair * width + column;
-            store(words + pair * width + column, __builtin_convertvector(load<Halves>(upper), Words)
-                  | __builtin_convertvector(load<Halves>(upper + width), Words) << 16);
+            const bf16* upper = rows + 2 * two * width + column;
+            store(words + two * width + column, pair(load<Halves>(upper), load<Halves>(upper + width)));
         }
 }
 
@@ -76,19 +75,28 @@ static void write_rows(bf16* to, Count stride, const float* sums, Count sums_str
     }
 }
 
-// Powers of two of a row of scores, as bf16; returns their sum and the exponent that was taken off all of them.
-INLINE float exponentials(float* scores, bf16* map, Count tokens, float scale, float& shift) {
+// Powers of two of some rows of scores, as bf16, their sums, and the exponents that were taken off all of a row. Four
+// rows take turns, since each step of one waits for the step before.
+template <int together>
+INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* shifts,
+                         float* totals) {
     const Count columns = up_to(tokens, LANES);
-    for (Count column = tokens; column < columns; column++) scores[column] = -INFINITY;
-    Floats top = load<Floats>(scores), total = {};
-    for (Count column = LANES; column < columns; column += LANES) top = larger(load<Floats>(scores + column), top);
-    shift = largest(top) * scale;
-    for (Count column = 0; column < columns; column += LANES) {
-        Floats power = exp2(load<Floats>(scores + column) * scale - shift);
-        total += power;
-        write(map + column, power);
-    }
-    return sum(total);
+    Floats top[together], total[together];
+    float shift[together];
+    for (int row = 0; row < together; row++)
+        for (Count column = tokens; column < columns; column++) scores[row * padded + column] = -INFINITY;
+    for (int row = 0; row < together; row++) top[row] = load<Floats>(scores + row * padded), total[row] = Floats{};
+    for (Count column = LANES; column < columns; column += LANES)
+        for (int row = 0; row < together; row++)
+            top[row] = larger(load<Floats>(scores + row * padded + column), top[row]);
+    for (int row = 0; row < together; row++) shifts[row] = shift[row] = largest(top[row]) * scale;
+    for (Count column = 0; column < columns; column += LANES)
+        for (int row = 0; row < together; row++) {
+            Floats power = exp2(load<Floats>(scores + row * padded + column) * scale - shift[row]);
+            total[row] += power;
+            write(map + row * padded + column, power);
+        }
+    for (int row = 0; row < together; row++) totals[row] = sum(total[row]);
 }
 
 // Bytes that a thread of `attention_forward` or `attention_backward` works in.
@@ -112,7 +120,8 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
         Scratch own{scratch + size * omp_get_thread_num()};
         bf16 *rows = own.take<bf16>(padded * width), *map = own.take<bf16>(ROWS * padded);
         uint32_t *keys = own.take<uint32_t>(padded * width / 2), *values = own.take<uint32_t>(padded * width / 2);
-        float *scores = own.take<float>(ROWS * padded), *sums = own.take<float>(ROWS * width), factors[ROWS];
+        float *scores = own.take<float>(ROWS * padded), *sums = own.take<float>(ROWS * width);
+        float factors[ROWS], shifts[ROWS], totals[ROWS];
         memset(map, 0, ROWS * padded * sizeof(bf16));
         begin_products();
 #pragma omp for schedule(static)
@@ -130,10 +139,12 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
                 const Count some = columns - first < ROWS ? columns - first : ROWS;
                 const Count true_rows = tokens - first < some ? tokens - first : some;
                 product(rows + first * width, width, keys, padded, scores, padded, some, columns, width);
+                for (Count row = 0; row < some; row += 4)
+                    exponentials<4>(scores + row * padded, map + row * padded, padded, tokens, scale, shifts + row,
+                                    totals + row);
                 for (Count row = 0; row < true_rows; row++) {
-                    float shift, total = exponentials(scores + row * padded, map + row * padded, tokens, scale, shift);
-                    factors[row] = 1.0f / total;
-                    logs[one * tokens + first + row] = shift + log2f(total);
+                    factors[row] = 1.0f / totals[row];
+                    logs[one * tokens + first + row] = shifts[row] + log2f(totals[row]);
                 }
                 product(map, padded, values, width, sums, width, some, up_to(head, 16), up_to(tokens, INNER));
                 for (Count row = 0; row < true_rows; row++) {
@@ -151,15 +162,15 @@ INLINE void map_gradient(const float* scores, const float* grads, const float* l
                          bf16* changes, uint32_t* pairs, Count padded, Count columns, float scale, float factor) {
     for (Count column = 0; column < columns; column += LANES) {
         Floats log = load<Floats>(logs + column), delta = load<Floats>(deltas + column);
-        Words change[2];
+        Halves change[2];
         for (int row = 0; row < 2; row++) {
             const Count at = row * padded + column;
             Floats power = exp2(load<Floats>(scores + at) * scale - log);
             write(map + at, power);
-            change[row] = rounded(power * (load<Floats>(grads + at) - delta) * factor);
-            store(changes + at, narrow(change[row] >> 16));
+            change[row] = narrow(power * (load<Floats>(grads + at) - delta) * factor);
+            store(changes + at, change[row]);
         }
-        store(pairs + column, change[0] >> 16 | (change[1] & 0xffff0000u));
+        store(pairs + column, pair(change[0], change[1]));
     }
 }
 

@@ -44,24 +44,24 @@ INLINE Floats between(float low, Floats x, float high) {  // what is not a numbe
 INLINE Floats widen(Halves halves) { return (Floats)(__builtin_convertvector(halves, Words) << 16); }
 INLINE Floats read(const bf16* from) { return widen(load<Halves>(from)); }
 
-// To the nearest bf16, ties to even, left in the upper half of each word. Not-a-number stays one.
-INLINE Words rounded(Floats value) {
-    Words bits = (Words)value;
-    return bits + 0x7fffu + ((bits >> 16) & 1u);
-}
-INLINE Halves narrow(Words words) {
-#if defined(__AVX512F__)
-    return (Halves)_mm512_cvtepi32_epi16((__m512i)words);
-#else
-    return __builtin_convertvector(words, Halves);
-#endif
-}
-INLINE void write(bf16* to, Floats value) {
+// To the nearest bf16, ties to even. Not-a-number stays one.
+INLINE Halves narrow(Floats value) {
 #if defined(__AVX512BF16__)
-    store(to, (Halves)_mm512_cvtneps_pbh((__m512)value));  // the same but for numbers below 2^-126, which become 0
+    return (Halves)_mm512_cvtneps_pbh((__m512)value);  // the same but for numbers below 2^-126, which become 0
 #else
-    store(to, narrow(rounded(value) >> 16));
+    Words bits = (Words)value, upper = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+#if defined(__AVX512F__)
+    return (Halves)_mm512_cvtepi32_epi16((__m512i)upper);
+#else
+    return __builtin_convertvector(upper, Halves);
 #endif
+#endif
+}
+INLINE void write(bf16* to, Floats value) { store(to, narrow(value)); }
+
+// Two numbers, one below the other, in each word.
+INLINE Words pair(Halves upper, Halves lower) {
+    return __builtin_convertvector(upper, Words) | __builtin_convertvector(lower, Words) << 16;
 }
 
 #if defined(__AVX512F__)

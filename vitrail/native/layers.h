@@ -63,8 +63,8 @@ extern "C" void gelu_backward(const bf16* x, const bf16* bias, const bf16* grad,
 }
 
 // (x - mean) / deviation * weight + bias over rows whose width is a multiple of 16
-extern "C" void norm_forward(const bf16* x, const bf16* weight, const bf16* bias, bf16* y, float* means, float* inverses,
-                             Count rows, Count width, float epsilon) {
+extern "C" void norm_forward(const bf16* x, const bf16* weight, const bf16* bias, bf16* y, float* means,
+                             float* inverses, Count rows, Count width, float epsilon) {
 #pragma omp parallel for schedule(static)
     for (Count row = 0; row < rows; row++) {
         const bf16* from = x + row * width;
@@ -99,7 +99,8 @@ extern "C" void norm_backward(const bf16* x, const bf16* grad, const bf16* weigh
             for (Count at = 0; at < width; at += LANES) {
                 will_read(from + at + AHEAD), will_read(slope + at + AHEAD);
                 will_write(changed + row * width + at + AHEAD);
-                Floats unit = (read(from + at) - mean) * inverse, g = read(slope + at), weighted = g * read(weight + at);
+                Floats unit = (read(from + at) - mean) * inverse, g = read(slope + at);
+                Floats weighted = g * read(weight + at);
                 plain += weighted, along += weighted * unit;
                 store(weight_sums + at, load<Floats>(weight_sums + at) + g * unit);
                 store(bias_sums + at, load<Floats>(bias_sums + at) + g);
