@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,19 @@ def test_they_are_compiled_once_and_kept(home: Path, monkeypatch: pytest.MonkeyP
 
 
 @needs_kernels
-def test_a_damaged_library_is_compiled_anew(home: Path) -> None:
-    home.mkdir(parents=True)
-    kept = home / f"{build.fingerprint(build.find_compiler())}.so"
-    kept.write_bytes(b"no library")
+@pytest.mark.parametrize("damage", [
+    lambda whole: b"", lambda whole: b"no library", lambda whole: whole[:len(whole) // 2], lambda whole: whole[:-1],
+    lambda whole: whole[:9000] + bytes(len(whole) - 9000)])
+def test_a_damaged_library_is_compiled_anew(home: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Loading one that is cut short would end the process without a word."""
     build.load()
-    assert kept.stat().st_size > 10_000
+    kept, = home.iterdir()
+    whole = kept.read_bytes()
+    kept.unlink()
+    kept.write_bytes(damage(whole))
+    build.load()
+    assert build.is_whole(kept)
+    assert len(kept.read_bytes()) == len(whole)
 
 
 @needs_kernels
@@ -54,6 +62,28 @@ def test_other_sources_make_another_library(home: Path, monkeypatch: pytest.Monk
 def test_where_nothing_can_be_kept_they_are_used_all_the_same(home: Path) -> None:
     home.parent.write_text("a file where the folder would be")
     assert build.load().attention_scratch(16, 16) > 0
+
+
+@needs_kernels
+def test_without_a_home_they_are_used_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(build, "cache_folder", nowhere)
+    assert build.load().attention_scratch(16, 16) > 0
+
+
+def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(**options: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(build.tempfile, "TemporaryDirectory", nowhere)
+    build.library.cache_clear()
+    try:
+        assert build.trouble()
+        assert build.kernels() is None
+    finally:
+        build.library.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "value", "told"), [

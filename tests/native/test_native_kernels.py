@@ -118,6 +118,18 @@ def test_scores_that_are_all_far_from_zero_leave_no_trace_of_the_padding(size: f
     assert float(found[1][..., :32].float().abs().max()) < 0.01 * max(abs(size), 1)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e3, 1e4, 1e5, 1e18])
+def test_scores_may_be_of_any_size(size: float) -> None:
+    """The largest of a row is taken off before anything is rounded, on both ways alike."""
+    qkv, grad, zeros = numbers(2, 9, 96), numbers(2, 9, 32, seed=1), torch.zeros(96)
+    qkv[..., :64] *= size
+    exact = with_gradients(lambda qkv: plain_attention(qkv, zeros.double(), 2), [qkv.double()], grad)
+    found = with_gradients(lambda qkv: native.attention(qkv, None, 2), [qkv], grad)
+    assert far(found[0], exact[0]) < 2**-8
+    assert far(found[1][..., 64:], exact[1][..., 64:]) < 2**-7
+    assert bool(found[1].isfinite().all())
+
+
 @pytest.mark.parametrize("tanh", [False, True])
 @pytest.mark.parametrize(("rows", "width"), [(1, 16), (5, 48), (200, 64)])
 def test_gelu_is_that_of_torch(tanh: bool, rows: int, width: int) -> None:
@@ -137,6 +149,21 @@ def test_gelu_of_every_number_is_within_a_step_of_bf16(tanh: bool) -> None:
     exact = F.gelu(every.double(), approximate="tanh" if tanh else "none")
     assert bool(((found - exact).abs() <= 2**-7 * exact.abs() + 3e-7 + 2**-124 * every.double().abs()).all())
     assert far(found, exact) < 2**-8
+
+
+@pytest.mark.parametrize("tanh", [False, True])
+def test_the_slope_of_gelu_at_every_number_is_right(tanh: bool) -> None:
+    """0 or 1 far out, however large the numbers are that it is made of."""
+    every = torch.arange(-2**15, 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    every = every[every.isfinite()]
+    padded = torch.cat([every, every.new_zeros(-len(every) % 16)]).view(1, -1).requires_grad_()
+    native.gelu(padded, torch.zeros_like(padded[0]), tanh).sum().backward()
+    assert padded.grad is not None
+    near = every.double().clamp(-50, 50).requires_grad_()
+    F.gelu(near, approximate="tanh" if tanh else "none").sum().backward()
+    assert near.grad is not None
+    found = padded.grad[0, :len(every)].double()
+    assert bool(((found - near.grad).abs() <= 2**-7 * near.grad.abs() + 1e-5).all())
 
 
 @pytest.mark.parametrize("shape", [(1, 16), (3, 5, 48), (2, 70, 384)])
@@ -203,12 +230,43 @@ def test_what_the_kernels_do_not_take(values: Tensor, head: int) -> None:
     assert native.takes(torch.zeros(2, 16).bfloat16())
 
 
-def test_a_dense_layer_with_more_to_it_is_called_as_it_is() -> None:
+def more_after(layer: nn.Linear) -> None:
+    layer.register_forward_hook(lambda module, inputs, output: output + 1)
+
+
+def more_on_the_way_back(layer: nn.Linear) -> None:
+    layer.register_full_backward_pre_hook(lambda module, grads: grads)
+
+
+def another_way(layer: nn.Linear) -> None:
+    layer.forward = lambda values: F.linear(values, layer.weight)  # type: ignore[method-assign]
+
+
+def bias_of_another_type(layer: nn.Linear) -> None:
+    layer.forward = lambda values: F.linear(values, layer.weight) + layer.bias  # type: ignore[method-assign]
+    layer.bias.data = layer.bias.data.float()
+
+
+def test_a_plain_dense_layer_leaves_its_bias_to_the_kernel() -> None:
     layer, values = nn.Linear(16, 32).bfloat16(), numbers(3, 16)
     product, bias = native.without_bias(layer, values)
     assert bias is layer.bias
     assert torch.allclose(product + bias, layer(values), atol=0.02)
-    layer.register_forward_hook(lambda module, inputs, output: output + 1)
+
+
+@pytest.mark.parametrize("more", [more_after, more_on_the_way_back, another_way, bias_of_another_type])
+def test_a_dense_layer_with_more_to_it_is_called_as_it_is(more: Callable[[nn.Linear], None]) -> None:
+    layer, values = nn.Linear(16, 32).bfloat16(), numbers(3, 16)
+    more(layer)
     product, bias = native.without_bias(layer, values)
     assert bias is None
     assert torch.equal(product, layer(values))
+
+
+def test_a_bias_in_fp32_is_never_read_as_bf16() -> None:
+    """As torch.autocast has it: layers in fp32 that give bf16."""
+    layer, values = nn.Linear(16, 32), torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        product, bias = native.without_bias(layer, values.bfloat16())
+        assert bias is None
+        assert torch.equal(product, layer(values))

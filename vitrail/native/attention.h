@@ -75,24 +75,23 @@ static void write_rows(bf16* to, Count stride, const float* sums, Count sums_str
     }
 }
 
-// Powers of two of some rows of scores, as bf16, their sums, and the exponents that were taken off all of a row. Four
-// rows take turns, since each step of one waits for the step before.
+// Powers of two of some rows of scores, as bf16, their sums, and the largest score of each, which is taken off before
+// anything is rounded. Four rows take turns, since each step of one waits for the step before.
 template <int together>
-INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* shifts,
-                         float* totals) {
+INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* tops, float* totals) {
     const Count columns = up_to(tokens, LANES);
-    Floats top[together], total[together];
-    float shift[together];
+    Floats most[together], total[together];
+    float top[together];
     for (int row = 0; row < together; row++)
         for (Count column = tokens; column < columns; column++) scores[row * padded + column] = -INFINITY;
-    for (int row = 0; row < together; row++) top[row] = load<Floats>(scores + row * padded), total[row] = Floats{};
+    for (int row = 0; row < together; row++) most[row] = load<Floats>(scores + row * padded), total[row] = Floats{};
     for (Count column = LANES; column < columns; column += LANES)
         for (int row = 0; row < together; row++)
-            top[row] = larger(load<Floats>(scores + row * padded + column), top[row]);
-    for (int row = 0; row < together; row++) shifts[row] = shift[row] = largest(top[row]) * scale;
+            most[row] = larger(load<Floats>(scores + row * padded + column), most[row]);
+    for (int row = 0; row < together; row++) tops[row] = top[row] = largest(most[row]);
     for (Count column = 0; column < columns; column += LANES)
         for (int row = 0; row < together; row++) {
-            Floats power = exp2(load<Floats>(scores + row * padded + column) * scale - shift[row]);
+            Floats power = exp2((load<Floats>(scores + row * padded + column) - top[row]) * scale);
             total[row] += power;
             write(map + row * padded + column, power);
         }
@@ -102,14 +101,14 @@ INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, f
 // Bytes that a thread of `attention_forward` or `attention_backward` works in.
 static Count bytes_of_thread(Count tokens, Count head) {
     const Count padded = up_to(tokens, 32), width = up_to(head, 32);
-    return padded * width * 18 + ROWS * padded * 16 + ROWS * width * 4 + padded * 8 + 2048;
+    return padded * width * 18 + ROWS * padded * 16 + ROWS * width * 4 + padded * 12 + 2048;
 }
 extern "C" Count attention_scratch(Count tokens, Count head) {  // the same of all threads
     return bytes_of_thread(tokens, head) * omp_get_max_threads();
 }
 
 // mixed[image][token][head][width] and, for the way back, the rest of its numbers below bf16 (gradients of the scores
-// are small differences of products with it) and logs[image][head][token] = log2 of each row's sum
+// are small differences of products with it) and logs[image][head][2][token]: each row's largest score, and log2 of its sum
 extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed, bf16* rest, float* logs,
                                   char* scratch, Count images, Count tokens, Count heads, Count head) {
     const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
@@ -121,7 +120,7 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
         bf16 *rows = own.take<bf16>(padded * width), *map = own.take<bf16>(ROWS * padded);
         uint32_t *keys = own.take<uint32_t>(padded * width / 2), *values = own.take<uint32_t>(padded * width / 2);
         float *scores = own.take<float>(ROWS * padded), *sums = own.take<float>(ROWS * width);
-        float factors[ROWS], shifts[ROWS], totals[ROWS];
+        float factors[ROWS], tops[ROWS], totals[ROWS];
         memset(map, 0, ROWS * padded * sizeof(bf16));
         begin_products();
 #pragma omp for schedule(static)
@@ -140,11 +139,12 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
                 const Count true_rows = tokens - first < some ? tokens - first : some;
                 product(rows + first * width, width, keys, padded, scores, padded, some, columns, width);
                 for (Count row = 0; row < some; row += 4)
-                    exponentials<4>(scores + row * padded, map + row * padded, padded, tokens, scale, shifts + row,
+                    exponentials<4>(scores + row * padded, map + row * padded, padded, tokens, scale, tops + row,
                                     totals + row);
                 for (Count row = 0; row < true_rows; row++) {
                     factors[row] = 1.0f / totals[row];
-                    logs[one * tokens + first + row] = shifts[row] + log2f(totals[row]);
+                    logs[2 * one * tokens + first + row] = tops[row];
+                    logs[(2 * one + 1) * tokens + first + row] = log2f(totals[row]);
                 }
                 product(map, padded, values, width, sums, width, some, up_to(head, 16), up_to(tokens, INNER));
                 for (Count row = 0; row < true_rows; row++) {
@@ -158,14 +158,16 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
 }
 
 // Of two rows of a transposed map (two keys): the map and the gradient of its scores, the latter also in pairs.
-INLINE void map_gradient(const float* scores, const float* grads, const float* logs, const float* deltas, bf16* map,
-                         bf16* changes, uint32_t* pairs, Count padded, Count columns, float scale, float factor) {
+INLINE void map_gradient(const float* scores, const float* grads, const float* tops, const float* logs,
+                         const float* deltas, bf16* map, bf16* changes, uint32_t* pairs, Count padded, Count columns,
+                         float scale, float factor) {
     for (Count column = 0; column < columns; column += LANES) {
-        Floats log = load<Floats>(logs + column), delta = load<Floats>(deltas + column);
+        Floats top = load<Floats>(tops + column), log = load<Floats>(logs + column);
+        Floats delta = load<Floats>(deltas + column);
         Halves change[2];
         for (int row = 0; row < 2; row++) {
             const Count at = row * padded + column;
-            Floats power = exp2(load<Floats>(scores + at) * scale - log);
+            Floats power = exp2((load<Floats>(scores + at) - top) * scale - log);
             write(map + at, power);
             change[row] = narrow(power * (load<Floats>(grads + at) - delta) * factor);
             store(changes + at, change[row]);
@@ -193,7 +195,7 @@ extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16
         uint32_t* pairs = own.take<uint32_t>(some_rows / 2);
         float *scores = own.take<float>(some_rows), *grads = own.take<float>(some_rows);
         float *sums = own.take<float>(ROWS * width), *q_changed = own.take<float>(all_rows);
-        float *log = own.take<float>(padded), *delta = own.take<float>(padded);
+        float *top = own.take<float>(padded), *log = own.take<float>(padded), *delta = own.take<float>(padded);
         memset(map, 0, some_rows * sizeof(bf16)), memset(changes, 0, some_rows * sizeof(bf16));
         begin_products();
 #pragma omp for schedule(static)
@@ -218,7 +220,9 @@ extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16
                     total += read(grad + at) * (read(mixed + at) + read(rest + at));
                 }
                 delta[token] = sum(total);
-                log[token] = token < tokens ? logs[one * tokens + token] : 1e30f;  // padding attends to nothing
+                const bool padding = token >= tokens;  // attends to nothing
+                top[token] = padding ? 0.0f : logs[2 * one * tokens + token];
+                log[token] = padding ? 1e30f : logs[(2 * one + 1) * tokens + token];
             }
             take(1, keys);
             paired(keys, (uint32_t*)rows, padded, width);
@@ -234,7 +238,7 @@ extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16
                 product(rows + first * width, width, g_across, padded, grads, padded, some, columns, width);
                 for (Count at = true_rows * padded; at < some * padded; at++) scores[at] = -INFINITY;  // padded keys
                 for (Count row = 0; row < some; row += 2)
-                    map_gradient(scores + row * padded, grads + row * padded, log, delta, map + row * padded,
+                    map_gradient(scores + row * padded, grads + row * padded, top, log, delta, map + row * padded,
                                  changes + row * padded, pairs + row / 2 * padded, padded, columns, scale, factor);
                 memset(pairs + some / 2 * padded, 0, (ROWS - some) / 2 * padded * sizeof(uint32_t));
                 product(map, padded, g_paired, width, sums, width, some, wide, deep);

@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
-from vitrail.errors import VitrailError
-from vitrail.files import cache_folder
+from vitrail.errors import SaveError, VitrailError
+from vitrail.files import cache_folder, write_bytes
 
 HERE = Path(__file__).parent
 SOURCES = ("kernels.cpp", "attention.h", "layers.h", "product.h", "lanes.h")
@@ -39,6 +40,9 @@ SIGNATURES: dict[str, list[type]] = {
 }
 
 
+CHECKSUM = hashlib.sha256().digest_size
+
+
 class UnavailableError(VitrailError):
     """There are no kernels here; the message says why, in words that follow "native kernels: "."""
 
@@ -55,13 +59,19 @@ def trouble() -> str:
     return found if isinstance(found, str) else ""
 
 
+loading = threading.Lock()
+
+
 @functools.cache
 def library() -> ctypes.CDLL | str:
     """The compiled kernels, loaded, or why there are none. Compiles at most once in a process."""
-    try:
-        return load()
-    except UnavailableError as error:
-        return str(error)
+    with loading:
+        try:
+            return load()
+        except UnavailableError as error:
+            return str(error)
+        except (OSError, RuntimeError) as error:  # no home, no temporary folder, a file of ours that cannot be read
+            return f"they cannot be compiled: {error}"
 
 
 def load() -> ctypes.CDLL:
@@ -71,30 +81,31 @@ def load() -> ctypes.CDLL:
     if not sys.platform.startswith("linux"):
         raise UnavailableError("they are made for Linux")
     compiler = find_compiler()
-    kept = cache_folder() / "native" / f"{fingerprint(compiler)}.so"
-    if kept.exists():
-        try:
+    name = f"{fingerprint(compiler)}.so"
+    with contextlib.suppress(OSError, RuntimeError, UnavailableError):  # no home, nothing kept, or damaged
+        kept = cache_folder() / "native" / name
+        if is_whole(kept):
             return opened(kept)
-        except UnavailableError:  # damaged: compiled anew, in its place
-            pass
-    with tempfile.TemporaryDirectory(prefix="vitrail-native-") as folder:
-        fresh = Path(folder) / "kernels.so"
+    with tempfile.TemporaryDirectory(prefix="vitrail-native-", ignore_cleanup_errors=True) as folder:
+        fresh = Path(folder) / name
         compile_to(fresh, compiler)
         library = opened(fresh)  # it stays in memory when its file is gone
-        keep(fresh, kept)
+        with contextlib.suppress(OSError, RuntimeError, SaveError):  # else it is compiled again the next time
+            keep(fresh, cache_folder() / "native" / name)
         return library
 
 
 def keep(fresh: Path, kept: Path) -> None:
-    """For the next time, unless nothing can be written there."""
-    aside = kept.with_name(f"{kept.name}.{os.getpid()}")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fresh, aside)
-        os.replace(aside, kept)  # other processes find the whole file, or none
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    """For the next time, with a checksum at its end, which loaders do not look at: a library that is cut short or
+    overwritten would end the process that loads it. Raises OSError, SaveError."""
+    content = fresh.read_bytes()
+    write_bytes(kept, content + hashlib.sha256(content).digest())
+
+
+def is_whole(kept: Path) -> bool:
+    """Raises OSError where there is none."""
+    content = kept.read_bytes()
+    return hashlib.sha256(content[:-CHECKSUM]).digest() == content[-CHECKSUM:]
 
 
 def find_compiler() -> tuple[str, ...]:

@@ -44,13 +44,17 @@ def layer_norm(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> 
 def without_bias(layer: nn.Module, values: Tensor) -> tuple[Tensor, Tensor | None]:
     """The product of a dense layer and the bias that is still to be added; of a layer with more to it (an adapter, a
     hook), what it gives and None."""
-    if not isinstance(layer, nn.Linear) or type(layer) is not nn.Linear or has_hooks(layer):
+    if not isinstance(layer, nn.Linear) or not is_plain(layer, values):
         return layer(values), None
     return F.linear(values, layer.weight), layer.bias
 
 
-def has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+def is_plain(layer: nn.Linear, values: Tensor) -> bool:
+    """Nothing but a product and a bias, in the type of the values."""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    alike = all(one is None or (one.dtype == values.dtype and one.device == values.device)
+                for one in (layer.weight, layer.bias))
+    return type(layer) is nn.Linear and not hooks and "forward" not in layer.__dict__ and alike
 
 
 def call(name: str, *arguments: Tensor | float | bool | None) -> None:
@@ -75,7 +79,7 @@ class Attention(torch.autograd.Function):
         qkv, bias = qkv.contiguous(), None if bias is None else bias.contiguous()
         batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
         mixed, rest = qkv.new_empty(batch, tokens, width), qkv.new_empty(batch, tokens, width)
-        logs = qkv.new_empty(batch, heads, tokens, dtype=torch.float32)
+        logs = qkv.new_empty(batch, heads, 2, tokens, dtype=torch.float32)
         ctx.shape = shape = (batch, tokens, heads, width // heads)
         call("attention_forward", qkv, bias, mixed, rest, logs, scratch(tokens, width // heads), *shape)
         ctx.save_for_backward(qkv, bias, mixed, rest, logs)

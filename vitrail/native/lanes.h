@@ -8,6 +8,9 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error the first of two numbers in a word must be its lower half
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 

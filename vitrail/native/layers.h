@@ -6,6 +6,9 @@ struct Gelu {
     Floats value, slope;
 };
 
+// Far out a density of 2^-126, which stands for 0, must not meet large factors.
+INLINE Floats bounded(Floats x) { return between(-1e4f, x, 1e4f); }
+
 // x * Phi(x) and its derivative. Phi by Abramowitz and Stegun, formula 7.1.26.
 INLINE Gelu gelu_exact(Floats x) {
     const float root_half = 0.70710678f, root_two_pi = 0.39894228f, half_log2_e = 0.72134752f;
@@ -13,15 +16,16 @@ INLINE Gelu gelu_exact(Floats x) {
     Floats tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
     tail *= 0.5f * density;
     Floats phi = x < 0.0f ? tail : 1.0f - tail;
-    return {x * phi, phi + x * density * root_two_pi};
+    return {x * phi, phi + bounded(x) * density * root_two_pi};
 }
 
 // The form of the paper's code: x * (1 + tanh(u)) / 2, which is x * sigmoid(2 u).
 INLINE Gelu gelu_tanh(Floats x) {
     const float twice = 1.59576912f, log2_e = 1.44269504f;  // twice the root of 2 / pi
     Floats square = x * x, exponent = twice * log2_e * x * (1.0f + 0.044715f * square);
-    Floats sigmoid = reciprocal(1.0f + exp2(between(-125.0f, -exponent, 125.0f)));
-    return {x * sigmoid, sigmoid * (1.0f + x * twice * (1.0f + 0.134145f * square) * (1.0f - sigmoid))};
+    Floats power = exp2(between(-125.0f, -exponent, 125.0f)), sigmoid = reciprocal(1.0f + power);
+    Floats near = bounded(x), steepness = near * twice * (1.0f + 0.134145f * near * near);
+    return {x * sigmoid, sigmoid * (1.0f + steepness * (power * sigmoid))};  // power * sigmoid is 1 - sigmoid, to all digits
 }
 
 // Of x + bias, [rows][width]; the width is a multiple of 16.

@@ -17,6 +17,7 @@ static void begin_products() {
     struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } tiles = {};
     tiles.palette = 1;
     for (int tile = 0; tile < 8; tile++) tiles.bytes[tile] = 64, tiles.rows[tile] = 16;
+    asm volatile("" ::: "memory");  // the header of GCC 12 does not say what the instruction reads; nor those below
     _tile_loadconfig(&tiles);
 }
 static void end_products() { _tile_release(); }
@@ -56,6 +57,7 @@ INLINE void tiles(const bf16* left, Count left_stride, const uint32_t* right, Co
 
 static void product(const bf16* left, Count left_stride, const uint32_t* right, Count right_stride, float* sums,
                     Count sums_stride, Count rows, Count columns, Count inner, bool add = false) {
+    asm volatile("" ::: "memory");
     for (Count row = 0; row < rows; row += 32)
         for (Count column = 0; column < columns; column += 32) {
             const bool low = row + 16 < rows, wide = column + 16 < columns;

@@ -57,6 +57,9 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
             troubles += begun_anew(folder, source, allow_data_change, strict)
     config = recipe.model.configure(len(answers(recipe, source)), recipe.preprocess.size)
     backend = state.backend if state else world.told(backend_for(recipe, config, world.device))
+    missing = native.trouble() if backend.attention == "native" else ""
+    if missing:
+        backend = backend._replace(attention="products")
     model = first_model(recipe, config, source, going_on=state is not None)
     choose_what_learns(model, recipe)
     objective = build_objective(recipe, model, source, backend, world.device)
@@ -81,9 +84,9 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
         shop.average = Average(masters, recipe.training.average)
     elif follower is not None:
         shop.average = Average(masters, follower=follower)
-    if backend.attention == "native" and native.trouble():
-        shop.notes.append("this run began with vitrail's own kernels, which are not to be had here "
-                          f"({native.trouble()}): torch computes instead, more slowly, and not the same to the bit")
+    if missing:
+        shop.notes.append(f"this run began with vitrail's own kernels, which are not to be had here ({missing}): torch "
+                          "computes instead, more slowly, and not the same to the bit")
     if state is not None and checkpoint is not None:
         load_checkpoint(checkpoint, masters, optimizer, shop.average, objective.memory())
         shop.step, shop.seconds = state.step, state.seconds

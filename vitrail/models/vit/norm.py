@@ -14,6 +14,6 @@ class Norm(nn.LayerNorm):
     native = False
 
     def forward(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
-        if self.native and native.takes(values) and self.weight.dtype == values.dtype:
+        if self.native and native.takes(values) and self.weight.dtype == self.bias.dtype == values.dtype:
             return native.layer_norm(values, self.weight, self.bias, self.eps)
         return super().forward(values)
