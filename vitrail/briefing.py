@@ -180,15 +180,15 @@ def memory_words(shop: Workshop) -> str:
 
 def computing_words(shop: Workshop) -> str:
     precision, attention, reason = shop.backend
-    how = {None: "", "native": ", attention by vitrail's own kernels, GELU and norms too"}.get(
+    kernels = {None: "", "native": ", attention by vitrail's own kernels, GELU and norms too"}.get(
         attention, f", attention by {attention}")
     compiled = ", blocks compiled" if shop.recipe.training.compile else ""
     several = ""
     if shop.world.size > 1:
         how = "each with a part of every parameter" if shop.weights.sharded else "whose gradients are averaged"
         several = f"{shop.world.size} processes with {shop.share} images of a batch each, {how}; "
-    return (f"{several}{shop.device.type}, {precision}{how}{compiled}: "
-            f"{reason}{idle_words(shop)}")
+    return (f"{several}{shop.device.type}, {precision}{kernels}{compiled}: {reason}"
+            f"{idle_words(shop)}")
 
 
 def idle_words(shop: Workshop) -> str:

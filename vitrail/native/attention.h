@@ -1,8 +1,8 @@
 // Attention among the tokens of one image and one head at a time, so that its maps never leave the second-level cache.
 //
 // Queries, keys and values are read where the dense layer wrote them, [image][token][q, k, v][head][width], and the
-// gradient is written in the same places. Maps are not kept: backward computes them anew from the logarithm of each
-// row's sum (FlashAttention, 2205.14135). Lengths are padded with zeros to what `product` takes.
+// gradient is written in the same places. Maps are not kept: backward computes them anew from each row's largest score
+// and the logarithm of its sum (FlashAttention, 2205.14135). Lengths are padded with zeros to what `product` takes.
 #pragma once
 #include <omp.h>
 
@@ -78,7 +78,8 @@ static void write_rows(bf16* to, Count stride, const float* sums, Count sums_str
 // Powers of two of some rows of scores, as bf16, their sums, and the largest score of each, which is taken off before
 // anything is rounded. Four rows take turns, since each step of one waits for the step before.
 template <int together>
-INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* tops, float* totals) {
+INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* tops,
+                         float* totals) {
     const Count columns = up_to(tokens, LANES);
     Floats most[together], total[together];
     float top[together];
@@ -108,7 +109,8 @@ extern "C" Count attention_scratch(Count tokens, Count head) {  // the same of a
 }
 
 // mixed[image][token][head][width] and, for the way back, the rest of its numbers below bf16 (gradients of the scores
-// are small differences of products with it) and logs[image][head][2][token]: each row's largest score, and log2 of its sum
+// are small differences of products with it) and logs[image][head][2][token]: each row's largest score, and log2 of
+// its sum
 extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed, bf16* rest, float* logs,
                                   char* scratch, Count images, Count tokens, Count heads, Count head) {
     const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);

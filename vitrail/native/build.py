@@ -20,7 +20,7 @@ from vitrail.errors import SaveError, VitrailError
 from vitrail.files import cache_folder, write_bytes
 
 HERE = Path(__file__).parent
-SOURCES = ("kernels.cpp", "attention.h", "layers.h", "product.h", "lanes.h")
+SOURCES = sorted([*HERE.glob("*.cpp"), *HERE.glob("*.h")])
 OFF = "VITRAIL_NATIVE"
 """Set this variable to 0 and the kernels are neither compiled nor used."""
 
@@ -38,7 +38,6 @@ SIGNATURES: dict[str, list[type]] = {
     "norm_forward": [Pointer] * 6 + [Count] * 2 + [ctypes.c_float],
     "norm_backward": [Pointer] * 7 + [Count] * 3,
 }
-
 
 CHECKSUM = hashlib.sha256().digest_size
 
@@ -64,7 +63,7 @@ loading = threading.Lock()
 
 @functools.cache
 def library() -> ctypes.CDLL | str:
-    """The compiled kernels, loaded, or why there are none. Compiles at most once in a process."""
+    """The compiled kernels, loaded, or why there are none; remembered in the process."""
     with loading:
         try:
             return load()
@@ -124,8 +123,8 @@ def find_compiler() -> tuple[str, ...]:
 def fingerprint(compiler: tuple[str, ...]) -> str:
     """Of all that decides what the library is: sources, flags, compiler, processor."""
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((HERE / name).read_bytes())
+    for source in SOURCES:
+        digest.update(source.read_bytes())
     status = os.stat(compiler[0])
     for part in (*FLAGS, os.path.realpath(compiler[0]), *compiler[1:], str(status.st_size), str(status.st_mtime_ns),
                  processor()):

@@ -25,7 +25,8 @@ INLINE Gelu gelu_tanh(Floats x) {
     Floats square = x * x, exponent = twice * log2_e * x * (1.0f + 0.044715f * square);
     Floats power = exp2(between(-125.0f, -exponent, 125.0f)), sigmoid = reciprocal(1.0f + power);
     Floats near = bounded(x), steepness = near * twice * (1.0f + 0.134145f * near * near);
-    return {x * sigmoid, sigmoid * (1.0f + steepness * (power * sigmoid))};  // power * sigmoid is 1 - sigmoid, to all digits
+    Floats other = power * sigmoid;  // 1 - sigmoid, to all digits
+    return {x * sigmoid, sigmoid * (1.0f + steepness * other)};
 }
 
 // Of x + bias, [rows][width]; the width is a multiple of 16.
