@@ -27,6 +27,7 @@ from machine import machine
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from vitrail import native
 from vitrail.data.augment import Augmentation
 from vitrail.data.order import Key
 from vitrail.data.preprocess import Preprocess
@@ -161,14 +162,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    missing = native.prepare()
     results = []
     for size in asked.sizes:
         width, height = map(int, size.split("x"))
         results.append(compare(size, max(4, min(100, round(asked.megapixels * 1e6 / (width * height)))), asked.rounds))
     if asked.json:
-        print(json.dumps({"machine": machine(), "results": results}, indent=2))
+        print(json.dumps({"machine": machine(), "missing": missing, "results": results}, indent=2))
         return
-    print(f"{machine()}; one thread\n")
+    print(f"{machine()}; one thread{f'; no compiled functions: {missing}' if missing else ''}\n")
     print("photographs     view          Pillow   vitrail   ratio   (Huffman decoding alone)")
     for result in results:
         for view in ("training", "evaluation"):

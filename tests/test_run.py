@@ -137,7 +137,7 @@ def test_a_run_goes_on_without_the_kernels_that_it_began_with(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(schedule__steps=12, training__precision="bf16")
     train(recipe, tmp_path / "run", stop_after=6)
-    monkeypatch.setattr(native.build, "library", lambda: "no C++ compiler (apt install g++)")
+    monkeypatch.setattr(native.build, "library", lambda sources: "no C++ compiler (apt install g++)")
     events = train(recipe, tmp_path / "run", resume=True)
     assert last(events).steps == 12
     said = " ".join(str(event) for event in events)

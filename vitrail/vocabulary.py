@@ -31,6 +31,15 @@ Size: TypeAlias = tuple[int, int]
 """Height and width in pixels, in this order everywhere."""
 
 
+class Box(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A sequence that knows its places. `values` [batch, tokens, width]; `places` [tokens, 2] or

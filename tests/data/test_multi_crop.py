@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from test_loader import split_of
 
 from vitrail.data.augment import Augmentation, MultiCrop, colors
-from vitrail.data.augment.crops import Box
 from vitrail.data.loader import Loader, looked_through
 from vitrail.data.multi_crop import MultiCropView
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.views import EvalView
+from vitrail.vocabulary import Box
 
 NOTHING = {"recolored": 0, "grey": 0, "blur": (0, 0, 0), "solarize": 0}
 

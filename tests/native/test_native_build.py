@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from vitrail import native
 from vitrail.native import build
+from vitrail.native.build import PICTURES, TRAINING, Sources
+from vitrail.native.looks import compiling
 
 needs_kernels = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
 
@@ -23,12 +26,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @needs_kernels
-def test_they_are_compiled_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build.load()
+@pytest.mark.parametrize("sources", [TRAINING, PICTURES], ids=lambda sources: sources.name)
+def test_they_are_compiled_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch, sources: Sources) -> None:
+    build.load(sources)
     kept, = home.iterdir()
     assert kept.suffix == ".so"
     monkeypatch.setattr(build, "compile_to", None)  # would be called, were anything compiled
-    assert build.load().attention_scratch(197, 64) > 0
+    assert all(getattr(build.load(sources), name) for name in sources.functions)
 
 
 @needs_kernels
@@ -37,12 +41,12 @@ def test_they_are_compiled_once_and_kept(home: Path, monkeypatch: pytest.MonkeyP
     lambda whole: whole[:9000] + bytes(len(whole) - 9000)])
 def test_a_damaged_library_is_compiled_anew(home: Path, damage: Callable[[bytes], bytes]) -> None:
     """Loading one that is cut short would end the process without a word."""
-    build.load()
+    build.load(TRAINING)
     kept, = home.iterdir()
     whole = kept.read_bytes()
     kept.unlink()
     kept.write_bytes(damage(whole))
-    build.load()
+    build.load(TRAINING)
     assert build.is_whole(kept)
     assert len(kept.read_bytes()) == len(whole)
 
@@ -50,18 +54,19 @@ def test_a_damaged_library_is_compiled_anew(home: Path, damage: Callable[[bytes]
 @needs_kernels
 def test_other_sources_make_another_library(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = build.find_compiler()
-    before = build.fingerprint(compiler)
-    assert build.fingerprint(compiler) == before
+    before = build.fingerprint(TRAINING, compiler)
+    assert build.fingerprint(TRAINING, compiler) == before
+    assert build.fingerprint(PICTURES, compiler) != before
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
-    assert build.fingerprint(compiler) != before
+    assert build.fingerprint(TRAINING, compiler) != before
     monkeypatch.setattr(build, "processor", lambda: "another")
-    assert build.fingerprint(compiler) != before
+    assert build.fingerprint(TRAINING, compiler) != before
 
 
 @needs_kernels
 def test_where_nothing_can_be_kept_they_are_used_all_the_same(home: Path) -> None:
     home.parent.write_text("a file where the folder would be")
-    assert build.load().attention_scratch(16, 16) > 0
+    assert build.load(TRAINING).attention_scratch(16, 16) > 0
 
 
 @needs_kernels
@@ -70,7 +75,7 @@ def test_without_a_home_they_are_used_all_the_same(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(build, "cache_folder", nowhere)
-    assert build.load().attention_scratch(16, 16) > 0
+    assert build.load(TRAINING).attention_scratch(16, 16) > 0
 
 
 def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +84,15 @@ def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, m
 
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", nowhere)
     build.library.cache_clear()
+    compiling.cache_clear()
     try:
-        assert build.trouble()
-        assert build.kernels() is None
+        assert native.trouble()
+        assert not native.takes(torch.zeros(1, 16, dtype=torch.bfloat16))
+        assert native.prepare()
+        assert native.look(b"", (8, 8), (0, 0, 8, 8), (8, 8), (0, 0, 8, 8), False) is None
     finally:
         build.library.cache_clear()
+        compiling.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "value", "told"), [
@@ -96,7 +105,7 @@ def test_the_reason_is_said_where_there_are_none(home: Path, monkeypatch: pytest
         monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv(name, value)
     with pytest.raises(build.UnavailableError) as error:
-        build.load()
+        build.load(TRAINING)
     assert told in str(error.value)
     assert not home.exists()
 
@@ -106,7 +115,7 @@ def test_a_compiler_may_be_named_with_arguments(home: Path, monkeypatch: pytest.
     program, *_ = build.find_compiler()
     monkeypatch.setenv("CXX", f"{program} -g")
     assert build.find_compiler() == (program, "-g")
-    build.load()
+    build.load(TRAINING)
     assert len(list(home.iterdir())) == 1
 
 
@@ -117,13 +126,13 @@ def test_a_compiler_that_hangs_is_left(home: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CXX", str(slow))
     monkeypatch.setattr(build, "PATIENCE", 0.2)
     with pytest.raises(build.UnavailableError, match="did not run"):
-        build.load()
+        build.load(TRAINING)
 
 
 def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kernels.so").write_bytes(b"")
     with pytest.raises(build.UnavailableError, match="cannot be loaded"):
-        build.opened(tmp_path / "kernels.so")
+        build.opened(tmp_path / "kernels.so", TRAINING)
 
 
 @needs_kernels

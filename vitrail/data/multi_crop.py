@@ -10,14 +10,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitrail.data.augment import Augmentation
-from vitrail.data.augment.crops import Box
 from vitrail.data.augment.multi_crop import GLOBALS
 from vitrail.data.decode import decode
 from vitrail.data.jpeg import jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess, resize
 from vitrail.data.views import Looks, boxed, least_size
-from vitrail.vocabulary import Size
+from vitrail.vocabulary import Box, Size
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from torch import Tensor
 from torch.nn import functional
 
-from vitrail.data.decode import MAX_PIXELS, WHITE, decode
+from vitrail import native
+from vitrail.data.decode import MAX_PIXELS, WHITE, check_size, decode
+from vitrail.data.jpeg import jpeg_orientation, jpeg_size
 from vitrail.data.modes import Color
-from vitrail.vocabulary import Images, Picture, RawImages, Size
+from vitrail.vocabulary import Box, Images, Picture, RawImages, Size
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -65,7 +67,30 @@ class Preprocess(BaseModel):
 
         Everything that turns files into tensors goes through here, so it decodes with this background and limit.
         """
+        seen = self.seen(encoded, name)
+        if seen is not None:
+            return torch.from_numpy(seen)
         return self.apply(decode(encoded, name, background=self.background, max_pixels=self.max_pixels))
+
+    def seen(self, encoded: bytes | np.ndarray, name: str) -> UInt8[np.ndarray, "3 height width_px"] | None:
+        """Of a JPEG only what is seen, the same pixels; None where all of it is to be decoded. Raises ImageError."""
+        given = jpeg_size(encoded)
+        if given is None:
+            return None
+        if self.resize == "squash":
+            return self.part(encoded, name, given, Box(0, 0, *given), self.size)
+        middle = middle_of(given, longest_seen(given, self.size))
+        covered = covering((middle.height, middle.width), self.size, self.crop_fraction)
+        return self.part(encoded, name, given, middle, covered, middle_of(covered, self.size))
+
+    def part(self, encoded: bytes | np.ndarray, name: str, given: Size, box: Box, whole: Size,
+             window: Box | None = None) -> UInt8[np.ndarray, "3 height width_px"] | None:
+        """A box of a JPEG of the `given` size, resized to a `whole`, of that the window; None where all of it is to be
+        decoded for that, the same pixels. Raises ImageError where there are too many."""
+        check_size(name, given, self.max_pixels)
+        if isinstance(encoded, np.ndarray) or jpeg_orientation(encoded) != 1:
+            return None
+        return native.look(encoded, given, box, whole, window or Box(0, 0, *whole), self.interpolation == "bicubic")
 
     def apply(self, picture: Picture) -> UInt8[Tensor, "3 height width_px"]:
         """A decoded picture [H, W, 3] -> uint8 [3, h, w]."""
@@ -81,11 +106,14 @@ class Preprocess(BaseModel):
 
     def normalize(self, raw: RawImages, dtype: torch.dtype = torch.float32) -> Images:
         """uint8 [batch, 3, h, w] -> (raw / 255 - mean) / std, on the device of `raw`."""
-        std = torch.tensor(self.std, device=raw.device).view(3, 1, 1)
-        mean = torch.tensor(self.mean, device=raw.device).view(3, 1, 1)
+        std, mean = torch.tensor(self.std, device=raw.device), torch.tensor(self.mean, device=raw.device)
+        scale, shift = 1 / (255 * std), mean / std
+        fast = native.normalize(raw, scale, shift)
+        if fast is not None:
+            return fast.to(dtype)
         # In place on the fresh float copy: twice as fast on a CPU as `addcmul`, which does not vectorize the broadcast
         # (64 x 3 x 224 x 224, one core: 19 ms against 39 ms, 2026-11).
-        return raw.to(torch.float32, copy=True).mul_(1 / (255 * std)).sub_(mean / std).to(dtype)
+        return raw.to(torch.float32, copy=True).mul_(scale.view(3, 1, 1)).sub_(shift.view(3, 1, 1)).to(dtype)
 
 
 def resize(picture: Picture, size: Size, interpolation: Interpolation) -> UInt8[np.ndarray, "3 height width_px"]:
@@ -118,9 +146,12 @@ def longest_seen(given: Size, size: Size) -> Size:
 
 
 def cut_to(picture: Picture, size: Size) -> Picture:
-    (height, width), (rows, columns) = picture.shape[:2], size
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return picture[top:top + rows, left:left + columns]
+    box = middle_of(picture.shape[:2], size)
+    return picture[box.top:box.top + box.height, box.left:box.left + box.width]
+
+
+def middle_of(given: Size, size: Size) -> Box:
+    return Box((given[0] - size[0]) // 2, (given[1] - size[1]) // 2, *size)
 
 
 def central(pixels: UInt8[np.ndarray, "3 height width_px"], size: Size) -> UInt8[np.ndarray, "3 rows columns"]:

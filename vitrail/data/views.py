@@ -18,12 +18,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitrail.data.augment import Augmentation
-from vitrail.data.augment.crops import Box, simple_crop
+from vitrail.data.augment.crops import simple_crop
 from vitrail.data.decode import decode
-from vitrail.data.jpeg import jpeg_size
+from vitrail.data.jpeg import jpeg_fraction, jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
 from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, resize
-from vitrail.vocabulary import Picture, Size
+from vitrail.vocabulary import Box, Picture, Size
 
 Looks = dict[str, UInt8[Tensor, "*shape"]]
 """What one view saw of one sample, by the names that a batch has for it."""
@@ -92,15 +92,20 @@ class TrainView(OneImage):
     ) -> UInt8[np.ndarray, "3 height width_px"]:
         """A random part of the picture at the target size. The part is chosen from the header, before decoding, so
         that a large JPEG is decoded at the fraction (1/2, 1/4, 1/8) that still holds enough pixels."""
-        whole = jpeg_size(encoded)
+        whole, size = jpeg_size(encoded), self.preprocess.size
         if whole is None:
             picture = self.decode(encoded, name)
             whole = picture.shape[0], picture.shape[1]
             box = self.augmentation.box(whole, draws)
         else:
             box = self.augmentation.box(whole, draws)
-            picture = self.decode(encoded, name, least_size(whole, box, self.preprocess.size))
-        return resize(boxed(picture, whole, box), self.preprocess.size, self.preprocess.interpolation)
+            least = least_size(whole, box, size)
+            if jpeg_fraction(whole, least) == 1:
+                pixels = self.preprocess.part(encoded, name, whole, box, size)
+                if pixels is not None:
+                    return pixels
+            picture = self.decode(encoded, name, least)
+        return resize(boxed(picture, whole, box), size, self.preprocess.interpolation)
 
     def covered(
         self, encoded: bytes | np.ndarray, name: str, draws: Draws

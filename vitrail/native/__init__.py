@@ -1,4 +1,6 @@
-"""Kernels of our own for training in bf16 on a processor: attention, GELU, layer norm.
+"""C++ of our own, where a processor spends time that torch and libjpeg-turbo cannot save.
+
+Kernels for training in bf16 on a processor (kernels.py, training/):
 
     takes(tensor) -> bool                 can the kernels work on it, here and now?
     attention(qkv, bias, heads), gelu(values, bias, tanh), layer_norm(values, weight, bias, epsilon)
@@ -8,13 +10,19 @@
 A step spends a fifth of its time and more beside its dense layers, mostly on moving numbers between memory and
 processor: maps of attention, copies of queries, keys and values, biases that are copied and then added to, one pass
 for each small operation. Here attention stays in the cache from the scores to the answer, and the rest is one pass.
-
-The C++ (attention.h, layers.h, product.h, lanes.h) is compiled for the very processor on first use, which
-takes two seconds, and kept in the user's cache. Where there is no compiler, or no Linux, torch computes as before:
 `training/backend.py` measures what is faster and writes it down.
+
+From JPEG files to the input of a model (looks.py, pictures/), the same numbers as without, to the bit:
+
+    look(file, picture, part, whole, window, bicubic) -> pixels, or None where libjpeg must do it
+    normalize(raw, scale, shift) -> floats, or None where torch must do it
+    prepare()                             wait until both are compiled
+
+Both are compiled for the very processor on first use, which takes two or three seconds, and kept in the user's cache.
+Where there is no compiler, or no Linux, torch and libjpeg-turbo do as before.
 """
 
-from vitrail.native.build import trouble
-from vitrail.native.functions import attention, gelu, layer_norm, takes, without_bias
+from vitrail.native.kernels import attention, gelu, layer_norm, takes, trouble, without_bias
+from vitrail.native.looks import look, normalize, prepare
 
-__all__ = ["attention", "gelu", "layer_norm", "takes", "trouble", "without_bias"]
+__all__ = ["attention", "gelu", "layer_norm", "look", "normalize", "prepare", "takes", "trouble", "without_bias"]

@@ -1,4 +1,4 @@
-"""Compile the kernels for this processor, once for each machine, source and compiler, and load them."""
+"""Compile C++ for this processor, once for each machine, source and compiler, and load it."""
 
 from __future__ import annotations
 
@@ -14,81 +14,98 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vitrail.errors import SaveError, VitrailError
 from vitrail.files import cache_folder, write_bytes
 
-HERE = Path(__file__).parent
-SOURCES = sorted([*HERE.glob("*.cpp"), *HERE.glob("*.h")])
 OFF = "VITRAIL_NATIVE"
-"""Set this variable to 0 and the kernels are neither compiled nor used."""
+"""Set this variable to 0 and nothing is compiled or used."""
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-exceptions", "-fno-strict-aliasing",
-         "-fno-math-errno", "-fno-trapping-math", "-w")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fno-exceptions", "-fno-strict-aliasing", "-fno-math-errno",
+         "-fno-trapping-math", "-w")
 PATIENCE = 120.0
-"""Seconds that a compiler may take; it takes one or two."""
+"""Seconds that a compiler may take; it takes two or three."""
 
 Pointer, Count = ctypes.c_void_p, ctypes.c_int64
-SIGNATURES: dict[str, list[type]] = {
-    "attention_forward": [Pointer] * 6 + [Count] * 4,
-    "attention_backward": [Pointer] * 9 + [Count] * 4,
-    "gelu_forward": [Pointer] * 3 + [Count] * 2 + [ctypes.c_int],
-    "gelu_backward": [Pointer] * 5 + [Count] * 3 + [ctypes.c_int],
-    "norm_forward": [Pointer] * 6 + [Count] * 2 + [ctypes.c_float],
-    "norm_backward": [Pointer] * 7 + [Count] * 3,
-}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What becomes one library: all in a folder beside this file, of which NAME.cpp takes in the rest.
+
+    `functions`: what each gives back and takes. `begin`, where there is one, is called first; it says 0 where the rest
+    may be used."""
+
+    name: str
+    functions: Mapping[str, tuple[type | None, Sequence[type]]]
+    flags: tuple[str, ...]
+
+    @property
+    def files(self) -> list[Path]:
+        folder = Path(__file__).parent / self.name
+        return sorted([*folder.glob("*.cpp"), *folder.glob("*.h")])
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+TRAINING = Sources("training", {
+    "begin": (ctypes.c_int, []),
+    "attention_scratch": (Count, [Count, Count]),
+    "attention_forward": (None, [Pointer] * 6 + [Count] * 4),
+    "attention_backward": (None, [Pointer] * 9 + [Count] * 4),
+    "gelu_forward": (None, [Pointer] * 3 + [Count] * 2 + [ctypes.c_int]),
+    "gelu_backward": (None, [Pointer] * 5 + [Count] * 3 + [ctypes.c_int]),
+    "norm_forward": (None, [Pointer] * 6 + [Count] * 2 + [ctypes.c_float]),
+    "norm_backward": (None, [Pointer] * 7 + [Count] * 3),
+}, ("-fopenmp",))
+
+PICTURES = Sources("pictures", {
+    "look": (ctypes.c_int, [ctypes.c_char_p, Count, Pointer, ctypes.c_int, Pointer]),
+    "normalize": (None, [Pointer] * 4 + [Count] * 3),
+}, ("-ffp-contract=off",))  # a product and a sum are rounded one after the other, as torch does
 
 CHECKSUM = hashlib.sha256().digest_size
 
 
 class UnavailableError(VitrailError):
-    """There are no kernels here; the message says why, in words that follow "native kernels: "."""
-
-
-def kernels() -> ctypes.CDLL | None:
-    """The library, or None where there is none."""
-    found = library()
-    return None if isinstance(found, str) else found
-
-
-def trouble() -> str:
-    """Why there are no kernels on this machine; "" where there are."""
-    found = library()
-    return found if isinstance(found, str) else ""
+    """There is no library here; the message says why, in words that follow "native kernels: "."""
 
 
 loading = threading.Lock()
 
 
 @functools.cache
-def library() -> ctypes.CDLL | str:
-    """The compiled kernels, loaded, or why there are none; remembered in the process."""
+def library(sources: Sources) -> ctypes.CDLL | str:
+    """Compiled and loaded, or why there is none; remembered in the process."""
     with loading:
         try:
-            return load()
+            return load(sources)
         except UnavailableError as error:
             return str(error)
         except (OSError, RuntimeError) as error:  # no home, no temporary folder, a file of ours that cannot be read
             return f"they cannot be compiled: {error}"
 
 
-def load() -> ctypes.CDLL:
+def load(sources: Sources) -> ctypes.CDLL:
     """Raises UnavailableError."""
     if os.environ.get(OFF) == "0":
         raise UnavailableError(f"switched off by {OFF}=0")
     if not sys.platform.startswith("linux"):
         raise UnavailableError("they are made for Linux")
     compiler = find_compiler()
-    name = f"{fingerprint(compiler)}.so"
+    name = f"{fingerprint(sources, compiler)}.so"
     with contextlib.suppress(OSError, RuntimeError, UnavailableError):  # no home, nothing kept, or damaged
         kept = cache_folder() / "native" / name
         if is_whole(kept):
-            return opened(kept)
+            return opened(kept, sources)
     with tempfile.TemporaryDirectory(prefix="vitrail-native-", ignore_cleanup_errors=True) as folder:
         fresh = Path(folder) / name
-        compile_to(fresh, compiler)
-        library = opened(fresh)  # it stays in memory when its file is gone
+        compile_to(fresh, sources, compiler)
+        library = opened(fresh, sources)  # it stays in memory when its file is gone
         with contextlib.suppress(OSError, RuntimeError, SaveError):  # else it is compiled again the next time
             keep(fresh, cache_folder() / "native" / name)
         return library
@@ -120,14 +137,14 @@ def find_compiler() -> tuple[str, ...]:
     return found, *arguments
 
 
-def fingerprint(compiler: tuple[str, ...]) -> str:
+def fingerprint(sources: Sources, compiler: tuple[str, ...]) -> str:
     """Of all that decides what the library is: sources, flags, compiler, processor."""
     digest = hashlib.sha256()
-    for source in SOURCES:
+    for source in sources.files:
         digest.update(source.read_bytes())
     status = os.stat(compiler[0])
-    for part in (*FLAGS, os.path.realpath(compiler[0]), *compiler[1:], str(status.st_size), str(status.st_mtime_ns),
-                 processor()):
+    for part in (*FLAGS, *sources.flags, os.path.realpath(compiler[0]), *compiler[1:], str(status.st_size),
+                 str(status.st_mtime_ns), processor()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:32]
 
@@ -142,10 +159,11 @@ def processor() -> str:
     return platform.machine() + "".join(sorted(set(told)))
 
 
-def compile_to(library: Path, compiler: tuple[str, ...]) -> None:
+def compile_to(library: Path, sources: Sources, compiler: tuple[str, ...]) -> None:
     """Raises UnavailableError. Linked without OpenMP's own library, so that torch's, with its threads, is found."""
     compiled = library.with_suffix(".o")
-    for command in ([*compiler, *FLAGS, "-c", str(HERE / "kernels.cpp"), "-o", str(compiled)],
+    start = Path(__file__).parent / sources.name / f"{sources.name}.cpp"
+    for command in ([*compiler, *FLAGS, *sources.flags, "-c", str(start), "-o", str(compiled)],
                     [*compiler, "-shared", str(compiled), "-o", str(library), "-lm"]):
         try:
             ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE,
@@ -158,17 +176,15 @@ def compile_to(library: Path, compiler: tuple[str, ...]) -> None:
             raise UnavailableError(f"{compiler[0]} could not compile them: {told}")
 
 
-def opened(path: Path) -> ctypes.CDLL:
-    """Raises UnavailableError where the file is no library, lacks a kernel, or needs what is not there."""
+def opened(path: Path, sources: Sources) -> ctypes.CDLL:
+    """Raises UnavailableError where the file is no library, lacks a function, or needs what is not there."""
     try:
         library = ctypes.CDLL(str(path))
-        for name, arguments in SIGNATURES.items():
+        for name, (result, arguments) in sources.functions.items():
             function = getattr(library, name)
-            function.argtypes, function.restype = arguments, None
-        library.attention_scratch.argtypes, library.attention_scratch.restype = [Count, Count], Count
-        library.begin.restype = ctypes.c_int
+            function.argtypes, function.restype = list(arguments), result
     except (OSError, AttributeError) as error:
         raise UnavailableError(f"they cannot be loaded: {error}") from error
-    if library.begin() != 0:
+    if "begin" in sources.functions and library.begin() != 0:
         raise UnavailableError("the system does not let this process use the processor's matrix tiles")
     return library

@@ -54,11 +54,11 @@ def test_loss_and_gradients_are_as_near_as_with_torchs_kernels(kind: dict[str, A
 
 
 def test_the_kernels_are_really_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vitrail.native import functions
+    from vitrail.native import kernels
 
     calls: list[str] = []
-    call = functions.call
-    monkeypatch.setattr(functions, "call", lambda name, *rest: (calls.append(name), call(name, *rest)))
+    call = kernels.call
+    monkeypatch.setattr(kernels, "call", lambda name, *rest: (calls.append(name), call(name, *rest)))
     learned(tiny(), torch.bfloat16, "native")
     assert {name: calls.count(name) for name in set(calls)} == {
         "attention_forward": 2, "attention_backward": 2,  # the last block computes the class token alone, by products

@@ -8,13 +8,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.augment.colors import recolored
-from vitrail.data.augment.crops import Box, inception_box, moved, resized_box
+from vitrail.data.augment.crops import inception_box, moved, resized_box
 from vitrail.data.augment.erasing import erase
 from vitrail.data.augment.multi_crop import MultiCrop
 from vitrail.data.augment.pixels import Pixels
 from vitrail.data.augment.policies import RandAugment, three_augment, trivial_augment
 from vitrail.data.order import Draws
-from vitrail.vocabulary import Size
+from vitrail.vocabulary import Box, Size
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

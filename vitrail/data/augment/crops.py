@@ -11,27 +11,17 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from vitrail.data.augment.pixels import Pixels
 from vitrail.data.order import Draws
-from vitrail.vocabulary import Size
+from vitrail.vocabulary import Box, Size
 
 Range = tuple[float, float]
 
 MARGIN = 4
 """Pixels of mirrored edge around the picture in a simple crop (DeiT III, arXiv 2204.07118)."""
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def resized_box(size: Size, area: Range, ratio: Range, draws: Draws) -> Box:

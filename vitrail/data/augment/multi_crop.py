@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vitrail.data.augment.colors import blurred, greyed, hue_turned, recolored, solarized
-from vitrail.data.augment.crops import Box, resized_box
+from vitrail.data.augment.crops import resized_box
 from vitrail.data.augment.pixels import Pixels
 from vitrail.data.order import Draws
 from vitrail.data.preprocess import as_pair
-from vitrail.vocabulary import Size
+from vitrail.vocabulary import Box, Size
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Area = Annotated[float, Field(gt=0, le=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any
 
@@ -10,11 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vitrail.native.build import kernels
+from vitrail.native import build
 
 LANES = 16
 PARTS = 64
 """Into how many sums the rows of a gradient are divided: so that it does not hang on the number of threads."""
+
+
+def kernels() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where there are none."""
+    found = build.library(build.TRAINING)
+    return None if isinstance(found, str) else found
+
+
+def trouble() -> str:
+    """Why there are no kernels on this machine; "" where there are."""
+    found = build.library(build.TRAINING)
+    return found if isinstance(found, str) else ""
 
 
 def takes(values: Tensor, head: int = LANES) -> bool:
@@ -63,9 +76,9 @@ def call(name: str, *arguments: Tensor | float | bool | None) -> None:
 
 
 def scratch(tokens: int, head: int) -> Tensor:
-    library = kernels()
-    assert library is not None
-    return torch.empty(library.attention_scratch(tokens, head), dtype=torch.uint8)
+    compiled = kernels()
+    assert compiled is not None
+    return torch.empty(compiled.attention_scratch(tokens, head), dtype=torch.uint8)
 
 
 def flat(values: Tensor) -> tuple[int, int]:

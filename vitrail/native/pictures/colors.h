@@ -1,0 +1,78 @@
+// From the samples of a JPEG to rows of red, green and blue, to the bit as libjpeg: color of half the resolution is
+// interpolated by a triangle ("fancy upsampling"), then YCbCr is turned to RGB by fixed-point numbers.
+#pragma once
+#include "planes.h"
+
+// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left].
+// `more` is scratch for (right - left) / 2 + 4 + LANES numbers; 2 * LANES bytes behind `to` are written, too.
+static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right, int16_t* more,
+                      Byte* to) {
+    if (header.across() == 1) {
+        memcpy(to, plane.row(y) + left, right - left);
+        return;
+    }
+    const bool tall = header.down() == 2;
+    const Byte *near = plane.row(tall ? y / 2 : y), *far = plane.row(tall ? y / 2 + (y % 2 ? 1 : -1) : y);
+    // Three parts of the nearer row and one of the other, for one sample more on each side.
+    const int64_t first = left / 2, count = (right - 1) / 2 - first + 1;
+    int16_t* sums = more + 1;
+    const int weight = tall ? 3 : 1, other = tall ? 1 : 0;
+    const int64_t begin = first > 0 ? -1 : 0, end = first + count < plane.width ? count + 1 : count;
+    for (int64_t at = begin; at < end; at++) sums[at] = (int16_t)(weight * near[first + at] + other * far[first + at]);
+    if (begin == 0) sums[-1] = sums[0];
+    if (end == count) sums[count] = sums[count - 1];
+    // The same across. libjpeg rounds the two halves differently, so that there is no drift.
+    const uint16_t low = tall ? 8 : 1, high = tall ? 7 : 2, bits = tall ? 4 : 2;
+    const int64_t odd = left % 2;
+    if (odd) *to = (Byte)((3 * sums[0] + sums[1] + high) >> bits);
+    const int16_t* from = sums + odd;
+    to += odd;
+    for (int64_t at = 0; 2 * at < right - left - odd; at += LANES) {
+        const Halves here = 3 * (Halves)load(from + at);
+        const Halves even = (here + (Halves)load(from + at - 1) + low) >> bits;
+        const Halves later = (here + (Halves)load(from + at + 1) + high) >> bits;
+        const Halves pairs = even | later << 8;
+        memcpy(to + 2 * at, &pairs, sizeof pairs);
+    }
+}
+
+#if HAS_AVX512
+// 32 samples: products of 16 bits, twice as large as they should be, are halved with the rounding of 32 bits.
+INLINE __m512i product(__m512i difference, short factor) {
+    const __m512i one = _mm512_set1_epi16(1), twice = _mm512_add_epi16(difference, difference);
+    return _mm512_srai_epi16(_mm512_add_epi16(_mm512_mulhi_epi16(twice, _mm512_set1_epi16(factor)), one), 1);
+}
+INLINE __m512i wide(const Byte* from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)from)); }
+INLINE void narrow(Byte* to, __m512i shorts) {
+    const __m512i positive = _mm512_max_epi16(shorts, _mm512_setzero_si512());
+    _mm256_storeu_si256((__m256i*)to, _mm512_cvtusepi16_epi8(positive));
+}
+#endif
+
+INLINE Byte clamped(int value) { return (Byte)(value < 0 ? 0 : value > 255 ? 255 : value); }
+
+// In place: y, blue and red differences become red, green and blue. Behind each lie 31 bytes more.
+static void to_rgb(Byte* y, Byte* cb, Byte* cr, int64_t count) {
+#if HAS_AVX512
+    const __m512i middle = _mm512_set1_epi16(128), half = _mm512_set1_epi32(32768);
+    const __m512i factors = _mm512_set1_epi32((int)(18734u << 16 | (uint16_t)-22554));
+    for (int64_t at = 0; at < count; at += 32) {
+        const __m512i light = wide(y + at);
+        const __m512i blue = _mm512_sub_epi16(wide(cb + at), middle), red = _mm512_sub_epi16(wide(cr + at), middle);
+        const __m512i lower = _mm512_madd_epi16(_mm512_unpacklo_epi16(blue, red), factors);
+        const __m512i upper = _mm512_madd_epi16(_mm512_unpackhi_epi16(blue, red), factors);
+        const __m512i green = _mm512_packs_epi32(_mm512_srai_epi32(_mm512_add_epi32(lower, half), 16),
+                                                 _mm512_srai_epi32(_mm512_add_epi32(upper, half), 16));
+        narrow(y + at, _mm512_add_epi16(_mm512_add_epi16(light, red), product(red, 26345)));
+        narrow(cb + at, _mm512_add_epi16(_mm512_sub_epi16(light, red), green));
+        narrow(cr + at, _mm512_add_epi16(_mm512_add_epi16(light, _mm512_add_epi16(blue, blue)), product(blue, -14942)));
+    }
+#else
+    for (int64_t at = 0; at < count; at++) {
+        const int light = y[at], blue = cb[at] - 128, red = cr[at] - 128;
+        y[at] = clamped(light + ((91881 * red + 32768) >> 16));
+        cb[at] = clamped(light + ((-22554 * blue - 46802 * red + 32768) >> 16));
+        cr[at] = clamped(light + ((116130 * blue + 32768) >> 16));
+    }
+#endif
+}
