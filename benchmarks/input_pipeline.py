@@ -3,8 +3,9 @@
     python benchmarks/input_pipeline.py [--sizes 500x375 2048x1536] [--rounds 7] [--json]
 
 Against a Pillow-only pipeline written the way torchvision writes it (decode, crop, resize, flip, to tensor,
-normalize), which is written out below because torchvision itself is not needed anywhere else. Both run in one thread,
-one after the other in every round, and the medians over the rounds are compared.
+normalize), which is written out below because torchvision itself is not needed anywhere else. Each runs in a process
+of its own, in one thread, one after the other in every round, and the medians over the rounds are compared.
+"libjpeg-turbo" is vitrail without C++ of its own (VITRAIL_NATIVE=0), as it is on processors without AVX-512.
 
 The JPEG files are cut, with a seed, from the two photographs that come with scikit-learn.
 """
@@ -15,14 +16,15 @@ import argparse
 import io
 import json
 import math
-import statistics
-import time
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import simplejpeg
 import torch
+from contestants import race
 from machine import machine
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -32,9 +34,9 @@ from vitrail.data.augment import Augmentation
 from vitrail.data.order import Key
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.views import EvalView, TrainView, View
+from vitrail.training.allocator import keep_freed_memory
 
 TARGET, RESIZED, BATCH = 224, 256, 16
-Pipeline = Callable[[Sequence[bytes]], None]
 
 
 def photographs(count: int, width: int, height: int, seed: int = 0) -> list[bytes]:
@@ -103,11 +105,11 @@ def peer_evaluation(files: Sequence[bytes]) -> None:
         peer_tensor(image.crop((left, top, left + TARGET, top + TARGET)))
 
 
-def ours(view: View) -> Pipeline:
+def ours(files: Sequence[bytes], view: View) -> Callable[[], None]:
     """Views into a uint8 batch, then one normalization of the batch, as in training on a CPU."""
     batch = np.empty((BATCH, 3, TARGET, TARGET), np.uint8)
 
-    def go(files: Sequence[bytes]) -> None:
+    def go() -> None:
         for start in range(0, len(files), BATCH):
             for row, file in enumerate(files[start:start + BATCH]):
                 batch[row] = view(file, "photograph", Key(0, 0, start + row)).numpy()
@@ -117,40 +119,40 @@ def ours(view: View) -> Pipeline:
 
 
 def entropy_only(files: Sequence[bytes]) -> None:
-    """The floor for anything that reads whole JPEG files with libjpeg-turbo: almost nothing but Huffman decoding."""
+    """What libjpeg-turbo takes for whole files and almost nothing but Huffman decoding."""
     for file in files:
         simplejpeg.decode_jpeg(file, min_height=1, min_width=1)
 
 
-def measure(pipelines: dict[str, Pipeline], files: list[bytes], rounds: int) -> dict[str, float]:
-    """Median images a second of each, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
-    for _ in range(rounds + 1):
-        for name, go in pipelines.items():
-            start = time.perf_counter()
-            go(files)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: len(files) / statistics.median(times[1:]) for name, times in seconds.items()}
+CROP = Augmentation(crop="random-resized", flip=0.5)
+CENTRAL = Preprocess(size=TARGET, resize="crop", crop_fraction=TARGET / RESIZED)
+VIEWS: dict[str, View] = {"training": TrainView(Preprocess(size=TARGET), CROP), "evaluation": EvalView(CENTRAL)}
+PEERS = {"training": peer_train, "evaluation": peer_evaluation, "Huffman": entropy_only}
+
+
+def start(who: str, what: str, count: int, width: int, height: int) -> Callable[[], None]:
+    """A contestant's process: all photographs, once."""
+    torch.set_num_threads(1)
+    files = photographs(count, width, height)
+    if who == "Pillow":
+        return partial(PEERS[what], files)
+    os.environ["VITRAIL_NATIVE"] = "0" if who == "libjpeg-turbo" else "1"
+    keep_freed_memory()  # as a training run does
+    native.prepare()
+    return ours(files, VIEWS[what])
 
 
 def compare(size: str, count: int, rounds: int) -> dict[str, Any]:
-    """Both views of both pipelines on photographs of one size."""
+    """Both views of all pipelines on photographs of one size."""
     width, height = map(int, size.split("x"))
-    files = photographs(count, width, height)
-    crop = Augmentation(crop="random-resized", flip=0.5)
-    central = Preprocess(size=TARGET, resize="crop", crop_fraction=TARGET / RESIZED)
-    rates = measure({
-        "training, Pillow": peer_train, "training, vitrail": ours(TrainView(Preprocess(size=TARGET), crop)),
-        "evaluation, Pillow": peer_evaluation, "evaluation, vitrail": ours(EvalView(central)),
-        "Huffman decoding alone": entropy_only,
-    }, files, rounds)
-    return {
-        "size": size, "photographs": count, "kilobytes": round(sum(map(len, files)) / len(files) / 1000, 1),
-        "images_per_second": {name: round(rate, 1) for name, rate in rates.items()},
-        "training_ratio": round(rates["training, vitrail"] / rates["training, Pillow"], 2),
-        "evaluation_ratio": round(rates["evaluation, vitrail"] / rates["evaluation, Pillow"], 2),
-        "training_bound": round(rates["Huffman decoding alone"] / rates["training, Pillow"], 2),
-    }
+    asked = [(who, what) for what in VIEWS for who in ("vitrail", "libjpeg-turbo", "Pillow")] + [("Pillow", "Huffman")]
+    seconds = race({" ".join(one): partial(start, *one, count, width, height) for one in asked}, rounds, warm_up=1)
+    rates = {name: count / each for name, each in seconds.items()}
+    return {"size": size, "photographs": count,
+            "kilobytes": round(sum(map(len, photographs(count, width, height))) / count / 1000, 1),
+            "images_per_second": {name: round(rate, 1) for name, rate in rates.items()}} | {
+        what: {who: round(rates[f"{who} {what}"] / rates[f"Pillow {what}"], 2) for who in ("vitrail", "libjpeg-turbo")}
+        for what in VIEWS} | {"huffman": round(rates["Pillow Huffman"] / rates["Pillow training"], 2)}
 
 
 def main() -> None:
@@ -161,7 +163,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     missing = native.prepare()
     results = []
     for size in asked.sizes:
@@ -170,13 +171,15 @@ def main() -> None:
     if asked.json:
         print(json.dumps({"machine": machine(), "missing": missing, "results": results}, indent=2))
         return
-    print(f"{machine()}; one thread{f'; no compiled functions: {missing}' if missing else ''}\n")
-    print("photographs     view          Pillow   vitrail   ratio   (Huffman decoding alone)")
+    print(f"{machine()}; one thread each{f'; nothing compiled: {missing}' if missing else ''}\n")
+    print("photographs     view          Pillow   libjpeg-turbo   ratio   vitrail   ratio")
     for result in results:
-        for view in ("training", "evaluation"):
-            rates = result["images_per_second"]
-            print(f"{result['size']:<15} {view:<12}{rates[f'{view}, Pillow']:>8.0f}{rates[f'{view}, vitrail']:>10.0f}"
-                  f"{result[f'{view}_ratio']:>8}   {result['training_bound']:>6}x the training peer")
+        rates = result["images_per_second"]
+        for view in VIEWS:
+            print(f"{result['size']:<15} {view:<12}{rates[f'Pillow {view}']:>8.0f}"
+                  f"{rates[f'libjpeg-turbo {view}']:>16.0f}{result[view]['libjpeg-turbo']:>8}"
+                  f"{rates[f'vitrail {view}']:>10.0f}{result[view]['vitrail']:>8}")
+        print(f"{'':<15} libjpeg-turbo's Huffman decoding alone: {result['huffman']}x Pillow's training view")
 
 
 if __name__ == "__main__":

@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing as mp
-import statistics
 import time
 from collections.abc import Callable, Iterable
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from contestants import race
 from machine import machine
 
 from vitrail.models import configure, create
@@ -135,40 +134,24 @@ CONTESTANTS: dict[str, Callable[[Case], Callable[[], None]]] = {
 }
 
 
-def serve(name: str, case: Case, pipe: Connection) -> None:
-    """A contestant's process: takes a number of steps when asked, answers with the seconds of one."""
+def start(name: str, case: Case) -> Callable[[], float]:
+    """A contestant's process: seconds of one step, out of some."""
     torch.manual_seed(0)
     step = CONTESTANTS[name](case)
-    pipe.send("ready")
-    while True:
-        count = pipe.recv()
-        start = time.perf_counter()
-        for _ in range(count):
+
+    def work() -> float:
+        begun = time.perf_counter()
+        for _ in range(case.steps):
             step()
-        seconds = (time.perf_counter() - start) / count
-        pipe.send(getattr(step, "seconds", seconds))
+        return getattr(step, "seconds", (time.perf_counter() - begun) / case.steps)
+
+    return work
 
 
 def compare(case: Case, rounds: int) -> dict[str, float]:
     """Median images a second of each contestant, rounds interleaved."""
-    context = mp.get_context("spawn")
-    pipes, children = {}, []
-    for name in CONTESTANTS:
-        here, there = context.Pipe()
-        child = context.Process(target=serve, args=(name, case, there), daemon=True)
-        child.start()
-        here.recv()  # one after the other: a backend that is measured beside a starting process may be the wrong one
-        pipes[name], children = here, [*children, child]
-    taken: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    for number in range(rounds + 2):
-        for name, pipe in pipes.items():
-            pipe.send(case.steps)
-            seconds = pipe.recv()
-            if number >= 2:  # the first rounds warm up
-                taken[name].append(seconds)
-    for child in children:
-        child.terminate()
-    return {name: case.batch / statistics.median(seconds) for name, seconds in taken.items()}
+    seconds = race({name: partial(start, name, case) for name in CONTESTANTS}, rounds, warm_up=2)
+    return {name: case.batch / each for name, each in seconds.items()}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from vitrail.data.augment.crops import simple_crop
 from vitrail.data.decode import decode
 from vitrail.data.jpeg import jpeg_fraction, jpeg_size
 from vitrail.data.order import AUGMENT, Draws, Key
-from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, resize
+from vitrail.data.preprocess import Preprocess, covering, cut_to, longest_seen, middle_of, resize
 from vitrail.vocabulary import Box, Picture, Size
 
 Looks = dict[str, UInt8[Tensor, "*shape"]]
@@ -100,10 +100,9 @@ class TrainView(OneImage):
         else:
             box = self.augmentation.box(whole, draws)
             least = least_size(whole, box, size)
-            if jpeg_fraction(whole, least) == 1:
-                pixels = self.preprocess.part(encoded, name, whole, box, size)
-                if pixels is not None:
-                    return pixels
+            pixels = self.preprocess.part(encoded, name, whole, box, size) if jpeg_fraction(whole, least) == 1 else None
+            if pixels is not None:
+                return pixels
             picture = self.decode(encoded, name, least)
         return resize(boxed(picture, whole, box), size, self.preprocess.interpolation)
 
@@ -112,11 +111,15 @@ class TrainView(OneImage):
     ) -> UInt8[np.ndarray, "3 height width_px"]:
         """A random part of the target size, out of the picture at the smallest size that covers it. A large JPEG is
         decoded at a fraction, as above."""
-        size, whole = self.preprocess.size, jpeg_size(encoded)
-        picture = self.decode(encoded, name, None if whole is None else covering(whole, size))
-        picture = cut_to(picture, longest_seen(picture.shape[:2], size))
-        return simple_crop(resize(picture, covering(picture.shape[:2], size), self.preprocess.interpolation), size,
-                           draws)
+        preprocess, size, whole, pixels = self.preprocess, self.preprocess.size, jpeg_size(encoded), None
+        if whole is not None and jpeg_fraction(whole, covering(whole, size)) == 1:
+            middle = middle_of(whole, longest_seen(whole, size))
+            pixels = preprocess.part(encoded, name, whole, middle, covering((middle.height, middle.width), size))
+        if pixels is None:
+            picture = self.decode(encoded, name, None if whole is None else covering(whole, size))
+            picture = cut_to(picture, longest_seen(picture.shape[:2], size))
+            pixels = resize(picture, covering(picture.shape[:2], size), preprocess.interpolation)
+        return simple_crop(pixels, size, draws)
 
     def decode(self, encoded: bytes | np.ndarray, name: str, min_size: tuple[int, int] | None = None) -> np.ndarray:
         preprocess = self.preprocess

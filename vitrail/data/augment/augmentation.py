@@ -11,7 +11,7 @@ from vitrail.data.augment.colors import recolored
 from vitrail.data.augment.crops import inception_box, moved, resized_box
 from vitrail.data.augment.erasing import erase
 from vitrail.data.augment.multi_crop import MultiCrop
-from vitrail.data.augment.pixels import Pixels
+from vitrail.data.augment.pixels import Pixels, mirrored
 from vitrail.data.augment.policies import RandAugment, three_augment, trivial_augment
 from vitrail.data.order import Draws
 from vitrail.vocabulary import Box, Size
@@ -75,7 +75,7 @@ class Augmentation(BaseModel):
         if self.crop == "pad":
             pixels = moved(pixels, self.pad, draws)
         if self.flip and draws.uniform() < self.flip:
-            pixels = pixels[:, :, ::-1]
+            pixels = mirrored(pixels)
         pixels = np.ascontiguousarray(pixels)
         pixels = self.randaugment(pixels, draws)
         if self.trivial_augment:

@@ -3,135 +3,101 @@
 #pragma once
 #include "header.h"
 
-typedef int32_t Lanes __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int16_t Shorts __attribute__((vector_size(32)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef Byte Bytes __attribute__((vector_size(16)));
+typedef __m512i Words;  // sixteen of 32 bits, or as many pairs of 16
 
-// What only numbers of damaged files do: sums that are too large for 16 bits wrap around, as in libjpeg-turbo.
-INLINE Words wrapped(Words sum) { return (Words)((Lanes)(sum << 16) >> 16); }
+INLINE Words pair(int low, int high) { return _mm512_set1_epi32((int)((uint32_t)high << 16 | (uint16_t)low)); }
+INLINE Words load(const int16_t* from) { return _mm512_loadu_si512(from); }
 
-// sample = (sum + half) >> bits
-INLINE Words descale(Words sum, int bits) { return (Words)((Lanes)(sum + (1u << (bits - 1))) >> bits); }
+// The larger of what there was and of the sizes of 32 numbers.
+INLINE void follow(Words& largest, Words shorts) { largest = _mm512_max_epu16(largest, _mm512_abs_epi16(shorts)); }
 
-// Eight numbers along one axis, in place. The constants are cosines times 2^13, as libjpeg rounds them.
-INLINE void transform(Words in[SIDE], int bits) {
-    Words even = (in[2] + in[6]) * 4433u;
-    Words two = even - in[6] * 15137u, three = even + in[2] * 6270u;
-    Words zero = wrapped(in[0] + in[4]) << 13, one = wrapped(in[0] - in[4]) << 13;
-    const Words sums[4] = {zero + three, one + two, one - two, zero - three};
+// Two sums of 32 bits to pairs of 16.
+INLINE Words together(Words low, Words high) {
+    const Words turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    return _mm512_shuffle_epi8(_mm512_packs_epi32(low, high), turn);
+}
 
-    Words a = in[7] + in[1], b = in[5] + in[3], c = wrapped(in[7] + in[3]), d = wrapped(in[5] + in[1]);
-    const Words all = (c + d) * 9633u;
-    a *= -7373u, b *= -20995u, c = all - c * 16069u, d = all - d * 3196u;
-    const Words differences[4] = {in[1] * 12299u + a + d, in[3] * 25172u + b + c, in[5] * 16819u + b + d,
-                                  in[7] * 2446u + a + c};
-    for (int place = 0; place < 4; place++) {
-        in[place] = descale(sums[place] + differences[place], bits);
-        in[SIDE - 1 - place] = descale(sums[place] - differences[place], bits);
+// Eight numbers along one axis, in the pairs of PAIRS, to eight of 2^13 or 2^18 times their size, rounded by `half`.
+// The constants are sums of cosines times 2^13, as libjpeg rounds them: of 4433, 6270, 15137 for the even numbers and 2446,
+// 3196, 7373, 9633, 12299, 16069, 16819, 20995 and 25172 for the odd ones.
+template <int BITS> INLINE void transform(const Words in[SIDE / 2], Words half, Words out[SIDE]) {
+    const Words zero = _mm512_add_epi32(_mm512_madd_epi16(in[0], pair(8192, 8192)), half);
+    const Words one = _mm512_add_epi32(_mm512_madd_epi16(in[0], pair(8192, -8192)), half);
+    const Words two = _mm512_madd_epi16(in[1], pair(4433, 4433 - 15137));
+    const Words three = _mm512_madd_epi16(in[1], pair(4433 + 6270, 4433));
+    const Words even[] = {_mm512_add_epi32(zero, three), _mm512_add_epi32(one, two), _mm512_sub_epi32(one, two),
+                          _mm512_sub_epi32(zero, three)};
+    const int all = 9633, c = all - 16069, d = all - 3196;
+    const Words odd[] = {
+        _mm512_add_epi32(_mm512_madd_epi16(in[2], pair(all - 7373, 12299 - 7373 + d)), _mm512_madd_epi16(in[3], pair(d, all))),
+        _mm512_add_epi32(_mm512_madd_epi16(in[2], pair(c, all)), _mm512_madd_epi16(in[3], pair(all - 20995, 25172 - 20995 + c))),
+        _mm512_add_epi32(_mm512_madd_epi16(in[2], pair(all, d)), _mm512_madd_epi16(in[3], pair(16819 - 20995 + d, all - 20995))),
+        _mm512_add_epi32(_mm512_madd_epi16(in[2], pair(2446 - 7373 + c, all - 7373)), _mm512_madd_epi16(in[3], pair(all, c)))};
+    for (int place = 0; place < SIDE / 2; place++) {
+        out[place] = _mm512_srai_epi32(_mm512_add_epi32(even[place], odd[place]), BITS);
+        out[SIDE - 1 - place] = _mm512_srai_epi32(_mm512_sub_epi32(even[place], odd[place]), BITS);
     }
-}
-
-#if HAS_AVX512
-INLINE __m256i load(const int16_t* from) { return _mm256_loadu_si256((const __m256i*)from); }
-INLINE Words read(const int16_t* from) { return (Words)_mm512_cvtepi16_epi32(load(from)); }
-INLINE Words read(const int16_t* from, int16_t step) {
-    return (Words)_mm512_cvtepi16_epi32(_mm256_mullo_epi16(load(from), _mm256_set1_epi16(step)));
-}
-INLINE void write(int16_t* to, Words number) {
-    _mm256_storeu_si256((__m256i*)to, _mm512_cvtsepi32_epi16((__m512i)number));
-}
-INLINE Bytes clamped(Words sample) {
-    const __m512i level = _mm512_max_epi32((__m512i)(sample + 128u), _mm512_setzero_si512());
-    return (Bytes)_mm512_cvtusepi32_epi8(level);
-}
-#else
-INLINE Shorts load(const int16_t* from) {
-    Shorts shorts;
-    memcpy(&shorts, from, sizeof shorts);
-    return shorts;
-}
-INLINE Words read(const int16_t* from) { return (Words)__builtin_convertvector(load(from), Lanes); }
-INLINE Words read(const int16_t* from, int16_t step) {
-    return (Words)__builtin_convertvector(load(from) * step, Lanes);
-}
-INLINE Shorts between(Lanes low, Words number, Lanes high) {
-    Lanes level = (Lanes)number;
-    level = level < low ? low : level;
-    level = level > high ? high : level;
-    return __builtin_convertvector(level, Shorts);
-}
-INLINE void write(int16_t* to, Words number) {
-    const Shorts shorts = between(Lanes{} - 32768, number, Lanes{} + 32767);
-    memcpy(to, &shorts, sizeof shorts);
-}
-INLINE Bytes clamped(Words sample) {
-    return __builtin_convertvector(between(Lanes{}, sample + 128u, Lanes{} + 255), Bytes);
-}
-#endif
-
-INLINE Bytes lower(Bytes a, Bytes b) {
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-INLINE Bytes upper(Bytes a, Bytes b) {
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 // Blocks that wait until there are sixteen, and where their samples go.
 struct Group {
-    alignas(64) int16_t numbers[NUMBERS][LANES];
+    alignas(64) int16_t numbers[NUMBERS * LANES];  // as PLACES has them
     Byte* target[LANES];
-    int64_t stride[LANES];  // bytes from one row of samples to the next
+    int64_t stride[LANES];           // bytes from one row of samples to the next
     int count = 0;
-    bool damaged = false;  // numbers that no picture has, with which libjpeg-turbo does now this, now that
-    const int16_t* steps = nullptr;  // of quantization
+    const int16_t* steps = nullptr;  // of quantization, as PLACES has them
+    Words largest = _mm512_setzero_si512();
 
     Group() { clear(); }
     void clear() { memset(numbers, 0, sizeof numbers), count = 0; }
-    int16_t* next() { return &numbers[0][count]; }
+    int16_t* next() { return numbers + 2 * count; }
 
     void add(Byte* to, int64_t row) {
         target[count] = to, stride[count] = row;
         if (++count == LANES) finish();
     }
 
+    // Whether there were numbers that no picture has. libjpeg-turbo does now this, now that with them.
+    bool damaged() const { return _mm512_cmpgt_epu16_mask(largest, _mm512_set1_epi16(8191)) != 0; }
+
     void finish() {
-        alignas(64) int16_t work[NUMBERS][LANES];
-        Words line[SIDE];
-        Lanes beyond = {};
-        for (int column = 0; column < SIDE; column++) {
-            for (int row = 0; row < SIDE; row++) {
-                const int place = row * SIDE + column;
-                line[row] = read(numbers[place], steps[place]);
+        Words work[SIDE][SIDE / 2], lines[2][SIDE], in[SIDE / 2];
+        for (int which = 0; which < SIDE / 2; which++) {
+            for (int half = 0; half < 2; half++) {
+                for (int each = 0; each < SIDE / 2; each++) {
+                    const int place = PAIRS[which][half] * SIDE / 2 + each;
+                    int32_t step;
+                    memcpy(&step, steps + 2 * place, sizeof step);
+                    in[each] = _mm512_mullo_epi16(load(numbers + 2 * LANES * place), _mm512_set1_epi32(step));
+                    follow(largest, in[each]);
+                }
+                transform<13 - 2>(in, _mm512_set1_epi32(1 << 10), lines[half]);
             }
-            beyond |= line[0] + 8192u > 16383u;
-            transform(line, 13 - 2);
-            for (int row = 0; row < SIDE; row++) write(work[row * SIDE + column], line[row]);
+            for (int row = 0; row < SIDE; row++) {
+                work[row][which] = together(lines[0][row], lines[1][row]);
+                follow(largest, _mm512_srai_epi16(work[row][which], 1));
+            }
         }
         for (int row = 0; row < SIDE; row++) {
-            for (int column = 0; column < SIDE; column++) line[column] = read(work[row * SIDE + column]);
-            transform(line, 13 + 2 + 3);
-            put(row, line);
+            transform<13 + 2 + 3>(work[row], _mm512_set1_epi32((1 << 17) + (128 << 18)), lines[0]);
+            put(row, lines[0]);
         }
-        for (int lane = 0; lane < LANES; lane++) damaged |= beyond[lane] != 0;
         clear();
     }
 
     // One row of all blocks: lanes to eight neighboring bytes each.
     void put(int row, const Words line[SIDE]) {
-        Bytes bytes[SIDE], mixed[SIDE];
-        for (int column = 0; column < SIDE; column++) bytes[column] = clamped(line[column]);
-        for (int step = 0; step < 3; step++) {  // each brings columns together that are half of the others apart
-            for (int column = 0; column < SIDE / 2; column++) {
-                mixed[2 * column] = lower(bytes[column], bytes[column + SIDE / 2]);
-                mixed[2 * column + 1] = upper(bytes[column], bytes[column + SIDE / 2]);
-            }
-            memcpy(bytes, mixed, sizeof bytes);
+        const Words turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        Words fours[2];
+        for (int which = 0; which < 2; which++) {
+            const Words* four = line + 4 * which;
+            const Words shorts[] = {_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3])};
+            fours[which] = _mm512_shuffle_epi8(_mm512_packus_epi16(shorts[0], shorts[1]), turn);
         }
-        Byte samples[LANES][SIDE];
-        memcpy(samples, bytes, sizeof samples);
+        alignas(64) Byte samples[2][4][2][SIDE];  // of lanes 0 and 1, 4 and 5, ...; then of 2 and 3, ...
+        _mm512_store_si512(samples[0], _mm512_unpacklo_epi32(fours[0], fours[1]));
+        _mm512_store_si512(samples[1], _mm512_unpackhi_epi32(fours[0], fours[1]));
         for (int lane = 0; lane < count; lane++)
-            memcpy(target[lane] + row * stride[lane], samples[lane], SIDE);
+            memcpy(target[lane] + row * stride[lane], samples[lane / 2 % 2][lane / 4][lane % 2], SIDE);
     }
 };

@@ -4,7 +4,7 @@
 #include "planes.h"
 
 // A row of color at the resolution of the picture, columns left <= x < right, to to[x - left].
-// `more` is scratch for (right - left) / 2 + 4 + LANES numbers; 2 * LANES bytes behind `to` are written, too.
+// `more` is scratch for (right - left) / 2 + 4 + 32 numbers; 64 bytes behind `to` are written, too.
 static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right, int16_t* more,
                       Byte* to) {
     if (header.across() == 1) {
@@ -27,33 +27,29 @@ static void widen_row(const Plane& plane, const Header& header, int64_t y, int64
     if (odd) *to = (Byte)((3 * sums[0] + sums[1] + high) >> bits);
     const int16_t* from = sums + odd;
     to += odd;
-    for (int64_t at = 0; 2 * at < right - left - odd; at += LANES) {
-        const Halves here = 3 * (Halves)load(from + at);
-        const Halves even = (here + (Halves)load(from + at - 1) + low) >> bits;
-        const Halves later = (here + (Halves)load(from + at + 1) + high) >> bits;
-        const Halves pairs = even | later << 8;
-        memcpy(to + 2 * at, &pairs, sizeof pairs);
+    const __m512i three = _mm512_set1_epi16(3), below = _mm512_set1_epi16(low), above = _mm512_set1_epi16(high);
+    for (int64_t at = 0; 2 * at < right - left - odd; at += 32) {
+        const __m512i here = _mm512_mullo_epi16(load(from + at), three);
+        const __m512i before = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at - 1)), below);
+        const __m512i behind = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at + 1)), above);
+        const __m512i even = _mm512_srl_epi16(before, _mm_cvtsi32_si128(bits));
+        const __m512i later = _mm512_srl_epi16(behind, _mm_cvtsi32_si128(bits));
+        _mm512_storeu_si512(to + 2 * at, _mm512_or_si512(even, _mm512_slli_epi16(later, 8)));
     }
 }
 
-#if HAS_AVX512
 // 32 samples: products of 16 bits, twice as large as they should be, are halved with the rounding of 32 bits.
 INLINE __m512i product(__m512i difference, short factor) {
     const __m512i one = _mm512_set1_epi16(1), twice = _mm512_add_epi16(difference, difference);
     return _mm512_srai_epi16(_mm512_add_epi16(_mm512_mulhi_epi16(twice, _mm512_set1_epi16(factor)), one), 1);
 }
-INLINE __m512i wide(const Byte* from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)from)); }
 INLINE void narrow(Byte* to, __m512i shorts) {
     const __m512i positive = _mm512_max_epi16(shorts, _mm512_setzero_si512());
     _mm256_storeu_si256((__m256i*)to, _mm512_cvtusepi16_epi8(positive));
 }
-#endif
-
-INLINE Byte clamped(int value) { return (Byte)(value < 0 ? 0 : value > 255 ? 255 : value); }
 
 // In place: y, blue and red differences become red, green and blue. Behind each lie 31 bytes more.
 static void to_rgb(Byte* y, Byte* cb, Byte* cr, int64_t count) {
-#if HAS_AVX512
     const __m512i middle = _mm512_set1_epi16(128), half = _mm512_set1_epi32(32768);
     const __m512i factors = _mm512_set1_epi32((int)(18734u << 16 | (uint16_t)-22554));
     for (int64_t at = 0; at < count; at += 32) {
@@ -67,12 +63,4 @@ static void to_rgb(Byte* y, Byte* cb, Byte* cr, int64_t count) {
         narrow(cb + at, _mm512_add_epi16(_mm512_sub_epi16(light, red), green));
         narrow(cr + at, _mm512_add_epi16(_mm512_add_epi16(light, _mm512_add_epi16(blue, blue)), product(blue, -14942)));
     }
-#else
-    for (int64_t at = 0; at < count; at++) {
-        const int light = y[at], blue = cb[at] - 128, red = cr[at] - 128;
-        y[at] = clamped(light + ((91881 * red + 32768) >> 16));
-        cb[at] = clamped(light + ((-22554 * blue - 46802 * red + 32768) >> 16));
-        cr[at] = clamped(light + ((116130 * blue + 32768) >> 16));
-    }
-#endif
 }

@@ -5,21 +5,37 @@
 #pragma once
 #include "huffman.h"
 
-#if defined(__AVX512VBMI__) && defined(__AVX512VNNI__) && !defined(WITHOUT_AVX512)
-#include <immintrin.h>
-#define HAS_AVX512 1
+#if !defined(__AVX512VBMI__) || !defined(__AVX512VNNI__) || !defined(__AVX512BW__)
+#error made for processors with AVX-512 (VBMI and VNNI)
 #endif
+#include <immintrin.h>
+
+INLINE __m512i wide(const Byte* from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)from)); }
 
 constexpr int COLORS = 3, TABLES = 4, SIDE = 8, NUMBERS = SIDE * SIDE;
 constexpr int LANES = 16;  // so many blocks are turned to samples at once
 
-// Where the numbers of a block are kept, which come in zigzag (T.81, figure A.6): in rows, LANES blocks side by side.
-#define ROW(a, b, c, d, e, f, g, h) a * 16, b * 16, c * 16, d * 16, e * 16, f * 16, g * 16, h * 16
-static const uint16_t ROWS[NUMBERS] = {
-    ROW(0, 1, 8, 16, 9, 2, 3, 10),      ROW(17, 24, 32, 25, 18, 11, 4, 5),   ROW(12, 19, 26, 33, 40, 48, 41, 34),
-    ROW(27, 20, 13, 6, 7, 14, 21, 28),  ROW(35, 42, 49, 56, 57, 50, 43, 36), ROW(29, 22, 15, 23, 30, 37, 44, 51),
-    ROW(58, 59, 52, 45, 38, 31, 39, 46), ROW(53, 60, 61, 54, 47, 55, 62, 63)};
-#undef ROW
+// Numbers of a block are kept in columns, and in a column in pairs, as they are multiplied.
+static constexpr int PAIRS[SIDE / 2][2] = {{0, 4}, {2, 6}, {7, 1}, {5, 3}};
+
+// Where each is, in the order in which they come (zigzag, T.81, figure A.6), with LANES blocks side by side.
+struct Places {
+    uint16_t of[NUMBERS] = {};
+    constexpr Places() {
+        int row = 0, column = 0;
+        for (int number = 0; number < NUMBERS; number++) {
+            for (int pair = 0; pair < SIDE / 2; pair++)
+                for (int half = 0; half < 2; half++)
+                    if (PAIRS[pair][half] == row) of[number] = 2 * LANES * (column * SIDE / 2 + pair) + half;
+            const bool up = (row + column) % 2 == 0;
+            if (up && column < SIDE - 1) column++, row -= row > 0;
+            else if (up) row++;
+            else if (row < SIDE - 1) row++, column -= column > 0;
+            else column++;
+        }
+    }
+};
+static constexpr Places PLACES;
 
 struct Component {
     int id, across, down;  // samples for each of the smallest, along both sides: 1 or 2
@@ -32,7 +48,7 @@ struct Header {
     int restart = 0;              // after how many units the stream begins anew; 0: never
     const Byte* scan = nullptr;   // where the entropy-coded part begins
     bool has_steps[TABLES] = {};
-    int16_t steps[TABLES][NUMBERS];  // of quantization, in rows
+    int16_t steps[TABLES][NUMBERS];  // of quantization, as PLACES has them
     const Codes *dc[TABLES] = {}, *ac[TABLES] = {};
 
     int across() const { return component[0].across; }  // of luma, for each sample of color
@@ -45,7 +61,7 @@ static bool read_steps(Header& header, const Byte* at, const Byte* end) {
     while (at < end) {
         const int table = *at & 15, wide = *at >> 4;
         if (table >= TABLES || wide || end - ++at < NUMBERS) return false;
-        for (int place = 0; place < NUMBERS; place++) header.steps[table][ROWS[place] / LANES] = *at++;
+        for (int place = 0; place < NUMBERS; place++) header.steps[table][PLACES.of[place] / (2 * LANES) * 2 + PLACES.of[place] % 2] = *at++;
         header.has_steps[table] = true;
     }
     return true;

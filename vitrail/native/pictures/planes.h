@@ -77,7 +77,7 @@ static bool read_planes(const Header& header, Stretches& stretches, Plane planes
             }
         }
     bool good = bits.left() >= 0 && bits.left() < 8;
-    for (int which = 0; which < header.components; which++) groups[which].finish(), good &= !groups[which].damaged;
+    for (int which = 0; which < header.components; which++) groups[which].finish(), good &= !groups[which].damaged();
     return good;
 }
 

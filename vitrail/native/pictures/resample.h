@@ -13,7 +13,7 @@ static double cubic(double x) {  // of Keys, with a = -1/2
     return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 : 0.0;
 }
 
-constexpr int TOGETHER = 8;  // so many taps are added at once
+constexpr int TOGETHER = 32;  // so many taps are multiplied at once where one place has more than fit a window
 
 // How each place of a line, from `begin` to `end` of the places it has in all, is made of the places of another line.
 struct Weights {
@@ -23,6 +23,9 @@ struct Weights {
     Memory<int64_t> first;        // the first tap of each
     Memory<int> size;             // how many there are
     Memory<int16_t> each;         // [count][taps]
+
+    int half() const { return bits ? 1 << (bits - 1) : 0; }
+    const int16_t* of(int64_t made) const { return each.data + made * taps; }
 
     // Of a line of `given` places to one of `wanted`. False where there is no memory.
     bool open(int64_t given, int64_t wanted, int64_t begin, int64_t end, bool bicubic) {
@@ -72,77 +75,79 @@ struct Weights {
     }
 };
 
-INLINE Byte rounded(int sum, int bits) {
-    sum >>= bits;
-    return (Byte)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
-}
-
-#if HAS_AVX512
+// Sums of 2^bits to bytes, those that are too large or too small to the nearest.
 INLINE __m512i rounded(__m512i sum, int bits) {
     return _mm512_max_epi32(_mm512_srai_epi32(sum, bits), _mm512_setzero_si512());
 }
-#endif
 
-// Resizes rows. With AVX-512 sixteen places at once, where all that they are made of lies within 64 bytes.
+// Resizes rows, sixteen places at once. Where the first taps of all sixteen lie within two windows of 64 bytes, each pair
+// of taps is picked out of them; else (a line that becomes nine times shorter and more) one place follows the other.
 struct Along {
     static constexpr int AT_ONCE = 16, WINDOW = 64;
     const Weights& weights;
-    int64_t ready = 0;   // so many places, from the first, are made sixteen at once
-    int pairs = 0;       // of taps
-    Memory<Byte> places;  // [ready / 16][pairs][64]: which bytes of the window, a pair of taps for each place
-    Memory<int16_t> pair;  // [ready / 16][pairs][32]: their weights
+    int64_t batches;
+    int pairs = 0;           // of taps
+    Memory<Byte> windows;    // [batches]: how many: 1, 2, or 0 where they do not fit
+    Memory<Byte> places;     // [batches][64]: for each of the sixteen the first two taps, from the first of the batch on
+    Memory<int16_t> factors;    // [batches][pairs][32]: their weights
 
-    explicit Along(const Weights& weights) : weights(weights) {}
+    explicit Along(const Weights& weights) : weights(weights), batches((weights.count + AT_ONCE - 1) / AT_ONCE) {}
+
+    // Bytes behind a row that are read, and must be there.
+    int64_t beyond() const { return weights.taps + 2 * WINDOW; }
 
     bool open() {
-#if HAS_AVX512
-        const int64_t batches = weights.count / AT_ONCE;
         for (int64_t made = 0; made < weights.count; made++)
             pairs = (weights.size.data[made] + 1) / 2 > pairs ? (weights.size.data[made] + 1) / 2 : pairs;
-        if (!places.take(batches * pairs * 64) || !pair.take(batches * pairs * 32)) return false;
-        for (int64_t batch = 0; batch < batches && fits(batch); batch++, ready += AT_ONCE)
-            for (int64_t lane = 0; lane < AT_ONCE; lane++)
-                for (int tap = 0; tap < 2 * pairs; tap++) {
-                    const int64_t made = batch * AT_ONCE + lane;
-                    const bool there = tap < weights.size.data[made];
-                    const int64_t to = (batch * pairs + tap / 2) * 32 + lane * 2 + tap % 2;
-                    const int64_t from = weights.first.data[made] - weights.first.data[batch * AT_ONCE] + tap;
-                    pair.data[to] = there ? weights.each.data[made * weights.taps + tap] : 0;
-                    places.data[2 * to] = (Byte)(there ? from : 0), places.data[2 * to + 1] = 0;
-                }
-#endif
+        if (!windows.take(batches) || !places.take(batches * 64) || !factors.take(batches * pairs * 32)) return false;
+        memset(places.data, 0, batches * 64), memset(factors.data, 0, batches * pairs * 32 * sizeof(int16_t));
+        for (int64_t batch = 0; batch < batches; batch++) {
+            const int64_t begin = batch * AT_ONCE, left = weights.count - begin, count = left < AT_ONCE ? left : AT_ONCE;
+            const int64_t reach = weights.first.data[begin + count - 1] - weights.first.data[begin] + 2;
+            windows.data[batch] = (Byte)(reach <= WINDOW ? 1 : reach <= 2 * WINDOW ? 2 : 0);
+            for (int64_t lane = 0; lane < count && windows.data[batch]; lane++) {
+                const int64_t from = weights.first.data[begin + lane] - weights.first.data[begin];
+                places.data[batch * 64 + 4 * lane] = (Byte)from, places.data[batch * 64 + 4 * lane + 2] = (Byte)(from + 1);
+                for (int tap = 0; tap < weights.size.data[begin + lane]; tap++)
+                    factors.data[((batch * pairs + tap / 2) * AT_ONCE + lane) * 2 + tap % 2] = weights.of(begin + lane)[tap];
+            }
+        }
         return true;
     }
 
-    bool fits(int64_t batch) const {
-        const int64_t begin = batch * AT_ONCE, last = begin + AT_ONCE - 1;
-        return weights.first.data[last] + weights.size.data[last] - weights.first.data[begin] <= WINDOW;
+    // A row of which from[0] is the place `weights.least`; up to AT_ONCE bytes behind the last place are written, too.
+    void make(const Byte* from, Byte* to) const {
+        from -= weights.least;
+        for (int64_t batch = 0; batch < batches; batch++) {
+            const Byte* begin = from + weights.first.data[batch * AT_ONCE];
+            if (windows.data[batch] == 1) some<1>(batch, begin, to + batch * AT_ONCE);
+            else if (windows.data[batch] == 2) some<2>(batch, begin, to + batch * AT_ONCE);
+            else each(batch, from, to);
+        }
     }
 
-    // A row of which from[0] is the place `weights.least`, and behind which lie `taps` and WINDOW bytes more.
-    void make(const Byte* from, Byte* to) const {
-        const int half = weights.bits ? 1 << (weights.bits - 1) : 0;
-        from -= weights.least;
-#if HAS_AVX512
-        for (int64_t begin = 0; begin < ready; begin += AT_ONCE) {
-            const __m512i window = _mm512_loadu_si512(from + weights.first.data[begin]);
-            __m512i sum = _mm512_set1_epi32(half);
-            for (int which = 0; which < pairs; which++) {
-                const int64_t at = begin / AT_ONCE * pairs + which;
-                const __m512i taps = _mm512_maskz_permutexvar_epi8(
-                    0x5555555555555555u, _mm512_loadu_si512(places.data + at * 64), window);
-                sum = _mm512_dpwssd_epi32(sum, taps, _mm512_loadu_si512(pair.data + at * 32));
-            }
-            _mm_storeu_si128((__m128i*)(to + begin), _mm512_cvtusepi32_epi8(rounded(sum, weights.bits)));
+    template <int WINDOWS> METHOD void some(int64_t batch, const Byte* from, Byte* to) const {
+        const __m512i place = _mm512_loadu_si512(places.data + batch * 64);
+        const int16_t* factor = factors.data + batch * pairs * 32;
+        const __mmask64 even = 0x5555555555555555;  // bytes become words
+        __m512i sum = _mm512_set1_epi32(weights.half());
+        for (int pair = 0; pair < pairs; pair++, from += 2, factor += 32) {
+            const __m512i low = _mm512_loadu_si512(from);
+            const __m512i taps = WINDOWS == 1 ? _mm512_maskz_permutexvar_epi8(even, place, low)
+                : _mm512_maskz_permutex2var_epi8(even, low, place, _mm512_loadu_si512(from + WINDOW));
+            sum = _mm512_dpwssd_epi32(sum, taps, _mm512_loadu_si512(factor));
         }
-#endif
-        for (int64_t made = ready; made < weights.count; made++) {
+        _mm_storeu_si128((__m128i*)to, _mm512_cvtusepi32_epi8(rounded(sum, weights.bits)));
+    }
+
+    void each(int64_t batch, const Byte* from, Byte* to) const {
+        for (int64_t made = batch * AT_ONCE; made < weights.count && made < (batch + 1) * AT_ONCE; made++) {
             const Byte* taps = from + weights.first.data[made];
-            const int16_t* weight = weights.each.data + made * weights.taps;
-            int sum = half;
+            __m512i sum = _mm512_setzero_si512();
             for (int tap = 0; tap < weights.size.data[made]; tap += TOGETHER)
-                for (int each = 0; each < TOGETHER; each++) sum += taps[tap + each] * weight[tap + each];
-            to[made] = rounded(sum, weights.bits);
+                sum = _mm512_dpwssd_epi32(sum, wide(taps + tap), _mm512_loadu_si512(weights.of(made) + tap));
+            const int level = (_mm512_reduce_add_epi32(sum) + weights.half()) >> weights.bits;
+            to[made] = (Byte)(level < 0 ? 0 : level > 255 ? 255 : level);
         }
     }
 };
@@ -161,15 +166,13 @@ struct Across {
             }
     }
 
-#if HAS_AVX512
     INLINE void some(const Weights& weights, int64_t made, const Byte* from, int64_t stride, int count, Byte* to) {
-        const int16_t* weight = weights.each.data + made * weights.taps;
+        const int16_t* weight = weights.of(made);
         const int size = weights.size.data[made];
-        __m512i lower = _mm512_set1_epi32(weights.bits ? 1 << (weights.bits - 1) : 0), upper = lower;
-        for (int tap = 0; tap < size; tap += 2) {  // behind the last tap lies a zero: there are an odd number of them
+        __m512i lower = _mm512_set1_epi32(weights.half()), upper = lower;
+        for (int tap = 0; tap < size; tap += 2) {  // behind the last tap lies a zero, if there are an odd number of them
             const Byte *here = from + tap * stride, *below = tap + 1 < size ? here + stride : here;
-            const __m512i a = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)here));
-            const __m512i b = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)below));
+            const __m512i a = wide(here), b = wide(below);
             int32_t both;
             memcpy(&both, weight + tap, sizeof both);
             lower = _mm512_dpwssd_epi32(lower, _mm512_unpacklo_epi16(a, b), _mm512_set1_epi32(both));
@@ -178,14 +181,4 @@ struct Across {
         const __m512i words = _mm512_packus_epi32(rounded(lower, weights.bits), rounded(upper, weights.bits));
         _mm256_mask_storeu_epi8(to, (__mmask32)((1ull << count) - 1), _mm512_cvtusepi16_epi8(words));
     }
-#else
-    INLINE void some(const Weights& weights, int64_t made, const Byte* from, int64_t stride, int count, Byte* to) {
-        const int16_t* weight = weights.each.data + made * weights.taps;
-        int sums[AT_ONCE];
-        for (int column = 0; column < AT_ONCE; column++) sums[column] = weights.bits ? 1 << (weights.bits - 1) : 0;
-        for (int tap = 0; tap < weights.size.data[made]; tap++)
-            for (int column = 0; column < AT_ONCE; column++) sums[column] += from[tap * stride + column] * weight[tap];
-        for (int column = 0; column < count; column++) to[column] = rounded(sums[column], weights.bits);
-    }
-#endif
 };

@@ -65,7 +65,7 @@ INLINE bool read_level(Bits& bits, const Codes& dc, uint32_t& level) {
     return found.word != 0;
 }
 
-// One block: numbers[LANES * (8 * row + column)], all 0 before. False where the stream makes no sense.
+// One block: numbers as PLACES has them, all 0 before. False where the stream makes no sense.
 INLINE bool read_block(Bits& bits, const Codes& dc, const Codes& ac, uint32_t& level, int16_t* numbers) {
     if (!read_level(bits, dc, level)) return false;
     numbers[0] = (int16_t)level;
@@ -77,11 +77,11 @@ INLINE bool read_block(Bits& bits, const Codes& dc, const Codes& ac, uint32_t& l
             found = read_symbol(bits, ac, false, before);
             place += found.zeros();
             if (!LIKELY(found.word && place < NUMBERS - 1)) goto end;
-            numbers[ROWS[place++]] = (int16_t)number_of(found, before);
+            numbers[PLACES.of[place++]] = (int16_t)number_of(found, before);
         }
     }
 end:
-    if (place == NUMBERS - 1) numbers[ROWS[place]] = (int16_t)number_of(found, before);
+    if (place == NUMBERS - 1) numbers[PLACES.of[place]] = (int16_t)number_of(found, before);
     return found.word && (place == NUMBERS - 1 || found.zeros() == END);
 }
 
