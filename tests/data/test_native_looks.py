@@ -110,6 +110,15 @@ def test_a_file_of_another_size_than_thought_is_left() -> None:
     assert native.look(file, (24, 31), all_of((24, 31)), (8, 8), all_of((8, 8)), False) is None
 
 
+@pytest.mark.parametrize(("part", "whole", "window"), [
+    ((0, 0, 24, 33), (8, 8), (0, 0, 8, 8)), ((20, 0, 5, 5), (8, 8), (0, 0, 8, 8)),
+    ((-1, 0, 5, 5), (8, 8), (0, 0, 8, 8)), ((0, 0, 24, 32), (8, 8), (1, 0, 8, 8)),
+    ((0, 0, 24, 32), (8, 8), (0, -1, 8, 8)), ((0, 0, 0, 4), (8, 8), (0, 0, 8, 8)),
+    ((0, 0, 24, 32), (0, 0), (0, 0, 8, 8)), ((0, 0, 2**62, 4), (8, 8), (0, 0, 8, 8))])
+def test_what_makes_no_sense_is_not_done(part: looks.Area, whole: Sizes, window: looks.Area) -> None:
+    assert native.look(saved(noise(), "JPEG"), (24, 32), part, whole, window, False) is None
+
+
 def test_wherever_a_file_is_cut_off_it_is_left() -> None:
     file = saved(noise(17, 19), "JPEG", restart_marker_blocks=4)
     for length in range(len(file)):

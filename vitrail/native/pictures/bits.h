@@ -1,14 +1,7 @@
-// The entropy-coded part of a JPEG as a stream of bits (T.81, F.2.2.5): the zeros that follow each 0xff, for the sake of
-// markers, are taken out before, so that any eight bytes can be read at once.
+// The entropy-coded part of a JPEG as a stream of bits (ITU-T T.81, F.2.2.5): the zeros that follow each 0xff, for the
+// sake of markers, are taken out before, so that any eight bytes can be read at once.
 #pragma once
-#include <cstdint>
-#include <cstring>
-
-#define INLINE static inline __attribute__((always_inline))
-#define METHOD inline __attribute__((always_inline))
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-
-typedef uint8_t Byte;
+#include "basics.h"
 
 // So many bytes of zeros lie behind the last bits. A block takes at most 64 times 27 bits: that a stream has ended is
 // noticed before the next block, and before anything is read that was not written.
@@ -35,4 +28,5 @@ struct Bits {
 
     // Bits that are left: negative where more were taken than there are.
     METHOD int64_t left() const { return 8 * (int64_t)(end - next) + count; }
+    bool ended() const { return left() >= 0 && left() < 8; }
 };

@@ -3,10 +3,11 @@
 #pragma once
 #include "planes.h"
 
-// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left].
-// `more` is scratch for (right - left) / 2 + 4 + 32 numbers; 64 bytes behind `to` are written, too.
-static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right, int16_t* more,
-                      Byte* to) {
+// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left]; up to 64 bytes behind it
+// are written, too. `scratch` holds (right - left) / 2 + ROOM numbers.
+constexpr int ROOM = 2 * WORDS + 8;
+static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right,
+                      int16_t* scratch, Byte* to) {
     if (header.across() == 1) {
         memcpy(to, plane.row(y) + left, right - left);
         return;
@@ -15,30 +16,29 @@ static void widen_row(const Plane& plane, const Header& header, int64_t y, int64
     const Byte *near = plane.row(tall ? y / 2 : y), *far = plane.row(tall ? y / 2 + (y % 2 ? 1 : -1) : y);
     // Three parts of the nearer row and one of the other, for one sample more on each side.
     const int64_t first = left / 2, count = (right - 1) / 2 - first + 1;
-    int16_t* sums = more + 1;
-    const int weight = tall ? 3 : 1, other = tall ? 1 : 0;
     const int64_t begin = first > 0 ? -1 : 0, end = first + count < plane.width ? count + 1 : count;
+    const int weight = tall ? 3 : 1, other = tall ? 1 : 0;
+    int16_t* sums = scratch + 1;
     for (int64_t at = begin; at < end; at++) sums[at] = (int16_t)(weight * near[first + at] + other * far[first + at]);
     if (begin == 0) sums[-1] = sums[0];
     if (end == count) sums[count] = sums[count - 1];
     // The same across. libjpeg rounds the two halves differently, so that there is no drift.
-    const uint16_t low = tall ? 8 : 1, high = tall ? 7 : 2, bits = tall ? 4 : 2;
-    const int64_t odd = left % 2;
-    if (odd) *to = (Byte)((3 * sums[0] + sums[1] + high) >> bits);
+    const int low = tall ? 8 : 1, high = tall ? 7 : 2, bits = tall ? 4 : 2, odd = left % 2;
+    if (odd) *to++ = (Byte)((3 * sums[0] + sums[1] + high) >> bits);
+    const __m512i three = _mm512_set1_epi16(3), below = _mm512_set1_epi16((short)low);
+    const __m512i above = _mm512_set1_epi16((short)high);
+    const __m128i shift = _mm_cvtsi32_si128(bits);
     const int16_t* from = sums + odd;
-    to += odd;
-    const __m512i three = _mm512_set1_epi16(3), below = _mm512_set1_epi16(low), above = _mm512_set1_epi16(high);
-    for (int64_t at = 0; 2 * at < right - left - odd; at += 32) {
+    for (int64_t at = 0; 2 * at < right - left - odd; at += WORDS) {
         const __m512i here = _mm512_mullo_epi16(load(from + at), three);
         const __m512i before = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at - 1)), below);
         const __m512i behind = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at + 1)), above);
-        const __m512i even = _mm512_srl_epi16(before, _mm_cvtsi32_si128(bits));
-        const __m512i later = _mm512_srl_epi16(behind, _mm_cvtsi32_si128(bits));
-        _mm512_storeu_si512(to + 2 * at, _mm512_or_si512(even, _mm512_slli_epi16(later, 8)));
+        const __m512i later = _mm512_slli_epi16(_mm512_srl_epi16(behind, shift), 8);
+        _mm512_storeu_si512(to + 2 * at, _mm512_or_si512(_mm512_srl_epi16(before, shift), later));
     }
 }
 
-// 32 samples: products of 16 bits, twice as large as they should be, are halved with the rounding of 32 bits.
+// difference * factor / 2^16, rounded as in 32 bits: twice of it, halved.
 INLINE __m512i product(__m512i difference, short factor) {
     const __m512i one = _mm512_set1_epi16(1), twice = _mm512_add_epi16(difference, difference);
     return _mm512_srai_epi16(_mm512_add_epi16(_mm512_mulhi_epi16(twice, _mm512_set1_epi16(factor)), one), 1);
@@ -49,18 +49,20 @@ INLINE void narrow(Byte* to, __m512i shorts) {
 }
 
 // In place: y, blue and red differences become red, green and blue. Behind each lie 31 bytes more.
+//     red = y + 1.402 red', green = y - 0.34414 blue' - 0.71414 red', blue = y + 1.772 blue', in 16 bits
 static void to_rgb(Byte* y, Byte* cb, Byte* cr, int64_t count) {
-    const __m512i middle = _mm512_set1_epi16(128), half = _mm512_set1_epi32(32768);
-    const __m512i factors = _mm512_set1_epi32((int)(18734u << 16 | (uint16_t)-22554));
-    for (int64_t at = 0; at < count; at += 32) {
+    const __m512i middle = _mm512_set1_epi16(128), half = _mm512_set1_epi32(1 << 15);
+    const __m512i factors = _mm512_set1_epi32((int)(18734u << 16 | (uint16_t)-22554));  // 1 - 0.71414, and -0.34414
+    for (int64_t at = 0; at < count; at += WORDS) {
         const __m512i light = wide(y + at);
         const __m512i blue = _mm512_sub_epi16(wide(cb + at), middle), red = _mm512_sub_epi16(wide(cr + at), middle);
         const __m512i lower = _mm512_madd_epi16(_mm512_unpacklo_epi16(blue, red), factors);
         const __m512i upper = _mm512_madd_epi16(_mm512_unpackhi_epi16(blue, red), factors);
         const __m512i green = _mm512_packs_epi32(_mm512_srai_epi32(_mm512_add_epi32(lower, half), 16),
                                                  _mm512_srai_epi32(_mm512_add_epi32(upper, half), 16));
+        const __m512i lighter = _mm512_add_epi16(light, _mm512_add_epi16(blue, blue));
         narrow(y + at, _mm512_add_epi16(_mm512_add_epi16(light, red), product(red, 26345)));
         narrow(cb + at, _mm512_add_epi16(_mm512_sub_epi16(light, red), green));
-        narrow(cr + at, _mm512_add_epi16(_mm512_add_epi16(light, _mm512_add_epi16(blue, blue)), product(blue, -14942)));
+        narrow(cr + at, _mm512_add_epi16(lighter, product(blue, -14942)));
     }
 }

@@ -1,16 +1,9 @@
 // What stands before the picture in a JPEG file (T.81, annex B).
 //
-// Only the one kind of file that cameras and the web are full of is read here: sequential, Huffman codes, eight bits, grey or
-// YCbCr in one scan, color in full, half or quarter resolution. All else, and everything odd, is left to libjpeg.
+// Only the one kind of file that cameras and the web are full of is read here: sequential, Huffman codes, eight bits,
+// grey or YCbCr in one scan, color in full, half or quarter resolution. All else, and all that is odd, is for libjpeg.
 #pragma once
 #include "huffman.h"
-
-#if !defined(__AVX512VBMI__) || !defined(__AVX512VNNI__) || !defined(__AVX512BW__)
-#error made for processors with AVX-512 (VBMI and VNNI)
-#endif
-#include <immintrin.h>
-
-INLINE __m512i wide(const Byte* from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)from)); }
 
 constexpr int COLORS = 3, TABLES = 4, SIDE = 8, NUMBERS = SIDE * SIDE;
 constexpr int LANES = 16;  // so many blocks are turned to samples at once
@@ -34,6 +27,7 @@ struct Places {
             else column++;
         }
     }
+    constexpr int alone(int number) const { return of[number] / (2 * LANES) * 2 + of[number] % 2; }  // with one block
 };
 static constexpr Places PLACES;
 
@@ -45,13 +39,14 @@ struct Component {
 struct Header {
     int height = 0, width = 0, components = 0;
     Component component[COLORS] = {};
-    int restart = 0;              // after how many units the stream begins anew; 0: never
-    const Byte* scan = nullptr;   // where the entropy-coded part begins
+    int restart = 0;             // after how many units the stream begins anew; 0: never
+    const Byte* scan = nullptr;  // where the entropy-coded part begins
     bool has_steps[TABLES] = {};
-    int16_t steps[TABLES][NUMBERS];  // of quantization, as PLACES has them
+    int16_t steps[TABLES][NUMBERS];  // of quantization, at the places of one block
     const Codes *dc[TABLES] = {}, *ac[TABLES] = {};
 
-    int across() const { return component[0].across; }  // of luma, for each sample of color
+    // Samples of luma for each of color, along both sides.
+    int across() const { return component[0].across; }
     int down() const { return component[0].down; }
 };
 
@@ -61,7 +56,7 @@ static bool read_steps(Header& header, const Byte* at, const Byte* end) {
     while (at < end) {
         const int table = *at & 15, wide = *at >> 4;
         if (table >= TABLES || wide || end - ++at < NUMBERS) return false;
-        for (int place = 0; place < NUMBERS; place++) header.steps[table][PLACES.of[place] / (2 * LANES) * 2 + PLACES.of[place] % 2] = *at++;
+        for (int number = 0; number < NUMBERS; number++) header.steps[table][PLACES.alone(number)] = *at++;
         header.has_steps[table] = true;
     }
     return true;
@@ -127,8 +122,7 @@ static bool read_scan(Header& header, const Byte* at, const Byte* end) {
         Component& component = header.component[which];
         component.dc = at[2 + 2 * which] >> 4, component.ac = at[2 + 2 * which] & 15;
         if (at[1 + 2 * which] != component.id || component.dc >= TABLES || component.ac >= TABLES) return false;
-        if (!header.dc[component.dc] || !header.ac[component.ac] || !header.has_steps[component.steps])
-            return false;
+        if (!header.dc[component.dc] || !header.ac[component.ac] || !header.has_steps[component.steps]) return false;
     }
     return end[-3] == 0 && end[-2] == NUMBERS - 1 && end[-1] == 0;
 }

@@ -4,8 +4,8 @@
 
 // What comes next in a block: some zeros and a number.
 struct Symbol {
-    // From the lowest bits: 6 how many to skip in all, 6 the zeros, 4 the size of the number, which lies in the last of the
-    // bits that are skipped.
+    // From the lowest bits: 6 how many to skip in all, 6 the zeros, 4 the size of the number, which lies in the last of
+    // the bits that are skipped.
     uint16_t word;
 
     METHOD int skipped() const { return word & 63; }
@@ -46,6 +46,7 @@ INLINE Symbol meaning(Byte symbol, int length, bool first) {
     return {(uint16_t)(size << 12 | (first || size || zeros == 15 ? zeros : END) << 6 | (length + size))};
 }
 
+// Fill `several`, as far as the first bits tell.
 static void join(Codes& codes) {
     for (uint32_t bits = 0; bits < 1 << FIRST; bits++) {
         uint32_t skipped = 0, far = 0, last = 0;
@@ -72,7 +73,7 @@ static bool build(Codes& codes, const Byte* counts, const Byte* symbols, bool fi
             if (first ? symbol > MOST + 1 : (symbol & 15) > MOST) return false;
             if (length > FIRST) continue;
             const uint32_t begin = (uint32_t)code << (FIRST - length), count = 1u << (FIRST - length);
-            for (uint32_t bits = begin; bits < begin + count; bits++) codes.first[bits] = meaning(symbol, length, first);
+            for (uint32_t rest = 0; rest < count; rest++) codes.first[begin + rest] = meaning(symbol, length, first);
         }
         codes.largest[length] = counts[length - 1] ? code - 1 : -1;
     }

@@ -16,14 +16,16 @@ struct Plane {
     int64_t stride = 0;
     int across = 1, down = 1;       // blocks in each unit of the stream
 
-    // `part` in pixels, `by_row` and `by_column` of them for each sample; with one sample more on each side.
+    // `part` in pixels, `by_row` and `by_column` of them for each sample. Of color with fewer samples, which is
+    // interpolated, one more on each side.
     bool open(const Header& header, const Part& part, int by_row, int by_column) {
         height = (header.height + by_row - 1) / by_row, width = (header.width + by_column - 1) / by_column;
-        const int64_t beyond = header.components > 1 ? 1 : 0;
-        const int64_t top = part.top / by_row - beyond, left = part.left / by_column - beyond;
-        const int64_t bottom = (part.bottom - 1) / by_row + 1 + beyond, right = (part.right - 1) / by_column + 1 + beyond;
-        blocks = {(top < 0 ? 0 : top) / SIDE, (left < 0 ? 0 : left) / SIDE,
-                  ((bottom > height ? height : bottom) - 1) / SIDE + 1, ((right > width ? width : right) - 1) / SIDE + 1};
+        const int64_t more = by_column > 1 ? 1 : 0;
+        const int64_t top = part.top / by_row - more, bottom = (part.bottom - 1) / by_row + 1 + more;
+        const int64_t left = part.left / by_column - more, right = (part.right - 1) / by_column + 1 + more;
+        blocks.top = (top < 0 ? 0 : top) / SIDE, blocks.left = (left < 0 ? 0 : left) / SIDE;
+        blocks.bottom = ((bottom > height ? height : bottom) - 1) / SIDE + 1;
+        blocks.right = ((right > width ? width : right) - 1) / SIDE + 1;
         stride = (blocks.right - blocks.left) * SIDE;
         return samples.take(stride * (blocks.bottom - blocks.top) * SIDE);
     }
@@ -42,56 +44,68 @@ struct Plane {
     }
 };
 
-// All of the stream is read, so that damage is found wherever it is. False where the file is damaged.
-static bool read_planes(const Header& header, Stretches& stretches, Plane planes[COLORS]) {
-    const int64_t unit_height = SIDE * header.down(), unit_width = SIDE * header.across();
-    const int64_t rows = (header.height + unit_height - 1) / unit_height;
-    const int64_t columns = (header.width + unit_width - 1) / unit_width;
+// Reads the stream unit by unit: of each component in turn some neighboring blocks.
+struct Reader {
+    const Header& header;
+    Plane* planes;
     Group groups[COLORS];
-    for (int which = 0; which < header.components; which++)
-        groups[which].steps = header.steps[header.component[which].steps];
     uint32_t levels[COLORS] = {};
-    Bits* stretch = stretches.each.data;
-    Bits bits = *stretch;
-    int64_t until = header.restart;
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t column = 0; column < columns; column++) {
-            if (header.restart && until-- == 0) {
-                if (bits.left() < 0 || bits.left() >= 8) return false;
-                bits = *++stretch, until = header.restart - 1;
-                memset(levels, 0, sizeof levels);
-            }
-            for (int which = 0; which < header.components; which++) {
-                const Component& component = header.component[which];
-                const Codes &dc = *header.dc[component.dc], &ac = *header.ac[component.ac];
-                Plane& plane = planes[which];
-                for (int64_t down = row * plane.down; down < (row + 1) * plane.down; down++)
-                    for (int64_t right = column * plane.across; right < (column + 1) * plane.across; right++) {
-                        if (!plane.holds(down, right)) {
-                            if (!pass_block(bits, dc, ac, levels[which])) return false;
-                            continue;
-                        }
-                        if (!read_block(bits, dc, ac, levels[which], groups[which].next())) return false;
-                        groups[which].add(plane.block(down, right), plane.stride);
+
+    Reader(const Header& header, Plane* planes) : header(header), planes(planes) {
+        for (int which = 0; which < header.components; which++)
+            groups[which].steps = header.steps[header.component[which].steps];
+    }
+
+    METHOD bool unit(Bits& bits, int64_t row, int64_t column) {
+        for (int which = 0; which < header.components; which++) {
+            const Component& component = header.component[which];
+            const Codes &dc = *header.dc[component.dc], &ac = *header.ac[component.ac];
+            Plane& plane = planes[which];
+            for (int64_t down = row * plane.down; down < (row + 1) * plane.down; down++)
+                for (int64_t right = column * plane.across; right < (column + 1) * plane.across; right++) {
+                    if (!plane.holds(down, right)) {
+                        if (!pass_block(bits, dc, ac, levels[which])) return false;
+                        continue;
                     }
-            }
+                    if (!read_block(bits, dc, ac, levels[which], groups[which].next())) return false;
+                    groups[which].add(plane.block(down, right), plane.stride);
+                }
         }
-    bool good = bits.left() >= 0 && bits.left() < 8;
-    for (int which = 0; which < header.components; which++) groups[which].finish(), good &= !groups[which].damaged();
-    return good;
-}
+        return true;
+    }
+
+    // All of the stream is read, so that damage is found wherever it is.
+    bool all(const Bits* stretch, int64_t rows, int64_t columns) {
+        Bits bits = *stretch;
+        int64_t until = header.restart;
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t column = 0; column < columns; column++) {
+                if (header.restart && until-- == 0) {
+                    if (!bits.ended()) return false;
+                    bits = *++stretch, until = header.restart - 1;
+                    memset(levels, 0, sizeof levels);
+                }
+                if (!unit(bits, row, column)) return false;
+            }
+        bool good = bits.ended();
+        for (int which = 0; which < header.components; which++) {
+            groups[which].finish();
+            good &= !groups[which].damaged();
+        }
+        return good;
+    }
+};
 
 // False where the file is damaged or there is no memory.
-static bool open_planes(const Header& header, const Byte* end, const Part& part, Plane planes[COLORS]) {
+static bool read_planes(const Header& header, const Byte* end, const Part& part, Plane planes[COLORS]) {
     const int across = header.across(), down = header.down();
     for (int which = 0; which < header.components; which++) {
         planes[which].down = which ? 1 : down, planes[which].across = which ? 1 : across;
         if (!planes[which].open(header, part, which ? down : 1, which ? across : 1)) return false;
     }
-    const int64_t units = ((header.height + SIDE * down - 1) / (SIDE * down))
-                        * ((header.width + SIDE * across - 1) / (SIDE * across));
-    Stretches stretches;
-    if (!stretches.find(header.scan, end, header.restart ? (units + header.restart - 1) / header.restart : 1))
-        return false;
-    return read_planes(header, stretches, planes);
+    const int64_t rows = (header.height + SIDE * down - 1) / (SIDE * down);
+    const int64_t columns = (header.width + SIDE * across - 1) / (SIDE * across);
+    const int64_t stretches = header.restart ? (rows * columns + header.restart - 1) / header.restart : 1;
+    Stretches found;
+    return found.find(header.scan, end, stretches) && Reader(header, planes).all(found.each.data, rows, columns);
 }

@@ -1,20 +1,6 @@
 // From the entropy-coded part of a JPEG to blocks of numbers.
 #pragma once
-#include <cstdlib>
-
 #include "header.h"
-
-// Memory of this call, given back at its end.
-template <class Number> struct Memory {
-    Number* data = nullptr;
-    bool take(int64_t count, int64_t behind = 0) {
-        data = (Number*)malloc((count + behind) * sizeof(Number) + 64);
-        return data != nullptr;
-    }
-    Memory() = default;
-    Memory(const Memory&) = delete;
-    ~Memory() { free(data); }
-};
 
 // The stretches of bits between restart markers, without the zeros that follow each 0xff.
 struct Stretches {
@@ -24,7 +10,7 @@ struct Stretches {
 
     // False where there are more or fewer than `wanted`, their markers are not in turn, or the file does not end there.
     bool find(const Byte* at, const Byte* end, int64_t wanted) {
-        if (wanted > (end - at) / 2 || !bytes.take(end - at, PADDING) || !each.take(wanted)) return false;
+        if (wanted > (end - at) / 2 || !bytes.take(end - at + PADDING) || !each.take(wanted)) return false;
         Byte *to = bytes.data, *begin = to;
         for (;;) {
             const Byte* mark = (const Byte*)memchr(at, 0xff, end - at);
