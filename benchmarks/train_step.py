@@ -78,8 +78,8 @@ def trainer(case: Case, batches: Iterable[Any], clip: float | None = None, avera
                              native_for=config.feedforward if native else None)
     set_kernels(objective, backend.attention)
     kernels = kernel_names(objective)
-    weights = Weights(objective, backend.precision)
-    optimizer = build_optimizer(OptimizerSettings(clip=clip), weights.named_masters(), kernels)
+    weights = Weights(objective, backend.precision, native=backend.attention == "native")
+    optimizer = build_optimizer(OptimizerSettings(clip=clip), weights.named_masters(), kernels, weights.rounded)
     stream = steps(objective, batches, weights, optimizer, lambda step: 1e-4, clip=clip,
                    average=None if average is None else Average(weights, average))
     return lambda: next(stream)

@@ -5,6 +5,7 @@ Kernels for training in bf16 on a processor (kernels.py, training/):
     takes(tensor) -> bool                 can the kernels work on it, here and now?
     attention(qkv, bias, heads), gelu(values, bias, tanh), layer_norm(values, weight, bias, epsilon)
     without_bias(dense layer, values)     its product, and the bias that a kernel adds on the way
+    adamw(weights, ..., rates), norm(tensors)     what follows the backward pass (updates.py)
     trouble() -> str                      why there are none on this machine, or ""
 
 A step spends a fifth of its time and more beside its dense layers, mostly on moving numbers between memory and
@@ -24,5 +25,7 @@ Where there is no compiler, or no Linux, torch and libjpeg-turbo do as before.
 
 from vitrail.native.kernels import attention, gelu, layer_norm, takes, trouble, without_bias
 from vitrail.native.looks import look, normalize, prepare
+from vitrail.native.updates import Rates, adamw, norm
 
-__all__ = ["attention", "gelu", "layer_norm", "look", "normalize", "prepare", "takes", "trouble", "without_bias"]
+__all__ = ["Rates", "adamw", "attention", "gelu", "layer_norm", "look", "norm", "normalize", "prepare", "takes",
+           "trouble", "without_bias"]

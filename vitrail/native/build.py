@@ -61,6 +61,8 @@ TRAINING = Sources("training", {
     "gelu_backward": (None, [Pointer] * 5 + [Count] * 3 + [ctypes.c_int]),
     "norm_forward": (None, [Pointer] * 6 + [Count] * 2 + [ctypes.c_float]),
     "norm_backward": (None, [Pointer] * 7 + [Count] * 3),
+    "adamw": (None, [Pointer] * 2 + [Count] + [Pointer]),
+    "squares": (None, [Pointer] * 2 + [Count] * 2 + [Pointer]),
 }, ("-fopenmp",))
 
 PICTURES = Sources("pictures", {

@@ -32,13 +32,14 @@ def update_seconds(settings: OptimizerSettings, weights: Weights, kernels: set[s
     copies = [master.detach().clone() for master in weights.masters]
     for copy, master in zip(copies, weights.masters, strict=True):
         copy.grad = master.grad
-    optimizer = build_optimizer(settings, zip(weights.names, copies, strict=True), kernels)
+    rounded = None if weights.rounded is None else {
+        id(copy): torch.empty_like(own.data) for copy, own in zip(copies, weights.copies, strict=True)}
+    optimizer = build_optimizer(settings, zip(weights.names, copies, strict=True), kernels, rounded)
     taken = []
     for _ in range(repeats + 1):  # the first one makes the moments
         start = time.perf_counter()
         gradient_norm(weights)
-        optimizer.step()
-        weights.publish()  # of unchanged masters
+        weights.move(optimizer)  # and publish, where torch does, unchanged masters
         if averaged:
             torch._foreach_lerp_([local(copy) for copy in copies], [local(master) for master in weights.masters], 0.5)
         synchronize(copies[0].device)

@@ -73,10 +73,7 @@ def steps(
         weights.hold(told.held if told is not None else ())
         norm = gradient_norm(weights, world)
         refuse_non_finite(step, objective, batch, weights, parts, norm, names, world)
-        if clip is not None and norm > clip:
-            torch._foreach_mul_(weights.gradients(), clip / norm)
-        optimizer.step()
-        weights.publish()
+        weights.move(optimizer, clip / norm if clip is not None and norm > clip else 1.0)
         weights.clear_gradients()
         if average is not None:
             average.update(step + 1, told.kept(behind) if told is not None and told.follower() is not None else None)
@@ -115,7 +112,7 @@ def cut(batch: Batch, parts: int) -> Iterator[Batch]:
 
 @torch.no_grad()
 def gradient_norm(weights: Weights, world: World = SOLO) -> float:
-    norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(weights.gradients()))))
+    norm = weights.gradient_norm()
     return math.sqrt(world.total(norm * norm)) if weights.sharded else norm
 
 

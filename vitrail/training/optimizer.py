@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
+
+from vitrail.training.rounding import RoundingAdamW
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
 Decayed = Literal["kernels", "all", "none"]
@@ -63,10 +65,12 @@ def layer_numbers(names: Sequence[str]) -> list[int]:
 
 
 def build_optimizer(
-    settings: OptimizerSettings, parameters: Iterable[tuple[str, Tensor]], kernels: set[str]
+    settings: OptimizerSettings, parameters: Iterable[tuple[str, Tensor]], kernels: set[str],
+    copies: Mapping[int, Tensor] | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer over named parameters, in groups that are decayed and learn alike. Every group keeps its names for
-    checkpoints, and in `scale` its share of the learning rate."""
+    checkpoints, and in `scale` its share of the learning rate. `copies`, by the id of a parameter: what a kernel of our
+    own is to round them into (`Weights.rounded`)."""
     named = list(parameters)
     layers = layer_numbers([name for name, _ in named])
     alike: dict[tuple[bool, float], list[tuple[str, Tensor]]] = {}
@@ -80,6 +84,8 @@ def build_optimizer(
     if settings.name == "sgd":
         return DecoupledSGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     # With decay 0 Adam and AdamW are one; with decay the paper's Adam decouples it, which is AdamW.
+    if copies is not None:
+        return RoundingAdamW(groups, copies, lr=settings.learning_rate, betas=settings.betas)
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 

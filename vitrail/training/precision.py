@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vitrail.native import norm
 from vitrail.training.parallel.parts import like, local, whole
+from vitrail.training.rounding import RoundingAdamW
 
 Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -24,16 +26,18 @@ class Weights:
     In fp32 both are the same tensors, and where parameters are `sharded` over processes, which round them when they
     gather them. Only parameters that require gradients take part; of the others the fp32 values are kept aside, since
     they leave the run as they came, but not of the `follower`, which is an average of these.
+    `native`: kernels of our own measure gradients and round masters, where these are kept apart.
     """
 
     def __init__(self, module: nn.Module, precision: Precision, *, sharded: bool = False,
-                 follower: nn.Module | None = None) -> None:
+                 follower: nn.Module | None = None, native: bool = False) -> None:
         self.module = module
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.copies = [p for _, p in named]
         self.sharded = sharded
         self.separate = precision != "fp32" and not sharded
+        self.native = native and self.separate
         followed = set(map(id, follower.parameters())) if follower is not None else set()
         self.frozen = {id(p): p.detach().float().clone() for p in module.parameters()
                        if self.separate and not p.requires_grad and id(p) not in followed}
@@ -44,6 +48,11 @@ class Weights:
 
     def named_masters(self) -> Iterator[tuple[str, Tensor]]:
         return zip(self.names, self.masters, strict=True)
+
+    @property
+    def rounded(self) -> dict[int, Tensor] | None:
+        """The copies by their masters' ids, for an optimizer that is to round; None where torch computes."""
+        return dict(zip(map(id, self.masters), self.copies, strict=True)) if self.native else None
 
     def collect_gradients(self) -> None:
         """Add the copies' gradients to the masters' in fp32, and drop the former."""
@@ -59,6 +68,22 @@ class Weights:
     def gradients(self) -> list[Tensor]:
         """The masters' gradients, or this process's parts of them."""
         return [local(master.grad) for master in self.masters if master.grad is not None]
+
+    def gradient_norm(self) -> float:
+        gradients = self.gradients()
+        return norm(gradients) if self.native else float(
+            torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+
+    def move(self, optimizer: torch.optim.Optimizer, scale: float = 1.0) -> None:
+        """One step by the gradients times `scale`; the copies follow."""
+        if isinstance(optimizer, RoundingAdamW):
+            optimizer.scale = scale
+            optimizer.step()
+            return
+        if scale != 1:
+            torch._foreach_mul_(self.gradients(), scale)
+        optimizer.step()
+        self.publish()
 
     def hold(self, names: Collection[str]) -> None:
         """Drop the gradients of some, so that an optimizer leaves them as they are."""

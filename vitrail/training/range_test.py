@@ -67,7 +67,7 @@ def range_test(objective: nn.Module, batches: Iterable[Batch], weights: Weights,
     factor = MOMENTUM_FACTOR if settings.name == "sgd" else 1
     rates = [factor * LOWEST * (HIGHEST / LOWEST) ** (place / (count - 1)) for place in range(count)]
     kept = {name: master.detach().clone() for name, master in weights.named_masters()}
-    optimizer = build_optimizer(settings, weights.named_masters(), kernel_names(weights.module))
+    optimizer = build_optimizer(settings, weights.named_masters(), kernel_names(weights.module), weights.rounded)
     losses: list[float] = []
     stream = steps(objective, batches, weights, optimizer, rates.__getitem__, micro_batches=micro_batches,
                    clip=settings.clip, seed=seed, world=world)

@@ -70,9 +70,10 @@ def set_up(recipe: Recipe, source: Source, folder: Path, interrupts: Interrupts,
     if sharded:
         shard(objective, backend.precision, world)
     follower = objective.follower()
-    masters = Weights(objective, backend.precision, sharded=sharded, follower=follower)
+    masters = Weights(objective, backend.precision, sharded=sharded, follower=follower,
+                      native=backend.attention == "native")
     learner = objective if sharded else replicate(objective, masters, world)
-    optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels)
+    optimizer = build_optimizer(recipe.optimizer, masters.named_masters(), kernels, masters.rounded)
     train_split = source.splits["train"]
     loader = Loader(remember(train_split, recipe.preprocess), training_view(recipe, objective),
                     recipe.training.batch_size, seed=recipe.seed, workers=recipe.data.workers,

@@ -1,6 +1,7 @@
 // What a training step in bf16 spends beside its dense layers, for the processor it is compiled on.
 #include "attention.h"
 #include "layers.h"
+#include "update.h"
 
 #if defined(__AMX_BF16__) && !defined(WITHOUT_AMX) && defined(__linux__)
 #include <sys/syscall.h>
