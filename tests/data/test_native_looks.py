@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ from vitrail.native import build, looks
 
 pytestmark = pytest.mark.skipif(bool(native.prepare()), reason=native.prepare())
 Sizes = tuple[int, int]
+
+
+@pytest.fixture
+def kept_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in training."""
+    monkeypatch.setattr(looks, "pages_are_kept", True)
 
 
 def turbo(file: bytes, part: tuple[int, int, int, int], whole: Sizes, window: tuple[int, int, int, int],
@@ -214,7 +220,7 @@ def test_threads_with_files_of_different_codes_do_not_disturb_each_other() -> No
     torch.randint(0, 256, (2, 9, 8, 3), dtype=torch.uint8).permute(0, 3, 1, 2)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_normalized_numbers_are_the_same_to_the_bit(given: torch.Tensor, dtype: torch.dtype,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+                                                    kept_pages: None, monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = Preprocess(size=8, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     ours = preprocess.normalize(given, dtype)
     monkeypatch.setattr(native, "normalize", lambda *given: None)
@@ -222,8 +228,44 @@ def test_normalized_numbers_are_the_same_to_the_bit(given: torch.Tensor, dtype: 
     assert ours.dtype == dtype
 
 
+@pytest.mark.parametrize(("raw", "scale", "shift"), [
+    (torch.zeros(1, 3, 4, 4), torch.ones(3), torch.ones(3)),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.ones(3, dtype=torch.float64), torch.ones(3)),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.ones(3), torch.ones(3, dtype=torch.bfloat16)),
+    (torch.zeros(1, 4, 4, 4, dtype=torch.uint8), torch.ones(3), torch.ones(3)),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.ones(6)[::2], torch.ones(3)),
+    (torch.zeros(3, 4, 4, dtype=torch.uint8), torch.ones(3), torch.ones(3)),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8, device="meta"), torch.ones(3), torch.ones(3))])
+def test_other_numbers_are_left_to_torch(raw: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor,
+                                         kept_pages: None) -> None:
+    assert native.normalize(raw, scale, shift) is None
+
+
+def test_default_types_and_devices_change_nothing(kept_pages: None) -> None:
+    raw = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            seen = Preprocess(size=4).normalize(raw)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(seen, torch.ones(1, 3, 4, 4))
+
+
+def test_bytes_of_other_types_are_read_too() -> None:
+    file = saved(noise(), "JPEG")
+    assert native.look(bytearray(file), (24, 32), all_of((24, 32)), (8, 8), all_of((8, 8)), False) is None  # type: ignore[arg-type]
+
+
+def test_where_others_round_in_another_way_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setattr(looks, "started", None)
+    assert native.prepare() == "ATEN_CPU_CAPABILITY is set"
+
+
 def test_nobody_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "compiling", Future)  # one that never ends
+    monkeypatch.setattr(looks.Compilation, "compile", lambda self: None)  # it never has a result
+    monkeypatch.setattr(looks, "started", None)
     file = saved(noise(), "JPEG")
     assert native.look(file, (24, 32), all_of((24, 32)), (8, 8), all_of((8, 8)), False) is None
     assert EvalView(Preprocess(size=8))(file, "x").shape == (3, 8, 8)

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from vitrail import native
-from vitrail.native import build
+from vitrail.native import build, looks
 from vitrail.native.build import PICTURES, TRAINING, Sources
-from vitrail.native.looks import compiling
 
 needs_kernels = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
 
@@ -84,7 +83,7 @@ def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, m
 
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", nowhere)
     build.library.cache_clear()
-    compiling.cache_clear()
+    monkeypatch.setattr(looks, "started", None)
     try:
         assert native.trouble()
         assert not native.takes(torch.zeros(1, 16, dtype=torch.bfloat16))
@@ -92,7 +91,6 @@ def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, m
         assert native.look(b"", (8, 8), (0, 0, 8, 8), (8, 8), (0, 0, 8, 8), False) is None
     finally:
         build.library.cache_clear()
-        compiling.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "value", "told"), [
@@ -149,3 +147,80 @@ def test_processors_with_less_get_the_same_numbers(home: Path, flags: list[str])
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count(".") >= 10
     assert len(list(home.iterdir())) == 1
+
+
+def test_a_processor_that_lacks_something_is_told_before_anything_is_compiled(
+        home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "processor", lambda: "flags : avx2 avx512bw")
+    monkeypatch.setattr(build, "compile_to", None)
+    with pytest.raises(build.UnavailableError, match="made for processors with AVX-512"):
+        build.load(PICTURES)
+
+
+@needs_kernels
+def test_where_temporary_files_must_not_run_the_kept_library_is_taken(
+        home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, places = build.opened, []
+
+    def only_kept(path: Path, sources: Sources) -> object:
+        places.append(path)
+        if home not in path.parents:
+            raise build.UnavailableError("failed to map segment from shared object")
+        return opened(path, sources)
+
+    monkeypatch.setattr(build, "opened", only_kept)
+    build.load(TRAINING)
+    assert [home in place.parents for place in places] == [True]
+
+
+def alone(program: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
+                          env=os.environ | {"VITRAIL_HOME": str(home), "OMP_NUM_THREADS": "1"} | environment)
+
+
+READ = """
+import io, sys, threading, time, os
+from PIL import Image
+from vitrail import native
+from vitrail.data.preprocess import Preprocess
+file = io.BytesIO()
+Image.new("RGB", (64, 48), "red").save(file, "JPEG")
+read = lambda: Preprocess(size=8).read(file.getvalue(), "x").sum().item()
+"""
+
+
+@needs_kernels
+def test_a_thread_that_outlives_the_main_one_reads_pictures(home: Path) -> None:
+    ended = alone(READ + "threading.Thread(target=lambda: (time.sleep(0.5), print(read()))).start()", home)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert float(ended.stdout) > 0
+
+
+@needs_kernels
+def test_a_forked_process_waits_for_nobody(home: Path) -> None:
+    """Its copy of the lock is held by a thread that it does not have."""
+    ended = alone(READ + """
+read()
+child = os.fork()
+if child == 0:
+    print(read(), native.prepare(), native.trouble(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+""", home)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert float(ended.stdout.split()[0]) > 0
+
+
+@needs_kernels
+@pytest.mark.skipif(bool(native.prepare()), reason=native.prepare())
+def test_a_process_that_ends_leaves_what_it_compiled_and_no_compiler(home: Path, tmp_path: Path) -> None:
+    assert alone(READ + "read()", home).returncode == 0
+    assert len(list((home).iterdir())) == 1
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 50\n")
+    slow.chmod(0o755)
+    program = READ + "from vitrail.native import looks; looks.LEAVING = 0.3; read(); time.sleep(1)"
+    ended = alone(program, tmp_path / "new", CXX=str(slow))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

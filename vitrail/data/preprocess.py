@@ -106,7 +106,7 @@ class Preprocess(BaseModel):
 
     def normalize(self, raw: RawImages, dtype: torch.dtype = torch.float32) -> Images:
         """uint8 [batch, 3, h, w] -> (raw / 255 - mean) / std, on the device of `raw`."""
-        std, mean = torch.tensor(self.std, device=raw.device), torch.tensor(self.mean, device=raw.device)
+        std, mean = (torch.tensor(one, dtype=torch.float32, device=raw.device) for one in (self.std, self.mean))
         scale, shift = 1 / (255 * std), mean / std
         fast = native.normalize(raw, scale, shift)
         if fast is not None:

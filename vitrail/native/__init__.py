@@ -18,14 +18,15 @@ From JPEG files to the input of a model (looks.py, pictures/), the same numbers 
     look(file, picture, part, whole, window, bicubic) -> pixels, or None where libjpeg must do it
     normalize(raw, scale, shift) -> floats, or None where torch must do it
     prepare()                             wait until both are compiled
+    keep_pages()                          normalize may count on memory that stays
 
 Both are compiled for the very processor on first use, which takes two or three seconds, and kept in the user's cache.
 Where there is no compiler, or no Linux, torch and libjpeg-turbo do as before.
 """
 
 from vitrail.native.kernels import attention, gelu, layer_norm, takes, trouble, without_bias
-from vitrail.native.looks import look, normalize, prepare
+from vitrail.native.looks import keep_pages, look, normalize, prepare
 from vitrail.native.updates import Rates, adamw, norm
 
-__all__ = ["Rates", "adamw", "attention", "gelu", "layer_norm", "look", "norm", "normalize", "prepare", "takes",
-           "trouble", "without_bias"]
+__all__ = ["Rates", "adamw", "attention", "gelu", "keep_pages", "layer_norm", "look", "norm", "normalize", "prepare",
+           "takes", "trouble", "without_bias"]

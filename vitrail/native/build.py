@@ -10,6 +10,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,13 @@ class Sources:
     """What becomes one library: all in a folder beside this file, of which NAME.cpp takes in the rest.
 
     `functions`: what each gives back and takes. `begin`, where there is one, is called first; it says 0 where the rest
-    may be used."""
+    may be used. `needs`: what the processor must have, as Linux calls it; `needed`: in words."""
 
     name: str
     functions: Mapping[str, tuple[type | None, Sequence[type]]]
     flags: tuple[str, ...]
+    needs: frozenset[str] = frozenset()
+    needed: str = ""
 
     @property
     def files(self) -> list[Path]:
@@ -68,7 +71,8 @@ TRAINING = Sources("training", {
 PICTURES = Sources("pictures", {
     "look": (ctypes.c_int, [ctypes.c_char_p, Count, Pointer, ctypes.c_int, Pointer]),
     "normalize": (None, [Pointer] * 4 + [Count] * 3),
-}, ("-ffp-contract=off",))  # a product and a sum are rounded one after the other, as torch does
+}, ("-ffp-contract=off",),  # a product and a sum are rounded one after the other, as torch does
+   frozenset({"avx512bw", "avx512vbmi", "avx512_vnni"}), "AVX-512 (VBMI and VNNI)")
 
 CHECKSUM = hashlib.sha256().digest_size
 
@@ -98,6 +102,8 @@ def load(sources: Sources) -> ctypes.CDLL:
         raise UnavailableError(f"switched off by {OFF}=0")
     if not sys.platform.startswith("linux"):
         raise UnavailableError("they are made for Linux")
+    if not sources.needs <= set(processor().split()):
+        raise UnavailableError(f"made for processors with {sources.needed}")
     compiler = find_compiler()
     name = f"{fingerprint(sources, compiler)}.so"
     with contextlib.suppress(OSError, RuntimeError, UnavailableError):  # no home, nothing kept, or damaged
@@ -107,10 +113,11 @@ def load(sources: Sources) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="vitrail-native-", ignore_cleanup_errors=True) as folder:
         fresh = Path(folder) / name
         compile_to(fresh, sources, compiler)
-        library = opened(fresh, sources)  # it stays in memory when its file is gone
-        with contextlib.suppress(OSError, RuntimeError, SaveError):  # else it is compiled again the next time
-            keep(fresh, cache_folder() / "native" / name)
-        return library
+        with contextlib.suppress(OSError, RuntimeError, SaveError, UnavailableError):
+            kept = cache_folder() / "native" / name
+            keep(fresh, kept)
+            return opened(kept, sources)
+        return opened(fresh, sources)  # it stays in memory when its file is gone; the next time it is compiled again
 
 
 def keep(fresh: Path, kept: Path) -> None:
@@ -168,14 +175,46 @@ def compile_to(library: Path, sources: Sources, compiler: tuple[str, ...]) -> No
     for command in ([*compiler, *FLAGS, *sources.flags, "-c", str(start), "-o", str(compiled)],
                     [*compiler, "-shared", str(compiled), "-o", str(library), "-lm"]):
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE,
-                                   check=False)
+            failed, told = run(command)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnavailableError(f"{compiler[0]} did not run ({error})") from error
-        if ended.returncode:
-            lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"]
+        if failed:
+            lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no reason given"]
             told = next((line for line in lines if "error" in line.lower()), lines[-1])
             raise UnavailableError(f"{compiler[0]} could not compile them: {told}")
+
+
+running: set[subprocess.Popen[str]] = set()
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    """In a session of its own, which ends with all that it starts. Raises OSError, TimeoutExpired."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True, errors="replace", start_new_session=True) as process:
+        running.add(process)
+        try:
+            _, told = process.communicate(timeout=PATIENCE)
+        finally:
+            end(process)
+            running.discard(process)
+        return process.returncode, told
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def forget_the_parent() -> None:
+    """A process that was forked while another thread compiled: nobody will let go of that lock any more."""
+    global loading
+    loading = threading.Lock()
+    running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_the_parent)
 
 
 def opened(path: Path, sources: Sources) -> ctypes.CDLL:

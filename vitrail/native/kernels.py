@@ -33,9 +33,13 @@ def trouble() -> str:
 def takes(values: Tensor, head: int = LANES) -> bool:
     """Whether there are kernels for it: bf16 on a processor, rows (and heads of so many numbers) in sixteens, and
     nothing that looks into the operations (torch.compile, export)."""
-    watched = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     return (values.dtype == torch.bfloat16 and values.device.type == "cpu" and values.shape[-1] % LANES == 0
-            and head % LANES == 0 and values.numel() > 0 and not watched and kernels() is not None)
+            and head % LANES == 0 and values.numel() > 0 and not is_watched() and kernels() is not None)
+
+
+def is_watched() -> bool:
+    """By something that would not see what a function of ours does."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def attention(qkv: Tensor, bias: Tensor | None, heads: int) -> Tensor:

@@ -7,6 +7,7 @@ from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
 from vitrail.data.augment import Augmentation
+from vitrail.data.augment.pixels import mirrored
 
 EVERYTHING = {"crop": "pad", "flip": 0.5, "erase": 0.5, "erase_with": "noise", "brightness": 0.4, "contrast": 0.4,
               "saturation": 0.4, "randaugment": {"layers": 2, "magnitude": 15}, "trivial_augment": True,
@@ -105,3 +106,14 @@ def test_old_settings_give_the_same_bytes_as_ever():
     picture = np.arange(3 * 12 * 10).astype(np.uint8).reshape(3, 12, 10)
     sums = [int(value.vary(picture.copy(), MIDDLE, draws(sample)).astype(int).sum()) for sample in range(4)]
     assert sums == [32748, 32957, 38656, 45261]
+
+
+@pytest.mark.parametrize("width", [*range(1, 18), 224])
+def test_a_mirrored_picture_is_dense_and_new(width: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, width), np.uint8)
+    for given in (pixels, np.repeat(pixels, 2, 1)[:, ::2]):
+        found = mirrored(given)
+        np.testing.assert_array_equal(found, pixels[:, :, ::-1])
+        assert found.flags.c_contiguous
+        assert all(stride > 0 for stride in found.strides)
+        assert not np.shares_memory(found, given)

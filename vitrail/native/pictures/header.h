@@ -5,6 +5,7 @@
 #pragma once
 #include "huffman.h"
 
+constexpr int LIMIT = 65500;  // libjpeg's, of a side
 constexpr int COLORS = 3, TABLES = 4, SIDE = 8, NUMBERS = SIDE * SIDE;
 constexpr int LANES = 16;  // so many blocks are turned to samples at once
 
@@ -98,6 +99,7 @@ static bool read_frame(Header& header, const Byte* at, const Byte* end) {
     if (header.components || end - at < 6 || at[0] != 8) return false;
     header.height = pair_at(at + 1), header.width = pair_at(at + 3);
     const int components = at[5];
+    if (header.height > LIMIT || header.width > LIMIT) return false;
     if (!header.height || !header.width || (components != 1 && components != COLORS)) return false;
     if (end - at != 6 + 3 * components) return false;
     for (int which = 0; which < components; which++) {

@@ -69,7 +69,7 @@ extern "C" int look(const Byte* file, int64_t length, const int64_t* asked, int 
                  {asked[8], asked[9], asked[10], asked[11]}, bicubic != 0, to);
 }
 
-// raw[area] * scale - shift. What is written is not read again soon: past the caches, which takes half of the time.
+// raw[area] * scale - shift. What is written is not read again soon: past the caches.
 static void normalize(const Byte* raw, float scale, float shift, float* to, int64_t area) {
     int64_t at = 0;
     const __m512 by = _mm512_set1_ps(scale), less = _mm512_set1_ps(shift);
