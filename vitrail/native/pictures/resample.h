@@ -102,9 +102,10 @@ INLINE void resize_columns(const Weights& weights, const Byte* rows, int64_t str
                 upper = _mm512_dpwssd_epi32(upper, _mm512_unpackhi_epi16(a, b), _mm512_set1_epi32(both));
             }
             const __m512i words = _mm512_packus_epi32(rounded(lower, weights.bits), rounded(upper, weights.bits));
+            const __m256i bytes = _mm512_cvtusepi16_epi8(words);
             const int64_t left = width - column;
-            const __mmask32 there = left < WORDS ? (1u << left) - 1 : ~0u;
-            _mm256_mask_storeu_epi8(to + column, there, _mm512_cvtusepi16_epi8(words));
+            if (left >= WORDS) _mm256_storeu_si256((__m256i*)(to + column), bytes);
+            else _mm256_mask_storeu_epi8(to + column, (1u << left) - 1, bytes);
         }
     }
 }
