@@ -1,11 +1,12 @@
 """How many images a second one core turns from JPEG bytes into normalized 224 x 224 tensors.
 
-    python benchmarks/input_pipeline.py [--sizes 500x375 2048x1536] [--rounds 7] [--json]
+    python benchmarks/input_pipeline.py [--sizes 500x375 2048x1536] [--rounds 7] [--keep] [--json]
 
 Against a Pillow-only pipeline written the way torchvision writes it (decode, crop, resize, flip, to tensor,
 normalize), which is written out below because torchvision itself is not needed anywhere else. Each runs in a process
-of its own, in one thread, one after the other in every round, and the medians over the rounds are compared.
-"libjpeg-turbo" is vitrail without C++ of its own (VITRAIL_NATIVE=0), as it is on processors without AVX-512.
+of its own, in one thread, one after the other in every round, and the medians over the rounds are compared. Ours keep
+freed memory, as a training run does (`training/allocator.py`), Pillow's with --keep. "libjpeg-turbo" is vitrail without
+C++ of its own (VITRAIL_NATIVE=0), as it is on processors without AVX-512.
 
 The JPEG files are cut, with a seed, from the two photographs that come with scikit-learn.
 """
@@ -130,23 +131,26 @@ VIEWS: dict[str, View] = {"training": TrainView(Preprocess(size=TARGET), CROP), 
 PEERS = {"training": peer_train, "evaluation": peer_evaluation, "Huffman": entropy_only}
 
 
-def start(who: str, what: str, count: int, width: int, height: int) -> Callable[[], None]:
+def start(who: str, what: str, count: int, width: int, height: int, keep: bool) -> Callable[[], None]:
     """A contestant's process: all photographs, once."""
     torch.set_num_threads(1)
     files = photographs(count, width, height)
+    if keep or who != "Pillow":
+        keep_freed_memory()
     if who == "Pillow":
         return partial(PEERS[what], files)
-    os.environ["VITRAIL_NATIVE"] = "0" if who == "libjpeg-turbo" else "1"
-    keep_freed_memory()  # as a training run does
+    if who == "libjpeg-turbo":
+        os.environ["VITRAIL_NATIVE"] = "0"
     native.prepare()
     return ours(files, VIEWS[what])
 
 
-def compare(size: str, count: int, rounds: int) -> dict[str, Any]:
+def compare(size: str, count: int, rounds: int, keep: bool) -> dict[str, Any]:
     """Both views of all pipelines on photographs of one size."""
     width, height = map(int, size.split("x"))
     asked = [(who, what) for what in VIEWS for who in ("vitrail", "libjpeg-turbo", "Pillow")] + [("Pillow", "Huffman")]
-    seconds = race({" ".join(one): partial(start, *one, count, width, height) for one in asked}, rounds, warm_up=1)
+    starts = {" ".join(one): partial(start, *one, count, width, height, keep) for one in asked}
+    seconds = race(starts, rounds, warm_up=1)
     rates = {name: count / each for name, each in seconds.items()}
     return {"size": size, "photographs": count,
             "kilobytes": round(sum(map(len, photographs(count, width, height))) / count / 1000, 1),
@@ -161,13 +165,15 @@ def main() -> None:
                         help="width x height of the photographs")
     parser.add_argument("--megapixels", type=float, default=20, help="how many to make of each size, in all")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--keep", action="store_true", help="let Pillow's processes keep freed memory, too")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     missing = native.prepare()
     results = []
     for size in asked.sizes:
         width, height = map(int, size.split("x"))
-        results.append(compare(size, max(4, min(100, round(asked.megapixels * 1e6 / (width * height)))), asked.rounds))
+        count = max(4, min(100, round(asked.megapixels * 1e6 / (width * height))))
+        results.append(compare(size, count, asked.rounds, asked.keep))
     if asked.json:
         print(json.dumps({"machine": machine(), "missing": missing, "results": results}, indent=2))
         return

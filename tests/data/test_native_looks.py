@@ -190,11 +190,16 @@ def test_views_are_the_same_with_and_without(view: View, file: bytes, monkeypatc
 
 
 def test_a_view_of_a_jpeg_asks_for_no_more_than_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitrail.data.views.decode", None)
+    asked: list[looks.Area] = []
+    look = native.look
+    monkeypatch.setattr(native, "look", lambda *given: (asked.append(given[4]), look(*given))[1])
+    monkeypatch.setattr("vitrail.data.views.decode", None)  # nobody decodes the whole picture
     monkeypatch.setattr("vitrail.data.preprocess.decode", None)
     file = saved(noise(60, 50), "JPEG")
     for view in VIEWS:
         view.looks(file, "x", Key(0, 0, 0))
+    sizes = [view.preprocess.size for view in VIEWS[:-1]]  # type: ignore[attr-defined]
+    assert [window[2:] for window in asked] == [*sizes, (48, 40)]  # a simple crop is cut from what covers 20 x 40
 
 
 @pytest.mark.parametrize("view", [VIEWS[0], VIEWS[3]])
@@ -255,6 +260,15 @@ def test_default_types_and_devices_change_nothing(kept_pages: None) -> None:
 def test_bytes_of_other_types_are_read_too() -> None:
     file = saved(noise(), "JPEG")
     assert native.look(bytearray(file), (24, 32), all_of((24, 32)), (8, 8), all_of((8, 8)), False) is None  # type: ignore[arg-type]
+
+
+def test_whatever_happens_to_the_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(sources: build.Sources) -> None:
+        raise MemoryError("none left")
+
+    monkeypatch.setattr(build, "library", broken)
+    monkeypatch.setattr(looks, "started", None)
+    assert native.prepare() == "they cannot be compiled: MemoryError: none left"
 
 
 def test_where_others_round_in_another_way_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

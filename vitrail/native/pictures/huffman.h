@@ -34,7 +34,7 @@ struct Symbols {
 
 struct Codes {
     Symbol first[1 << FIRST];      // a word of 0 where a code is longer or does not exist
-    Symbols several[1 << FIRST];   // likewise, and where they go too far
+    Symbols several[1 << FIRST];   // likewise
     int32_t largest[LONGEST + 1];  // of the codes of each length, -1 where there are none
     int32_t offset[LONGEST + 1];   // from a code to the place of its symbol
     Byte symbols[256];
@@ -50,12 +50,12 @@ INLINE Symbol meaning(Byte symbol, int length, bool first) {
 static void join(Codes& codes) {
     for (uint32_t bits = 0; bits < 1 << FIRST; bits++) {
         uint32_t skipped = 0, far = 0, last = 0;
-        while (skipped < FIRST && !last && far < 48) {
+        while (skipped < FIRST && !last && far < 48) {  // one symbol more goes to 63 at most
             const Symbol next = codes.first[bits << skipped & ((1 << FIRST) - 1)];
             if (next.word == 0 || skipped + next.skipped() - next.size() > FIRST) break;
             skipped += next.skipped(), last = next.zeros() == END, far += last ? 0 : next.zeros() + 1;
         }
-        codes.several[bits].word = (uint16_t)(far > 63 ? 0 : last << 12 | far << 6 | skipped);
+        codes.several[bits].word = (uint16_t)(last << 12 | far << 6 | skipped);
     }
 }
 
