@@ -6,7 +6,7 @@ Against a Pillow-only pipeline written the way torchvision writes it (decode, cr
 normalize), which is written out below because torchvision itself is not needed anywhere else. Each runs in a process
 of its own, in one thread, one after the other in every round, and the medians over the rounds are compared. Ours keep
 freed memory, as a training run does (`training/allocator.py`), Pillow's with --keep. "libjpeg-turbo" is vitrail without
-C++ of its own (VITRAIL_NATIVE=0), as it is on processors without AVX-512.
+C++ of its own (VITRAIL_NATIVE=0), as it is on processors without AVX2.
 
 The JPEG files are cut, with a seed, from the two photographs that come with scikit-learn.
 """

@@ -72,7 +72,7 @@ PICTURES = Sources("pictures", {
     "look": (ctypes.c_int, [ctypes.c_char_p, Count, Pointer, ctypes.c_int, Pointer]),
     "normalize": (None, [Pointer] * 4 + [Count] * 3),
 }, ("-ffp-contract=off",),  # a product and a sum are rounded one after the other, as torch does
-   frozenset({"avx512bw", "avx512vbmi", "avx512_vnni"}), "AVX-512 (VBMI and VNNI)")
+   frozenset({"avx2"}), "AVX2")
 
 CHECKSUM = hashlib.sha256().digest_size
 

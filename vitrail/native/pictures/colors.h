@@ -3,8 +3,8 @@
 #pragma once
 #include "planes.h"
 
-// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left]; up to 64 bytes behind it
-// are written, too. `scratch` holds (right - left) / 2 + ROOM numbers.
+// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left]; up to BYTES behind it are
+// written, too. `scratch` holds (right - left) / 2 + ROOM numbers.
 constexpr int ROOM = 2 * WORDS + 8;
 static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right,
                       int16_t* scratch, Byte* to) {
@@ -25,44 +25,43 @@ static void widen_row(const Plane& plane, const Header& header, int64_t y, int64
     // The same across. libjpeg rounds the two halves differently, so that there is no drift.
     const int low = tall ? 8 : 1, high = tall ? 7 : 2, bits = tall ? 4 : 2, odd = left % 2;
     if (odd) *to++ = (Byte)((3 * sums[0] + sums[1] + high) >> bits);
-    const __m512i three = _mm512_set1_epi16(3), below = _mm512_set1_epi16((short)low);
-    const __m512i above = _mm512_set1_epi16((short)high);
+    const Vector three = SIMD(set1_epi16)(3), below = SIMD(set1_epi16)((short)low);
+    const Vector above = SIMD(set1_epi16)((short)high);
     const __m128i shift = _mm_cvtsi32_si128(bits);
     const int16_t* from = sums + odd;
     for (int64_t at = 0; 2 * at < right - left - odd; at += WORDS) {
-        const __m512i here = _mm512_mullo_epi16(load(from + at), three);
-        const __m512i before = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at - 1)), below);
-        const __m512i behind = _mm512_add_epi16(_mm512_add_epi16(here, load(from + at + 1)), above);
-        const __m512i later = _mm512_slli_epi16(_mm512_srl_epi16(behind, shift), 8);
-        _mm512_storeu_si512(to + 2 * at, _mm512_or_si512(_mm512_srl_epi16(before, shift), later));
+        const Vector here = SIMD(mullo_epi16)(load(from + at), three);
+        const Vector before = SIMD(add_epi16)(SIMD(add_epi16)(here, load(from + at - 1)), below);
+        const Vector behind = SIMD(add_epi16)(SIMD(add_epi16)(here, load(from + at + 1)), above);
+        const Vector later = SIMD(slli_epi16)(SIMD(srl_epi16)(behind, shift), 8);
+        store(to + 2 * at, either(SIMD(srl_epi16)(before, shift), later));
     }
 }
 
 // difference * factor / 2^16, rounded as in 32 bits: twice of it, halved.
-INLINE __m512i product(__m512i difference, short factor) {
-    const __m512i one = _mm512_set1_epi16(1), twice = _mm512_add_epi16(difference, difference);
-    return _mm512_srai_epi16(_mm512_add_epi16(_mm512_mulhi_epi16(twice, _mm512_set1_epi16(factor)), one), 1);
+INLINE Vector product(Vector difference, short factor) {
+    const Vector one = SIMD(set1_epi16)(1), twice = SIMD(add_epi16)(difference, difference);
+    return SIMD(srai_epi16)(SIMD(add_epi16)(SIMD(mulhi_epi16)(twice, SIMD(set1_epi16)(factor)), one), 1);
 }
-INLINE void narrow(Byte* to, __m512i shorts) {
-    const __m512i positive = _mm512_max_epi16(shorts, _mm512_setzero_si512());
-    _mm256_storeu_si256((__m256i*)to, _mm512_cvtusepi16_epi8(positive));
+INLINE void narrow(Byte* to, Vector shorts) {
+    store_half(to, words_to_bytes(SIMD(max_epi16)(shorts, zeros())));
 }
 
-// In place: y, blue and red differences become red, green and blue. Behind each lie 31 bytes more.
+// In place: y, blue and red differences become red, green and blue. Behind each lie WORDS bytes more.
 //     red = y + 1.402 red', green = y - 0.34414 blue' - 0.71414 red', blue = y + 1.772 blue', in 16 bits
 static void to_rgb(Byte* y, Byte* cb, Byte* cr, int64_t count) {
-    const __m512i middle = _mm512_set1_epi16(128), half = _mm512_set1_epi32(1 << 15);
-    const __m512i factors = _mm512_set1_epi32((int)(18734u << 16 | (uint16_t)-22554));  // 1 - 0.71414, and -0.34414
+    const Vector middle = SIMD(set1_epi16)(128), half = SIMD(set1_epi32)(1 << 15);
+    const Vector factors = SIMD(set1_epi32)((int)(18734u << 16 | (uint16_t)-22554));  // 1 - 0.71414, and -0.34414
     for (int64_t at = 0; at < count; at += WORDS) {
-        const __m512i light = wide(y + at);
-        const __m512i blue = _mm512_sub_epi16(wide(cb + at), middle), red = _mm512_sub_epi16(wide(cr + at), middle);
-        const __m512i lower = _mm512_madd_epi16(_mm512_unpacklo_epi16(blue, red), factors);
-        const __m512i upper = _mm512_madd_epi16(_mm512_unpackhi_epi16(blue, red), factors);
-        const __m512i green = _mm512_packs_epi32(_mm512_srai_epi32(_mm512_add_epi32(lower, half), 16),
-                                                 _mm512_srai_epi32(_mm512_add_epi32(upper, half), 16));
-        const __m512i lighter = _mm512_add_epi16(light, _mm512_add_epi16(blue, blue));
-        narrow(y + at, _mm512_add_epi16(_mm512_add_epi16(light, red), product(red, 26345)));
-        narrow(cb + at, _mm512_add_epi16(_mm512_sub_epi16(light, red), green));
-        narrow(cr + at, _mm512_add_epi16(lighter, product(blue, -14942)));
+        const Vector light = wide(y + at);
+        const Vector blue = SIMD(sub_epi16)(wide(cb + at), middle), red = SIMD(sub_epi16)(wide(cr + at), middle);
+        const Vector lower = SIMD(madd_epi16)(SIMD(unpacklo_epi16)(blue, red), factors);
+        const Vector upper = SIMD(madd_epi16)(SIMD(unpackhi_epi16)(blue, red), factors);
+        const Vector green = SIMD(packs_epi32)(SIMD(srai_epi32)(SIMD(add_epi32)(lower, half), 16),
+                                                 SIMD(srai_epi32)(SIMD(add_epi32)(upper, half), 16));
+        const Vector lighter = SIMD(add_epi16)(light, SIMD(add_epi16)(blue, blue));
+        narrow(y + at, SIMD(add_epi16)(SIMD(add_epi16)(light, red), product(red, 26345)));
+        narrow(cb + at, SIMD(add_epi16)(SIMD(sub_epi16)(light, red), green));
+        narrow(cr + at, SIMD(add_epi16)(lighter, product(blue, -14942)));
     }
 }

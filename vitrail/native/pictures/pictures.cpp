@@ -72,11 +72,9 @@ extern "C" int look(const Byte* file, int64_t length, const int64_t* asked, int 
 // raw[area] * scale - shift. What is written is not read again soon: past the caches.
 static void normalize(const Byte* raw, float scale, float shift, float* to, int64_t area) {
     int64_t at = 0;
-    const __m512 by = _mm512_set1_ps(scale), less = _mm512_set1_ps(shift);
-    for (; at + LANES <= area && (uintptr_t)(to + at) % 64 == 0; at += LANES) {
-        const __m512 value = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(raw + at))));
-        _mm512_stream_ps(to + at, _mm512_sub_ps(_mm512_mul_ps(value, by), less));
-    }
+    const auto by = SIMD(set1_ps)(scale), less = SIMD(set1_ps)(shift);
+    for (; at + LANES <= area && (uintptr_t)(to + at) % BYTES == 0; at += LANES)
+        SIMD(stream_ps)(to + at, SIMD(sub_ps)(SIMD(mul_ps)(floats(raw + at), by), less));
     _mm_sfence();
     for (; at < area; at++) to[at] = raw[at] * scale - shift;
 }

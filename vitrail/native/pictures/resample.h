@@ -1,84 +1,84 @@
 // Antialiased resizing, to the bit as torch does it: first along rows, then along columns, rounded to bytes in between.
 #pragma once
 #include "weights.h"
+#include "window.h"
 
-// Sums of 2^bits to bytes, those that are too large or too small to the nearest.
-INLINE __m512i rounded(__m512i sum, int bits) {
-    return _mm512_max_epi32(_mm512_srai_epi32(sum, bits), _mm512_setzero_si512());
-}
+// Sums of 2^bits; those that are negative become 0.
+INLINE Vector rounded(Vector sum, int bits) { return SIMD(max_epi32)(SIMD(srai_epi32)(sum, bits), zeros()); }
 
-// Resizes rows, sixteen places at once. Where the first taps of all sixteen lie within two windows of 64 bytes, each
-// pair of taps is picked out of them; else (a line becomes nine times shorter and more) one place follows the other.
+// Resizes rows, LANES places at once. Where the taps of the lanes lie near to each other, each two are picked out of
+// what is loaded at once; else (a line becomes nine times shorter and more) one place follows the other.
 struct Along {
-    static constexpr int AT_ONCE = 16, WINDOW = 64;
+    enum Fit : Byte { NOT, IN_NEAR, IN_FAR };
     const Weights& weights;
     int64_t batches, pairs = 0;  // of places; of taps
-    Memory<Byte> windows;        // [batches]: how many: 1, 2, or 0 where they do not fit
-    Memory<Byte> places;         // [batches][64]: for each of the sixteen the first two taps, from that of the batch on
-    Memory<int16_t> factors;     // [batches][pairs][WORDS]: their weights
+    Memory<Fit> fits;            // [batches]
+    Memory<Byte> picks;          // [batches][LANES][4]: where the first two taps are in the window, as words
+    Memory<int16_t> factors;     // [batches][pairs][LANES][2]: the weights
 
-    explicit Along(const Weights& weights) : weights(weights), batches((weights.count + AT_ONCE - 1) / AT_ONCE) {}
+    explicit Along(const Weights& weights) : weights(weights), batches((weights.count + LANES - 1) / LANES) {}
 
     // Bytes behind a row that are read, and must be there.
-    int64_t beyond() const { return weights.taps + 2 * WINDOW; }
+    int64_t beyond() const { return weights.taps + 2 * NEAR; }
 
     bool open() {
         for (int64_t made = 0; made < weights.count; made++)
             pairs = (weights.size.data[made] + 1) / 2 > pairs ? (weights.size.data[made] + 1) / 2 : pairs;
         const int64_t numbers = batches * pairs * WORDS;
-        if (!windows.take(batches) || !places.take(batches * 64) || !factors.take(numbers)) return false;
-        memset(places.data, 0, batches * 64), memset(factors.data, 0, numbers * sizeof(int16_t));
+        if (!fits.take(batches) || !picks.take(batches * BYTES) || !factors.take(numbers)) return false;
+        memset(picks.data, NOWHERE, batches * BYTES), memset(factors.data, 0, numbers * sizeof(int16_t));
         for (int64_t batch = 0; batch < batches; batch++) prepare(batch);
         return true;
     }
 
+    // Where the window of a lane begins; of lanes that are not there any more, that of the last.
+    int64_t window_of(int64_t batch, int64_t lane) const {
+        const int64_t made = batch * LANES + lane / SHARED * SHARED;
+        return weights.first.data[made < weights.count ? made : weights.count - 1];
+    }
+
     void prepare(int64_t batch) {
-        const int64_t begin = batch * AT_ONCE, left = weights.count - begin, count = left < AT_ONCE ? left : AT_ONCE;
-        const int64_t *first = weights.first.data + begin, *size = weights.size.data + begin;
-        const int64_t reach = first[count - 1] - first[0] + 2;
-        windows.data[batch] = (Byte)(reach <= WINDOW ? 1 : reach <= 2 * WINDOW ? 2 : 0);
-        for (int64_t lane = 0; lane < count && windows.data[batch]; lane++) {
-            Byte* place = places.data + batch * 64 + 4 * lane;
-            place[0] = (Byte)(first[lane] - first[0]), place[2] = (Byte)(first[lane] - first[0] + 1);
-            for (int64_t tap = 0; tap < size[lane]; tap++) {
+        const int64_t begin = batch * LANES, left = weights.count - begin, count = left < LANES ? left : LANES;
+        int64_t reach = 0;
+        for (int64_t lane = 0; lane < count; lane++) {
+            const int64_t place = weights.first.data[begin + lane] - window_of(batch, lane);
+            Byte* pick = picks.data + batch * BYTES + 4 * lane;
+            pick[0] = (Byte)place, pick[2] = (Byte)(place + 1);
+            reach = place + 2 > reach ? place + 2 : reach;
+            for (int64_t tap = 0; tap < weights.size.data[begin + lane]; tap++) {
                 int16_t* factor = factors.data + (batch * pairs + tap / 2) * WORDS + 2 * lane;
                 factor[tap % 2] = weights.of(begin + lane)[tap];
             }
         }
+        fits.data[batch] = reach <= NEAR ? IN_NEAR : reach <= 2 * NEAR ? IN_FAR : NOT;
     }
 
-    // A row of which from[0] is the place `weights.least`; up to AT_ONCE bytes behind the last place are written, too.
+    // A row of which from[0] is the place `weights.least`; up to LANES bytes behind the last place are written, too.
     void make(const Byte* from, Byte* to) const {
         from -= weights.least;
-        for (int64_t batch = 0; batch < batches; batch++) {
-            const Byte* begin = from + weights.first.data[batch * AT_ONCE];
-            if (windows.data[batch] == 1) some<1>(batch, begin, to + batch * AT_ONCE);
-            else if (windows.data[batch] == 2) some<2>(batch, begin, to + batch * AT_ONCE);
+        for (int64_t batch = 0; batch < batches; batch++)
+            if (fits.data[batch] == IN_NEAR) picked<false>(batch, from, to + batch * LANES);
+            else if (fits.data[batch] == IN_FAR) picked<true>(batch, from, to + batch * LANES);
             else each(batch, from, to);
-        }
     }
 
-    template <int WINDOWS> METHOD void some(int64_t batch, const Byte* from, Byte* to) const {
-        const __m512i place = _mm512_loadu_si512(places.data + batch * 64);
+    template <bool FAR> METHOD void picked(int64_t batch, const Byte* from, Byte* to) const {
+        const Byte *first = from + window_of(batch, 0), *last = from + window_of(batch, LANES - 1);
+        const Window<FAR> window(picks.data + batch * BYTES, first, last);
         const int16_t* factor = factors.data + batch * pairs * WORDS;
-        const __mmask64 even = 0x5555555555555555;  // bytes become words
-        __m512i sum = _mm512_set1_epi32(weights.half());
-        for (int64_t pair = 0; pair < pairs; pair++, from += 2, factor += WORDS) {
-            const __m512i low = _mm512_loadu_si512(from);
-            const __m512i taps = WINDOWS == 1 ? _mm512_maskz_permutexvar_epi8(even, place, low)
-                : _mm512_maskz_permutex2var_epi8(even, low, place, _mm512_loadu_si512(from + WINDOW));
-            sum = _mm512_dpwssd_epi32(sum, taps, load(factor));
-        }
-        _mm_storeu_si128((__m128i*)to, _mm512_cvtusepi32_epi8(rounded(sum, weights.bits)));
+        Vector sum = SIMD(set1_epi32)(weights.half());
+        for (int64_t pair = 0; pair < pairs; pair++, factor += WORDS)
+            sum = add_products(sum, window.taps(2 * pair), load(factor));
+        store_sums(to, rounded(sum, weights.bits));
     }
 
     void each(int64_t batch, const Byte* from, Byte* to) const {
-        for (int64_t made = batch * AT_ONCE; made < weights.count && made < (batch + 1) * AT_ONCE; made++) {
+        for (int64_t made = batch * LANES; made < weights.count && made < (batch + 1) * LANES; made++) {
             const Byte* taps = from + weights.first.data[made];
-            __m512i sum = _mm512_setzero_si512();
+            Vector sum = zeros();
             for (int64_t tap = 0; tap < weights.size.data[made]; tap += WORDS)
-                sum = _mm512_dpwssd_epi32(sum, wide(taps + tap), load(weights.of(made) + tap));
-            const int level = (_mm512_reduce_add_epi32(sum) + weights.half()) >> weights.bits;
+                sum = add_products(sum, wide(taps + tap), load(weights.of(made) + tap));
+            const int level = (total(sum) + weights.half()) >> weights.bits;
             to[made] = (Byte)(level < 0 ? 0 : level > 255 ? 255 : level);
         }
     }
@@ -92,20 +92,19 @@ INLINE void resize_columns(const Weights& weights, const Byte* rows, int64_t str
         const int16_t* weight = weights.of(made);
         const int64_t size = weights.size.data[made];
         for (int64_t column = 0; column < width; column += WORDS) {
-            __m512i lower = _mm512_set1_epi32(weights.half()), upper = lower;
+            Vector lower = SIMD(set1_epi32)(weights.half()), upper = lower;
             for (int64_t tap = 0; tap < size; tap += 2) {  // behind the last of an odd number lies a zero
                 const Byte* here = top + tap * stride + column;
-                const __m512i a = wide(here), b = wide(tap + 1 < size ? here + stride : here);
+                const Vector a = wide(here), b = wide(tap + 1 < size ? here + stride : here);
                 int32_t both;
                 memcpy(&both, weight + tap, sizeof both);
-                lower = _mm512_dpwssd_epi32(lower, _mm512_unpacklo_epi16(a, b), _mm512_set1_epi32(both));
-                upper = _mm512_dpwssd_epi32(upper, _mm512_unpackhi_epi16(a, b), _mm512_set1_epi32(both));
+                lower = add_products(lower, SIMD(unpacklo_epi16)(a, b), SIMD(set1_epi32)(both));
+                upper = add_products(upper, SIMD(unpackhi_epi16)(a, b), SIMD(set1_epi32)(both));
             }
-            const __m512i words = _mm512_packus_epi32(rounded(lower, weights.bits), rounded(upper, weights.bits));
-            const __m256i bytes = _mm512_cvtusepi16_epi8(words);
-            const int64_t left = width - column;
-            if (left >= WORDS) _mm256_storeu_si256((__m256i*)(to + column), bytes);
-            else _mm256_mask_storeu_epi8(to + column, (1u << left) - 1, bytes);
+            const Vector words = SIMD(packus_epi32)(rounded(lower, weights.bits), rounded(upper, weights.bits));
+            const Half bytes = words_to_bytes(words);
+            if (column + WORDS <= width) store_half(to + column, bytes);
+            else memcpy(to + column, &bytes, width - column);
         }
     }
 }
