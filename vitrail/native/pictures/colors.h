@@ -3,8 +3,8 @@
 #pragma once
 #include "planes.h"
 
-// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left]; up to BYTES behind it are
-// written, too. `scratch` holds (right - left) / 2 + ROOM numbers.
+// A row of color at the resolution of the picture, columns left <= x < right, to to[x - left]; up to BYTES behind it
+// are written, too. `scratch` holds (right - left) / 2 + ROOM numbers.
 constexpr int ROOM = 2 * WORDS + 8;
 static void widen_row(const Plane& plane, const Header& header, int64_t y, int64_t left, int64_t right,
                       int16_t* scratch, Byte* to) {

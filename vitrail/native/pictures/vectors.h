@@ -53,7 +53,9 @@ INLINE void store(void* to, Vector vector) { _mm256_storeu_si256((__m256i*)to, v
 INLINE Vector either(Vector a, Vector b) { return _mm256_or_si256(a, b); }
 INLINE bool any(Vector bits, Vector of) { return !_mm256_testz_si256(bits, of); }
 
-INLINE Vector turned(Vector bytes, __m128i turn) { return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turn)); }
+INLINE Vector turned(Vector bytes, __m128i turn) {
+    return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turn));
+}
 
 INLINE Vector add_products(Vector sum, Vector a, Vector b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 INLINE int total(Vector sums) {
