@@ -65,7 +65,7 @@ def test_other_sources_make_another_library(home: Path, monkeypatch: pytest.Monk
 @needs_kernels
 def test_where_nothing_can_be_kept_they_are_used_all_the_same(home: Path) -> None:
     home.parent.write_text("a file where the folder would be")
-    assert build.load(TRAINING).attention_scratch(16, 16) > 0
+    assert build.load(TRAINING).attention_scratch(16, 16, 4) > 0
 
 
 @needs_kernels
@@ -74,7 +74,7 @@ def test_without_a_home_they_are_used_all_the_same(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(build, "cache_folder", nowhere)
-    assert build.load(TRAINING).attention_scratch(16, 16) > 0
+    assert build.load(TRAINING).attention_scratch(16, 16, 4) > 0
 
 
 def test_without_a_temporary_folder_there_is_a_reason_and_no_crash(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The kernels against torch in double precision: as near as torch's own in bf16, for every shape that they take."""
+"""The kernels against torch in double precision: as near as torch's own in the same type, for all shapes they take."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from vitrail import native
 
 pytestmark = pytest.mark.skipif(bool(native.trouble()), reason=native.trouble())
+both_types = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["bf16", "fp32"])
+STEP = {torch.bfloat16: 2**-8, torch.float32: 5e-7}
+"""What a number may be wrong by, of itself: rounding once, in bf16; in fp32 several sums, exponentials and Phi."""
+NEAR = {torch.bfloat16: 2 * STEP[torch.bfloat16], torch.float32: 4 * STEP[torch.float32]}
 Function = Callable[..., Tensor]
 
 
-def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).bfloat16()
+def numbers(*shape: int, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).to(dtype)
 
 
 def with_gradients(function: Function, inputs: list[Tensor], grad: Tensor) -> list[Tensor]:
@@ -34,13 +38,13 @@ def far(found: Tensor, exact: Tensor) -> float:
 
 
 def check(ours: Function, theirs: Function, inputs: list[Tensor], grad: Tensor) -> None:
-    """Ours in bf16 lies as near to torch in double precision as torch does, or as rounding a result once allows."""
+    """Ours lies as near to torch in double precision as torch does in that type, or as rounding a result allows."""
     exact = with_gradients(theirs, [one.double() for one in inputs], grad)
     torchs = with_gradients(theirs, inputs, grad)
     for place, (mine, other, truth) in enumerate(zip(with_gradients(ours, inputs, grad), torchs, exact, strict=True)):
-        assert mine.dtype == torch.bfloat16
+        assert mine.dtype == inputs[0].dtype
         assert mine.shape == truth.shape
-        assert far(mine, truth) <= max(1.2 * far(other, truth), 2**-7), f"result {place}"
+        assert far(mine, truth) <= max(1.2 * far(other, truth), NEAR[mine.dtype]), f"result {place}"
 
 
 def plain_attention(qkv: Tensor, bias: Tensor, heads: int) -> Tensor:
@@ -49,23 +53,26 @@ def plain_attention(qkv: Tensor, bias: Tensor, heads: int) -> Tensor:
     return torch.matmul(torch.softmax(scores, -1), v).transpose(1, 2).flatten(2)
 
 
+@both_types
 @given(images=st.integers(1, 3), tokens=st.integers(1, 140), heads=st.integers(1, 3), sixteens=st.integers(1, 7),
        scale=st.sampled_from([0.1, 1.0, 3.0]), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_attention_is_that_of_torch(images: int, tokens: int, heads: int, sixteens: int, scale: float,
-                                    seed: int) -> None:
-    """In double precision, of qkv + bias rounded to bf16, as a dense layer would give it: large scores turn that
-    rounding into any error there is. What is left is rounding a map, its gradient and the results once each."""
+def test_attention_is_that_of_torch(dtype: torch.dtype, images: int, tokens: int, heads: int, sixteens: int,
+                                    scale: float, seed: int) -> None:
+    """In double precision, of qkv + bias rounded to its type, as a dense layer would give it: large scores turn that
+    rounding into any error there is. What is left is rounding a map, its gradient and the results once each. Where
+    differences cancel to nearly nothing, torch is wrong, too."""
     width = 16 * sixteens * heads
-    qkv, bias = numbers(images, tokens, 3 * width, seed=seed, scale=scale), numbers(3 * width, seed=seed + 1)
-    grad = numbers(images, tokens, width, seed=seed + 2)
+    qkv = numbers(images, tokens, 3 * width, seed=seed, scale=scale, dtype=dtype)
+    bias, grad = numbers(3 * width, seed=seed + 1, dtype=dtype), numbers(images, tokens, width, seed=seed + 2)
     exact = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, heads),
                            [(qkv + bias).double(), torch.zeros(3 * width).double()], grad)
     found = with_gradients(lambda qkv, bias: native.attention(qkv, bias, heads), [qkv, bias], grad)
-    for mine, truth, near in zip(found, exact, (2**-8, 2**-6, 2**-5), strict=True):  # sums for the bias may cancel
-        assert mine.dtype == torch.bfloat16
+    torchs = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, heads), [qkv, bias], grad)
+    for mine, truth, other, steps in zip(found, exact, torchs, (1, 4, 8), strict=True):  # sums for the bias may cancel
+        assert mine.dtype == dtype
         assert mine.shape == truth.shape
-        assert far(mine, truth) < near
+        assert far(mine, truth) < max(steps * STEP[dtype], 2 * far(other, truth) if dtype == torch.float32 else 0)
 
 
 @pytest.mark.parametrize(("tokens", "scale"), [(2, 3.0), (3, 1.0), (20, 3.0), (100, 1.0)])
@@ -83,33 +90,38 @@ def test_attention_is_nearer_than_that_of_torch_on_the_whole(tokens: int, scale:
     assert bool((ours < torchs).all())
 
 
+@both_types
 @pytest.mark.parametrize("tokens", [197, 577, 1025])
-def test_long_sequences_are_computed_in_parts(tokens: int) -> None:
-    inputs, grad = [numbers(1, tokens, 3 * 64), numbers(3 * 64, seed=1)], numbers(1, tokens, 64, seed=2)
+def test_long_sequences_are_computed_in_parts(tokens: int, dtype: torch.dtype) -> None:
+    inputs = [numbers(1, tokens, 3 * 64, dtype=dtype), numbers(3 * 64, seed=1, dtype=dtype)]
+    grad = numbers(1, tokens, 64, seed=2)
     check(lambda qkv, bias: native.attention(qkv, bias, 1), lambda qkv, bias: plain_attention(qkv, bias, 1), inputs,
           grad)
 
 
-def test_attention_without_a_bias_is_that_with_zeros() -> None:
-    qkv = numbers(2, 20, 96)
+@both_types
+def test_attention_without_a_bias_is_that_with_zeros(dtype: torch.dtype) -> None:
+    qkv = numbers(2, 20, 96, dtype=dtype)
     without = native.attention(qkv.requires_grad_(), None, 2)
-    assert torch.equal(without, native.attention(qkv, torch.zeros(96).bfloat16(), 2))
+    assert torch.equal(without, native.attention(qkv, torch.zeros(96).to(dtype), 2))
     without.sum().backward()
     assert qkv.grad is not None
 
 
-def test_scores_too_large_for_an_exponential_are_no_trouble() -> None:
-    qkv = numbers(1, 9, 96, scale=200.0)
+@both_types
+def test_scores_too_large_for_an_exponential_are_no_trouble(dtype: torch.dtype) -> None:
+    qkv = numbers(1, 9, 96, scale=200.0, dtype=dtype)
     found = native.attention(qkv, None, 2)
     assert bool(found.isfinite().all())
     assert far(found, plain_attention(qkv.double(), torch.zeros(96).double(), 2)) < 0.01
 
 
+@both_types
 @pytest.mark.parametrize("size", [*torch.arange(-23.5, -21.5, 0.125).tolist(), -200.0, -67.0, -3.0, 3.0, 22.5, 200.0])
-def test_scores_that_are_all_far_from_zero_leave_no_trace_of_the_padding(size: float) -> None:
+def test_scores_that_are_all_far_from_zero_leave_no_trace_of_the_padding(size: float, dtype: torch.dtype) -> None:
     """Five tokens are padded to sixteen, whose scores of 0 are then far from all others: powers of 2 end at 128.
     Gradients of queries are 0 here, but for the rounding of five numbers that add up to 0, times the keys."""
-    qkv, grad, zeros = numbers(1, 5, 96, scale=0.1), numbers(1, 5, 32, seed=1), torch.zeros(96)
+    qkv, grad, zeros = numbers(1, 5, 96, scale=0.1, dtype=dtype), numbers(1, 5, 32, seed=1), torch.zeros(96)
     qkv[..., :32], qkv[..., 32:64] = 1.0, size
     exact = with_gradients(lambda qkv: plain_attention(qkv, zeros.double(), 2), [qkv.double()], grad)
     found = with_gradients(lambda qkv: native.attention(qkv, None, 2), [qkv], grad)
@@ -118,10 +130,11 @@ def test_scores_that_are_all_far_from_zero_leave_no_trace_of_the_padding(size: f
     assert float(found[1][..., :32].float().abs().max()) < 0.01 * max(abs(size), 1)
 
 
+@both_types
 @pytest.mark.parametrize("size", [1e2, 1e3, 1e4, 1e5, 1e18])
-def test_scores_may_be_of_any_size(size: float) -> None:
+def test_scores_may_be_of_any_size(size: float, dtype: torch.dtype) -> None:
     """The largest of a row is taken off before anything is rounded, on both ways alike."""
-    qkv, grad, zeros = numbers(2, 9, 96), numbers(2, 9, 32, seed=1), torch.zeros(96)
+    qkv, grad, zeros = numbers(2, 9, 96, dtype=dtype), numbers(2, 9, 32, seed=1), torch.zeros(96)
     qkv[..., :64] *= size
     exact = with_gradients(lambda qkv: plain_attention(qkv, zeros.double(), 2), [qkv.double()], grad)
     found = with_gradients(lambda qkv: native.attention(qkv, None, 2), [qkv], grad)
@@ -130,10 +143,12 @@ def test_scores_may_be_of_any_size(size: float) -> None:
     assert bool(found[1].isfinite().all())
 
 
+@both_types
 @pytest.mark.parametrize("tanh", [False, True])
 @pytest.mark.parametrize(("rows", "width"), [(1, 16), (5, 48), (200, 64)])
-def test_gelu_is_that_of_torch(tanh: bool, rows: int, width: int) -> None:
-    inputs, grad = [numbers(rows, width, scale=3.0), numbers(width, seed=1)], numbers(rows, width, seed=2)
+def test_gelu_is_that_of_torch(tanh: bool, rows: int, width: int, dtype: torch.dtype) -> None:
+    inputs = [numbers(rows, width, scale=3.0, dtype=dtype), numbers(width, seed=1, dtype=dtype)]
+    grad = numbers(rows, width, seed=2)
     check(lambda values, bias: native.gelu(values, bias, tanh),
           lambda values, bias: F.gelu(values + bias, approximate="tanh" if tanh else "none"), inputs, grad)
 
@@ -166,38 +181,57 @@ def test_the_slope_of_gelu_at_every_number_is_right(tanh: bool) -> None:
     assert bool(((found - near.grad).abs() <= 2**-7 * near.grad.abs() + 1e-5).all())
 
 
+@pytest.mark.parametrize("tanh", [False, True])
+def test_gelu_and_its_slope_in_fp32_are_right_to_six_digits(tanh: bool) -> None:
+    """Phi is wrong by 2e-7 at most, also where it is near zero."""
+    every = torch.linspace(-40, 40, 2**16).requires_grad_()
+    exact = every.detach().double().requires_grad_()
+    found = native.gelu(every.view(-1, 64), torch.zeros(64), tanh).flatten()
+    truth = F.gelu(exact, approximate="tanh" if tanh else "none")
+    found.sum().backward(), truth.sum().backward()
+    assert every.grad is not None
+    assert exact.grad is not None
+    assert bool(((found - truth).abs() <= 3e-7 * (1 + exact.abs())).all())
+    assert bool(((every.grad - exact.grad).abs() <= 2e-6).all())
+
+
+@both_types
 @pytest.mark.parametrize("shape", [(1, 16), (3, 5, 48), (2, 70, 384)])
-def test_layer_norm_is_that_of_torch(shape: tuple[int, ...]) -> None:
+def test_layer_norm_is_that_of_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     width = shape[-1]
-    inputs = [numbers(*shape, scale=2.0) + 1, numbers(width, seed=1), numbers(width, seed=2)]
+    inputs = [numbers(*shape, scale=2.0, dtype=dtype) + 1, *(numbers(width, seed=one, dtype=dtype) for one in (1, 2))]
     check(lambda values, weight, bias: native.layer_norm(values, weight, bias, 1e-6),
           lambda values, weight, bias: F.layer_norm(values, (width,), weight, bias, 1e-6), inputs,
           numbers(*shape, seed=3))
 
 
-def test_strided_inputs_and_gradients_are_understood() -> None:
-    values, weight, bias = numbers(48, 6).T, numbers(48, seed=1), numbers(48, seed=2)
-    grad = numbers(48, 6, seed=3).T
+@both_types
+def test_strided_inputs_and_gradients_are_understood(dtype: torch.dtype) -> None:
+    values, grad = numbers(48, 6, dtype=dtype).T, numbers(48, 6, seed=3).T
+    weight, bias = (numbers(48, seed=one, dtype=dtype) for one in (1, 2))
     check(lambda x, w, b: native.layer_norm(x, w, b, 1e-6), lambda x, w, b: F.layer_norm(x, (48,), w, b, 1e-6),
           [values, weight, bias], grad)
     check(lambda x, b: native.gelu(x, b, True), lambda x, b: F.gelu(x + b, approximate="tanh"), [values, bias], grad)
 
 
+@both_types
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_stays_so(bad: float) -> None:
+def test_what_is_not_finite_stays_so(bad: float, dtype: torch.dtype) -> None:
     """A run stops before a step with a loss that is no number, so none may be lost on the way (R7)."""
-    qkv, values = numbers(1, 5, 96), numbers(3, 32)
+    qkv, values = numbers(1, 5, 96, dtype=dtype), numbers(3, 32, dtype=dtype)
     qkv[0, 2, 70], values[1, 3] = bad, bad
-    zeros = torch.zeros(96).bfloat16()
+    zeros = torch.zeros(96).to(dtype)
     assert not bool(native.attention(qkv, None, 2).isfinite().all())
     assert not bool(native.layer_norm(values, zeros[:32] + 1, zeros[:32], 1e-6)[1].isfinite().any())
     for tanh in (False, True):
         assert not bool(native.gelu(values, zeros[:32], tanh)[1, 3].isfinite())
 
 
-def test_results_do_not_hang_on_the_number_of_threads() -> None:
-    inputs = [numbers(3, 21, 96), numbers(96, seed=1)]
-    wide, norm = [numbers(130, 48), numbers(48, seed=1)], [numbers(130, 48), numbers(48, seed=1), numbers(48, seed=2)]
+@both_types
+def test_results_do_not_hang_on_the_number_of_threads(dtype: torch.dtype) -> None:
+    inputs = [numbers(3, 21, 96, dtype=dtype), numbers(96, seed=1, dtype=dtype)]
+    wide = [numbers(130, 48, dtype=dtype), numbers(48, seed=1, dtype=dtype)]
+    norm = [*wide, numbers(48, seed=2, dtype=dtype)]
 
     def everything() -> list[Tensor]:
         return [*with_gradients(lambda qkv, bias: native.attention(qkv, bias, 2), inputs, numbers(3, 21, 32, seed=2)),
@@ -222,12 +256,13 @@ def test_products_of_torch_are_right_after_the_kernels_used_the_matrix_tiles() -
 
 
 @pytest.mark.parametrize(("values", "head"), [
-    (torch.zeros(2, 16), 16), (torch.zeros(2, 16).half(), 16), (torch.zeros(2, 20).bfloat16(), 16),
+    (torch.zeros(2, 16).double(), 16), (torch.zeros(2, 16).half(), 16), (torch.zeros(2, 20).bfloat16(), 16),
     (torch.zeros(2, 24).bfloat16(), 8), (torch.zeros(0, 16).bfloat16(), 16),
     (torch.zeros(2, 16, device="meta").bfloat16(), 16)])
 def test_what_the_kernels_do_not_take(values: Tensor, head: int) -> None:
     assert not native.takes(values, head)
     assert native.takes(torch.zeros(2, 16).bfloat16())
+    assert native.takes(torch.zeros(2, 16))
 
 
 def more_after(layer: nn.Linear) -> None:

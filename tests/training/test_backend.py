@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -51,9 +52,10 @@ def test_attention_is_timed_on_as_many_images_as_have_room(monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("native_ms", "torch_ms", "layers_ms", "own_layers_ms", "chosen"), [
     (5, 9, 8, 7, "native"), (10, 9, 8, 5, "native"), (10, 9, 8, 7.5, "products"), (5, 9, 8, 13, "products")])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_native_kernels_are_chosen_where_they_take_less_in_all(
-        monkeypatch: pytest.MonkeyPatch, native_ms: float, torch_ms: float, layers_ms: float, own_layers_ms: float,
-        chosen: str) -> None:
+        monkeypatch: pytest.MonkeyPatch, precision: Any, native_ms: float, torch_ms: float, layers_ms: float,
+        own_layers_ms: float, chosen: str) -> None:
     times = {"products": torch_ms, "fused": 2 * torch_ms, "native": native_ms}
     monkeypatch.setattr(backends, "time_attention", lambda kernel, *rest: times[kernel] / 1e3)
     monkeypatch.setattr(backends, "time_layers", lambda own, *rest: (own_layers_ms if own else layers_ms) / 1e3)
@@ -61,11 +63,9 @@ def test_native_kernels_are_chosen_where_they_take_less_in_all(
     backends.measure_backend.cache_clear()
     try:
         for kind, expected in (("gelu", chosen), (None, "products")):
-            backend = choose_backend(torch.device("cpu"), **SHAPE, precision="bf16", native_for=kind)
+            backend = choose_backend(torch.device("cpu"), **SHAPE, precision=precision, native_for=kind)
             assert backend.attention == expected
             assert ("native" in backend.reason) == (kind is not None)
-        assert choose_backend(
-            torch.device("cpu"), **SHAPE, precision="fp32", native_for="gelu").attention == "products"
     finally:
         backends.measure_backend.cache_clear()
 
@@ -116,3 +116,12 @@ def test_other_values_may_stand_in_for_the_masters() -> None:
     weights = Weights(layer, "fp32")
     exported = weights.export(layer, [torch.full_like(value, 7.0) for value in weights.masters])
     assert all(bool((value == 7).all()) for value in exported.values())
+
+
+@pytest.mark.parametrize(("other", "rounds"), [(math.inf, 9), (0.011, 9), (0.0005, 2)])
+def test_what_takes_ten_times_as_long_as_the_other_is_not_timed_often(
+        monkeypatch: pytest.MonkeyPatch, other: float, rounds: int) -> None:
+    now, calls = iter(range(100)), []
+    monkeypatch.setattr(backends.time, "perf_counter", lambda: next(now) / 100)
+    assert backends.seconds_of(lambda: calls.append(1), "cpu", other) == pytest.approx(0.01)
+    assert len(calls) == rounds

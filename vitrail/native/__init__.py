@@ -1,6 +1,6 @@
 """C++ of our own, where a processor spends time that torch and libjpeg-turbo cannot save.
 
-Kernels for training in bf16 on a processor (kernels.py, training/):
+Kernels for training on a processor, in bf16 and fp32 (kernels.py, training/):
 
     takes(tensor) -> bool                 can the kernels work on it, here and now?
     attention(qkv, bias, heads), gelu(values, bias, tanh), layer_norm(values, weight, bias, epsilon)

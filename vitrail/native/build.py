@@ -57,13 +57,13 @@ class Sources:
 
 TRAINING = Sources("training", {
     "begin": (ctypes.c_int, []),
-    "attention_scratch": (Count, [Count, Count]),
-    "attention_forward": (None, [Pointer] * 6 + [Count] * 4),
-    "attention_backward": (None, [Pointer] * 9 + [Count] * 4),
-    "gelu_forward": (None, [Pointer] * 3 + [Count] * 2 + [ctypes.c_int]),
-    "gelu_backward": (None, [Pointer] * 5 + [Count] * 3 + [ctypes.c_int]),
-    "norm_forward": (None, [Pointer] * 6 + [Count] * 2 + [ctypes.c_float]),
-    "norm_backward": (None, [Pointer] * 7 + [Count] * 3),
+    "attention_scratch": (Count, [Count] * 3),
+    "attention_forward": (None, [Pointer] * 6 + [Count] * 5),
+    "attention_backward": (None, [Pointer] * 9 + [Count] * 5),
+    "gelu_forward": (None, [Pointer] * 3 + [Count] * 2 + [ctypes.c_int, Count]),
+    "gelu_backward": (None, [Pointer] * 5 + [Count] * 3 + [ctypes.c_int, Count]),
+    "norm_forward": (None, [Pointer] * 6 + [Count] * 2 + [ctypes.c_float, Count]),
+    "norm_backward": (None, [Pointer] * 7 + [Count] * 4),
     "adamw": (None, [Pointer] * 2 + [Count] + [Pointer]),
     "squares": (None, [Pointer] * 2 + [Count] * 2 + [Pointer]),
 }, ("-fopenmp",))

@@ -31,10 +31,11 @@ def trouble() -> str:
 
 
 def takes(values: Tensor, head: int = LANES) -> bool:
-    """Whether there are kernels for it: bf16 on a processor, rows (and heads of so many numbers) in sixteens, and
-    nothing that looks into the operations (torch.compile, export)."""
-    return (values.dtype == torch.bfloat16 and values.device.type == "cpu" and values.shape[-1] % LANES == 0
-            and head % LANES == 0 and values.numel() > 0 and not is_watched() and kernels() is not None)
+    """Whether there are kernels for it: bf16 or fp32 on a processor, rows (and heads of so many numbers) in sixteens,
+    and nothing that looks into the operations (torch.compile, export)."""
+    return (values.dtype in (torch.bfloat16, torch.float32) and values.device.type == "cpu"
+            and values.shape[-1] % LANES == 0 and head % LANES == 0 and values.numel() > 0 and not is_watched()
+            and kernels() is not None)
 
 
 def is_watched() -> bool:
@@ -74,15 +75,17 @@ def is_plain(layer: nn.Linear, values: Tensor) -> bool:
     return type(layer) is nn.Linear and not hooks and "forward" not in layer.__dict__ and alike
 
 
-def call(name: str, *arguments: Tensor | float | bool | None) -> None:
-    """Tensors by their first number. They live until the call returns, since the caller holds them."""
-    getattr(kernels(), name)(*(one.data_ptr() if isinstance(one, Tensor) else one for one in arguments))
+def call(name: str, first: Tensor, *others: Tensor | float | bool | None) -> None:
+    """Tensors by their first number, and how many bytes a number of the first has. They live until the call returns,
+    since the caller holds them."""
+    arguments = (one.data_ptr() if isinstance(one, Tensor) else one for one in (first, *others))
+    getattr(kernels(), name)(*arguments, first.element_size())
 
 
-def scratch(tokens: int, head: int) -> Tensor:
+def scratch(values: Tensor, tokens: int, head: int) -> Tensor:
     compiled = kernels()
     assert compiled is not None
-    return torch.empty(compiled.attention_scratch(tokens, head), dtype=torch.uint8)
+    return torch.empty(compiled.attention_scratch(tokens, head, values.element_size()), dtype=torch.uint8)
 
 
 def flat(values: Tensor) -> tuple[int, int]:
@@ -95,10 +98,11 @@ class Attention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, heads: int) -> Tensor:
         qkv, bias = qkv.contiguous(), None if bias is None else bias.contiguous()
         batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
-        mixed, rest = qkv.new_empty(batch, tokens, width), qkv.new_empty(batch, tokens, width)
+        mixed = qkv.new_empty(batch, tokens, width)
+        rest = torch.empty_like(mixed) if qkv.dtype == torch.bfloat16 else None  # what is lost in rounding
         logs = qkv.new_empty(batch, heads, 2, tokens, dtype=torch.float32)
         ctx.shape = shape = (batch, tokens, heads, width // heads)
-        call("attention_forward", qkv, bias, mixed, rest, logs, scratch(tokens, width // heads), *shape)
+        call("attention_forward", qkv, bias, mixed, rest, logs, scratch(qkv, tokens, width // heads), *shape)
         ctx.save_for_backward(qkv, bias, mixed, rest, logs)
         return mixed
 
@@ -108,7 +112,8 @@ class Attention(torch.autograd.Function):
         qkv, bias, mixed, rest, logs = ctx.saved_tensors
         batch, tokens, _, head = ctx.shape
         grad, changed, sums = grad.contiguous(), torch.empty_like(qkv), logs.new_empty(batch, qkv.shape[-1])
-        call("attention_backward", qkv, bias, mixed, rest, grad, logs, changed, sums, scratch(tokens, head), *ctx.shape)
+        call("attention_backward", qkv, bias, mixed, rest, grad, logs, changed, sums, scratch(qkv, tokens, head),
+             *ctx.shape)
         return changed, None if bias is None else sums.sum(0).to(bias.dtype), None
 
 

@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -65,9 +66,9 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
                     precision: Precision | None, native_for: FeedForwardKind | None) -> Backend:
     reasons = []
     if precision is None:
-        seconds = {name: time_dense(dtype, device, rows, width, mlp) for name, dtype in DTYPES.items()}
+        seconds = in_both(partial(time_dense, device=device, rows=rows, width=width, mlp=mlp))
         precision = "bf16" if seconds["bf16"] < seconds["fp32"] else "fp32"
-        reasons.append(f"dense layers {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32")
+        reasons.append(f"dense layers {seconds['fp32'] / seconds['bf16']:.2g}x as fast in bf16 as in fp32")
     if not batch:
         reasons.append(f"attention fused untried: the products of one image with {tokens:,} tokens in {heads} heads "
                        f"would take {products_bytes(heads, tokens) / 2**30:.2g} GiB")
@@ -77,21 +78,21 @@ def measure_backend(device: str, threads: int, rows: int, width: int, mlp: int, 
     times = {kernel: time_attention(kernel, dtype, device, shape) for kernel in kernels}
     attention: Kernel = "fused" if times["fused"] <= times["products"] else "products"
     words = f"attention {1e3 * times['products']:.1f} ms by products, {1e3 * times['fused']:.1f} ms fused"
-    if native_for and device == "cpu" and precision == "bf16":
-        own, further = try_native(times[attention], width, mlp, shape, native_for)
+    if native_for and device == "cpu":
+        own, further = try_native(times[attention], dtype, width, mlp, shape, native_for)
         attention, words = "native" if own else attention, words + further
     reasons.append(f"{words} (batch {batch}, {heads} heads, {tokens} tokens, {threads} threads)")
     return Backend(precision, attention, "; ".join(reasons))
 
 
-def try_native(seconds: float, width: int, mlp: int, shape: tuple[int, int, int, int],
+def try_native(seconds: float, dtype: torch.dtype, width: int, mlp: int, shape: tuple[int, int, int, int],
                feedforward: FeedForwardKind) -> tuple[bool, str]:
     """Whether the kernels of our own take less than attention by torch (its `seconds`) with torch's GELU and norms;
     and the measurement in words."""
-    dtype = DTYPES["bf16"]
     if not native.takes(torch.empty(1, width, dtype=dtype), shape[-1]):
         return False, f", native kernels: {native.trouble() or 'widths not in sixteens'}"
-    own, theirs = (time_layers(kind, shape[0] * shape[1], width, mlp, feedforward) for kind in (True, False))
+    rows = shape[0] * shape[1]
+    own, theirs = (time_layers(kind, dtype, rows, width, mlp, feedforward) for kind in (True, False))
     attention = time_attention("native", dtype, "cpu", shape)
     return own + attention < theirs + seconds, (f", {1e3 * attention:.1f} ms native; {feedforward} and norms "
                                                 f"{1e3 * theirs:.1f} ms, {1e3 * own:.1f} ms native")
@@ -109,8 +110,7 @@ def measure_convolution_backend(device: str, threads: int, channels: int, size: 
     if precision is not None:
         return Backend(precision, None, "asked for")
     shape = (batch, channels, *size)
-    return faster({name: time_convolution(dtype, device, shape) for name, dtype in DTYPES.items()}, "convolutions",
-                  threads)
+    return faster(in_both(partial(time_convolution, device=device, shape=shape)), "convolutions", threads)
 
 
 def choose_axial_backend(device: torch.device, *, style: Style, channels: int, heads: int, size: Size, batch: int,
@@ -126,36 +126,44 @@ def measure_axial_backend(device: str, threads: int, style: Style, channels: int
     if precision is not None:
         return Backend(precision, None, "asked for")
     shape = (batch, channels, *size)
-    return faster({name: time_axial(dtype, device, style, heads, shape) for name, dtype in DTYPES.items()},
-                  "axial attention", threads)
+    time_one = partial(time_axial, device=device, style=style, heads=heads, shape=shape)
+    return faster(in_both(time_one), "axial attention", threads)
 
 
 def faster(seconds: dict[Precision, float], work: str, threads: int) -> Backend:
     """The precision that took less, for a model without a choice of attention kernel."""
-    reason = f"{work} {seconds['fp32'] / seconds['bf16']:.1f}x as fast in bf16 as in fp32 ({threads} threads)"
+    reason = f"{work} {seconds['fp32'] / seconds['bf16']:.2g}x as fast in bf16 as in fp32 ({threads} threads)"
     return Backend("bf16" if seconds["bf16"] < seconds["fp32"] else "fp32", None, reason)
 
 
-def time_convolution(dtype: torch.dtype, device: str, shape: tuple[int, int, int, int]) -> float:
+def in_both(seconds: Callable[[torch.dtype, float], float]) -> dict[Precision, float]:
+    """A piece of work in both types, given one and what the other took: a processor without bf16 may take fifty times
+    as long in it, and need not be timed often then."""
+    fp32 = seconds(DTYPES["fp32"], math.inf)
+    return {"bf16": seconds(DTYPES["bf16"], fp32), "fp32": fp32}
+
+
+def time_convolution(dtype: torch.dtype, other: float, *, device: str, shape: tuple[int, int, int, int]) -> float:
     channels = shape[1]
     x = torch.ones(shape, dtype=dtype, device=device, requires_grad=True)
     w = torch.ones(channels, channels, 3, 3, dtype=dtype, device=device, requires_grad=True)
     groups = math.gcd(32, channels)
-    return seconds_of(lambda: F.relu(F.group_norm(F.conv2d(x, w, padding=1), groups)).sum().backward(), device)
+    return seconds_of(lambda: F.relu(F.group_norm(F.conv2d(x, w, padding=1), groups)).sum().backward(), device, other)
 
 
-def time_axial(dtype: torch.dtype, device: str, style: Style, heads: int, shape: tuple[int, int, int, int]) -> float:
+def time_axial(dtype: torch.dtype, other: float, *, device: str, style: Style, heads: int,
+               shape: tuple[int, int, int, int]) -> float:
     layer = AxialAttention(style, shape[1], heads, size=shape[2:], stride=1).to(device, dtype)
     for parameter in layer.parameters():
         nn.init.ones_(parameter)
     x = torch.ones(shape, dtype=dtype, device=device, requires_grad=True)
-    return seconds_of(lambda: layer(x).sum().backward(), device)
+    return seconds_of(lambda: layer(x).sum().backward(), device, other)
 
 
-def time_dense(dtype: torch.dtype, device: str, rows: int, width: int, mlp: int) -> float:
+def time_dense(dtype: torch.dtype, other: float, *, device: str, rows: int, width: int, mlp: int) -> float:
     x = torch.ones(rows, width, dtype=dtype, device=device, requires_grad=True)
     w = torch.ones(mlp, width, dtype=dtype, device=device, requires_grad=True)
-    return seconds_of(lambda: F.linear(x, w).sum().backward(), device)
+    return seconds_of(lambda: F.linear(x, w).sum().backward(), device, other)
 
 
 def time_attention(kernel: Kernel, dtype: torch.dtype, device: str, shape: tuple[int, int, int, int]) -> float:
@@ -169,25 +177,26 @@ def time_attention(kernel: Kernel, dtype: torch.dtype, device: str, shape: tuple
     return seconds_of(lambda: mix(core, values, dense, heads).sum().backward(), device)
 
 
-def time_layers(own: bool, rows: int, width: int, mlp: int, feedforward: FeedForwardKind) -> float:
-    """One block's two norms and first dense layer with what follows it in bf16, and back."""
+def time_layers(own: bool, dtype: torch.dtype, rows: int, width: int, mlp: int, feedforward: FeedForwardKind) -> float:
+    """One block's two norms and first dense layer with what follows it, and back."""
     config = ViTConfig(width=width, mlp=mlp, heads=1, depth=1, feedforward=feedforward)
-    norm, dense = Norm(width).bfloat16(), FeedForward(config).bfloat16()
+    norm, dense = Norm(width).to(dtype), FeedForward(config).to(dtype)
     norm.native = dense.native = own
-    values = torch.ones(1, rows, width, dtype=torch.bfloat16, requires_grad=True)
+    values = torch.ones(1, rows, width, dtype=dtype, requires_grad=True)
     return seconds_of(lambda: dense.expanded(norm(norm(values))).sum().backward(), "cpu")
 
 
-def seconds_of(work: Callable[[], object], device: str, repeats: int = 7) -> float:
-    """Least seconds of a piece of work, after two rounds to warm up: whatever else the machine does only adds to it."""
-    taken = []
-    for _ in range(repeats + 2):
+def seconds_of(work: Callable[[], object], device: str, other: float = math.inf, repeats: int = 7) -> float:
+    """Least seconds of a piece of work, after two rounds to warm up: whatever else the machine does only adds to it.
+    Of one that takes ten times as long as the `other` even in its second round, that round's."""
+    taken = list[float]()
+    while len(taken) < repeats + 2 and (len(taken) != 2 or taken[1] < 10 * other):
         start = time.perf_counter()
         work()
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - start)
-    return min(taken[2:])
+    return min(taken[2:] or taken)
 
 
 def set_kernels(model: nn.Module, kernel: Kernel | None) -> None:

@@ -11,8 +11,8 @@ constexpr int COLORS = 3, TABLES = 4, SIDE = 8, NUMBERS = SIDE * SIDE;
 // Numbers of a block are kept in columns, and in a column in pairs, as they are multiplied.
 static constexpr int PAIRS[SIDE / 2][2] = {{0, 4}, {2, 6}, {7, 1}, {5, 3}};
 
-// Where each is, in the order in which they come (zigzag, T.81, figure A.6), with LANES blocks side by side, of which so
-// many are turned to samples at once.
+// Where each is, in the order in which they come (zigzag, T.81, figure A.6), with LANES blocks side by side, which are
+// turned to samples at once.
 struct Places {
     uint16_t of[NUMBERS] = {};
     constexpr Places() {

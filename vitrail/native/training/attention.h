@@ -6,7 +6,7 @@
 #pragma once
 #include <omp.h>
 
-#include "product.h"
+#include "operands.h"
 
 constexpr Count ROWS = 32;  // of a map, at a time
 constexpr float LOG2_E = 1.44269504f;
@@ -21,48 +21,18 @@ struct Scratch {
     }
 };
 
-// rows[padded][width] <- the tokens' numbers, with the bias if there is one, then zeros
-static void gather(const bf16* from, const bf16* bias, Count stride, bf16* rows, Count tokens, Count padded, Count head,
-                   Count width) {
-    memset(rows + tokens * width, 0, (padded - tokens) * width * sizeof(bf16));
-    for (Count token = 0; token < tokens; token++) {
-        for (Count column = 0; column < head; column += LANES) {
-            const bf16* place = from + token * stride + column;
-            bf16* row = rows + token * width + column;
-            if (bias) write(row, read(place) + read(bias + column));
-            else store(row, load<Halves>(place));
-        }
-        for (Count column = head; column < width; column += LANES) store(rows + token * width + column, Halves{});
-    }
-}
-
-// words[width / 2][padded]: the transposed rows, in pairs of one token
-static void across(const bf16* rows, uint32_t* words, Count padded, Count width) {
-    for (Count token = 0; token < padded; token += 16)
-        for (Count pair = 0; pair < width / 2; pair += 16)
-            transpose((const uint32_t*)(rows + token * width) + pair, width / 2, words + pair * padded + token, padded);
-}
-
-// words[padded / 2][width]: the rows, in pairs of two tokens
-static void paired(const bf16* rows, uint32_t* words, Count padded, Count width) {
-    for (Count two = 0; two < padded / 2; two++)
-        for (Count column = 0; column < width; column += LANES) {
-            const bf16* upper = rows + 2 * two * width + column;
-            store(words + two * width + column, pair(load<Halves>(upper), load<Halves>(upper + width)));
-        }
-}
-
-// A row of answers, and what was lost in rounding it.
-static void write_row(bf16* to, bf16* rest, const float* sums, Count head, float factor) {
+// A row of answers, and what was lost in rounding it (of bf16).
+template <class Number> static void write_row(Number* to, Number* rest, const float* sums, Count head, float factor) {
     for (Count column = 0; column < head; column += LANES) {
         Floats answer = load<Floats>(sums + column) * factor;
         write(to + column, answer);
-        write(rest + column, answer - read(to + column));
+        if (rest) write(rest + column, answer - read(to + column));
     }
 }
 
 // The same of a gradient's rows, which are added up for that of the bias.
-static void write_rows(bf16* to, Count stride, const float* sums, Count sums_stride, Count rows, Count head,
+template <class Number>
+static void write_rows(Number* to, Count stride, const float* sums, Count sums_stride, Count rows, Count head,
                        float* totals) {
     for (Count column = 0; column < head; column += LANES) {
         Floats total = load<Floats>(totals + column);
@@ -75,10 +45,10 @@ static void write_rows(bf16* to, Count stride, const float* sums, Count sums_str
     }
 }
 
-// Powers of two of some rows of scores, as bf16, their sums, and the largest score of each, which is taken off before
+// Powers of two of some rows of scores, their sums, and the largest score of each, which is taken off before
 // anything is rounded. Four rows take turns, since each step of one waits for the step before.
-template <int together>
-INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, float scale, float* tops,
+template <int together, class Number>
+INLINE void exponentials(float* scores, Number* map, Count padded, Count tokens, float scale, float* tops,
                          float* totals) {
     const Count columns = up_to(tokens, LANES);
     Floats most[together], total[together];
@@ -100,35 +70,35 @@ INLINE void exponentials(float* scores, bf16* map, Count padded, Count tokens, f
 }
 
 // Bytes that a thread of `attention_forward` or `attention_backward` works in.
-static Count bytes_of_thread(Count tokens, Count head) {
+static Count bytes_of_thread(Count tokens, Count head, Count bytes) {
     const Count padded = up_to(tokens, 32), width = up_to(head, 32);
-    return padded * width * 18 + ROWS * padded * 16 + ROWS * width * 4 + padded * 12 + 2048;
-}
-extern "C" Count attention_scratch(Count tokens, Count head) {  // the same of all threads
-    return bytes_of_thread(tokens, head) * omp_get_max_threads();
+    return padded * width * (7 * bytes + 4) + ROWS * padded * (3 * bytes + 10) + ROWS * width * 4 + padded * 12 + 2048;
 }
 
 // mixed[image][token][head][width] and, for the way back, the rest of its numbers below bf16 (gradients of the scores
 // are small differences of products with it) and logs[image][head][2][token]: each row's largest score, and log2 of
 // its sum
-extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed, bf16* rest, float* logs,
-                                  char* scratch, Count images, Count tokens, Count heads, Count head) {
-    const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
-    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head);
+template <class Number>
+static void attention_forward(const Number* qkv, const Number* bias, Number* mixed, Number* rest, float* logs,
+                              char* scratch, Count images, Count tokens, Count heads, Count head) {
+    const Count padded = up_to(tokens, WHOLE<Number>), width = up_to(head, WHOLE<Number>);
+    const Count columns = up_to(tokens, COLUMN_STEP<Number>);
+    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head, sizeof(Number));
     const float scale = LOG2_E / sqrtf(head);
 #pragma omp parallel
     {
         Scratch own{scratch + size * omp_get_thread_num()};
-        bf16 *rows = own.take<bf16>(padded * width), *map = own.take<bf16>(ROWS * padded);
-        uint32_t *keys = own.take<uint32_t>(padded * width / 2), *values = own.take<uint32_t>(padded * width / 2);
+        Number *rows = own.take<Number>(padded * width), *map = own.take<Number>(ROWS * padded);
+        const Count words = padded * width / PER_WORD<Number>;
+        uint32_t *keys = own.take<uint32_t>(words), *values = own.take<uint32_t>(words);
         float *scores = own.take<float>(ROWS * padded), *sums = own.take<float>(ROWS * width);
         float factors[ROWS], tops[ROWS], totals[ROWS];
-        memset(map, 0, ROWS * padded * sizeof(bf16));
+        memset(map, 0, ROWS * padded * sizeof(Number));
         begin_products();
 #pragma omp for schedule(static)
         for (Count one = 0; one < images * heads; one++) {
             const Count image = one / heads, place = one % heads * head;
-            const bf16* queries = qkv + image * tokens * stride + place;
+            const Number* queries = qkv + image * tokens * stride + place;
             auto take = [&](Count part) {  // 0, 1, 2: queries, keys, values
                 gather(queries + part * whole, bias ? bias + part * whole + place : nullptr, stride, rows, tokens,
                        padded, head, width);
@@ -137,8 +107,8 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
             take(2), paired(rows, values, padded, width);
             take(0);
             for (Count first = 0; first < tokens; first += ROWS) {
-                const Count some = columns - first < ROWS ? columns - first : ROWS;
-                const Count true_rows = tokens - first < some ? tokens - first : some;
+                const Count true_rows = tokens - first < ROWS ? tokens - first : ROWS;
+                const Count some = up_to(true_rows, ROW_STEP<Number>);
                 product(rows + first * width, width, keys, padded, scores, padded, some, columns, width);
                 for (Count row = 0; row < some; row += 4)
                     exponentials<4>(scores + row * padded, map + row * padded, padded, tokens, scale, tops + row,
@@ -148,10 +118,11 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
                     logs[2 * one * tokens + first + row] = tops[row];
                     logs[(2 * one + 1) * tokens + first + row] = log2f(totals[row]);
                 }
-                product(map, padded, values, width, sums, width, some, up_to(head, 16), up_to(tokens, INNER));
+                product(map, padded, values, width, sums, width, some, up_to(head, 16),
+                        up_to(tokens, INNER_STEP<Number>));
                 for (Count row = 0; row < true_rows; row++) {
                     const Count at = (image * tokens + first + row) * whole + place;
-                    write_row(mixed + at, rest + at, sums + row * width, head, factors[row]);
+                    write_row(mixed + at, rest ? rest + at : nullptr, sums + row * width, head, factors[row]);
                 }
             }
         }
@@ -160,96 +131,96 @@ extern "C" void attention_forward(const bf16* qkv, const bf16* bias, bf16* mixed
 }
 
 // Of two rows of a transposed map (two keys): the map and the gradient of its scores, the latter also in pairs.
+template <class Number>
 INLINE void map_gradient(const float* scores, const float* grads, const float* tops, const float* logs,
-                         const float* deltas, bf16* map, bf16* changes, uint32_t* pairs, Count padded, Count columns,
-                         float scale, float factor) {
+                         const float* deltas, Number* map, Number* changes, uint32_t* pairs, Count padded,
+                         Count columns, float scale, float factor) {
     for (Count column = 0; column < columns; column += LANES) {
         Floats top = load<Floats>(tops + column), log = load<Floats>(logs + column);
         Floats delta = load<Floats>(deltas + column);
-        Halves change[2];
+        Floats change[2];
         for (int row = 0; row < 2; row++) {
             const Count at = row * padded + column;
             Floats power = exp2((load<Floats>(scores + at) - top) * scale - log);
             write(map + at, power);
-            change[row] = narrow(power * (load<Floats>(grads + at) - delta) * factor);
-            store(changes + at, change[row]);
+            change[row] = power * (load<Floats>(grads + at) - delta) * factor;
+            write(changes + at, change[row]);
         }
-        store(pairs + column, pair(change[0], change[1]));
+        if (PER_WORD<Number> == 2) store(pairs + column, pair(narrow(change[0]), narrow(change[1])));
     }
 }
 
 // changed: the gradient of qkv; totals[image][q, k, v][head][width]: that of the bias; grad: that of `mixed`
-extern "C" void attention_backward(const bf16* qkv, const bf16* bias, const bf16* mixed, const bf16* rest,
-                                   const bf16* grad, const float* logs, bf16* changed, float* totals, char* scratch,
-                                   Count images, Count tokens, Count heads, Count head) {
-    const Count padded = up_to(tokens, 32), columns = up_to(tokens, 16), width = up_to(head, 32);
-    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head);
-    const Count wide = up_to(head, 16), deep = up_to(tokens, INNER);
+template <class Number>
+static void attention_backward(const Number* qkv, const Number* bias, const Number* mixed, const Number* rest,
+                               const Number* grad, const float* logs, Number* changed, float* totals, char* scratch,
+                               Count images, Count tokens, Count heads, Count head) {
+    const Count padded = up_to(tokens, WHOLE<Number>), width = up_to(head, WHOLE<Number>);
+    const Count columns = up_to(tokens, COLUMN_STEP<Number>);
+    const Count whole = heads * head, stride = 3 * whole, size = bytes_of_thread(tokens, head, sizeof(Number));
+    const Count wide = up_to(head, 16), deep = up_to(tokens, INNER_STEP<Number>);
     const float factor = 1.0f / sqrtf(head), scale = LOG2_E * factor;
 #pragma omp parallel
     {
         Scratch own{scratch + size * omp_get_thread_num()};
-        const Count all_rows = padded * width, some_rows = ROWS * padded;
-        bf16 *rows = own.take<bf16>(all_rows), *keys = own.take<bf16>(all_rows), *turned = own.take<bf16>(all_rows);
-        uint32_t *q_across = own.take<uint32_t>(all_rows / 2), *q_paired = own.take<uint32_t>(all_rows / 2);
-        uint32_t *g_across = own.take<uint32_t>(all_rows / 2), *g_paired = own.take<uint32_t>(all_rows / 2);
-        bf16 *map = own.take<bf16>(some_rows), *changes = own.take<bf16>(some_rows);
-        uint32_t* pairs = own.take<uint32_t>(some_rows / 2);
+        const Count all_rows = padded * width, some_rows = ROWS * padded, words = all_rows / PER_WORD<Number>;
+        Number *rows = own.take<Number>(all_rows), *keys = own.take<Number>(all_rows);
+        Number *turned = own.take<Number>(all_rows);
+        uint32_t *q_across = own.take<uint32_t>(words), *q_paired = own.take<uint32_t>(words);
+        uint32_t *g_across = own.take<uint32_t>(words), *g_paired = own.take<uint32_t>(words);
+        Number *map = own.take<Number>(some_rows), *changes = own.take<Number>(some_rows);
+        uint32_t* pairs = PER_WORD<Number> == 2 ? own.take<uint32_t>(some_rows / 2) : (uint32_t*)changes;
         float *scores = own.take<float>(some_rows), *grads = own.take<float>(some_rows);
         float *sums = own.take<float>(ROWS * width), *q_changed = own.take<float>(all_rows);
         float *top = own.take<float>(padded), *log = own.take<float>(padded), *delta = own.take<float>(padded);
-        memset(map, 0, some_rows * sizeof(bf16)), memset(changes, 0, some_rows * sizeof(bf16));
+        memset(map, 0, some_rows * sizeof(Number)), memset(changes, 0, some_rows * sizeof(Number));
         begin_products();
 #pragma omp for schedule(static)
         for (Count one = 0; one < images * heads; one++) {
             const Count image = one / heads, place = one % heads * head;
-            const bf16* queries = qkv + image * tokens * stride + place;
+            const Number* queries = qkv + image * tokens * stride + place;
             const Count outside = image * tokens * whole + place;
-            bf16* result = changed + image * tokens * stride + place;
+            Number* result = changed + image * tokens * stride + place;
             float* own_totals = totals + image * 3 * whole + place;
             for (Count part = 0; part < 3; part++) memset(own_totals + part * whole, 0, head * sizeof(float));
-            auto take = [&](Count part, bf16* to) {
+            auto take = [&](Count part, Number* to) {
                 gather(queries + part * whole, bias ? bias + part * whole + place : nullptr, stride, to, tokens, padded,
                        head, width);
             };
             take(0, rows), across(rows, q_across, padded, width), paired(rows, q_paired, padded, width);
-            gather(grad + outside, nullptr, whole, rows, tokens, padded, head, width);
+            gather<Number>(grad + outside, nullptr, whole, rows, tokens, padded, head, width);
             across(rows, g_across, padded, width), paired(rows, g_paired, padded, width);
             for (Count token = 0; token < padded; token++) {
                 Floats total = {};
                 for (Count column = 0; token < tokens && column < head; column += LANES) {
                     const Count at = outside + token * whole + column;
-                    total += read(grad + at) * (read(mixed + at) + read(rest + at));
+                    total += read(grad + at) * (rest ? read(mixed + at) + read(rest + at) : read(mixed + at));
                 }
                 delta[token] = sum(total);
                 const bool padding = token >= tokens;  // attends to nothing
                 top[token] = padding ? 0.0f : logs[2 * one * tokens + token];
                 log[token] = padding ? 1e30f : logs[(2 * one + 1) * tokens + token];
             }
-            take(1, keys);
-            paired(keys, (uint32_t*)rows, padded, width);
-            for (Count pair = 0; pair < padded / 2; pair += 16)
-                for (Count column = 0; column < width; column += 16)
-                    transpose((uint32_t*)rows + pair * width + column, width,
-                              (uint32_t*)turned + column * (padded / 2) + pair, padded / 2);
+            take(1, keys), turn(keys, turned, rows, padded, width);
             take(2, rows);
             for (Count first = 0; first < tokens; first += ROWS) {
-                const Count some = columns - first < ROWS ? columns - first : ROWS;
-                const Count true_rows = tokens - first < some ? tokens - first : some;
+                const Count true_rows = tokens - first < ROWS ? tokens - first : ROWS;
+                const Count some = up_to(true_rows, ROW_STEP<Number>);
                 product(keys + first * width, width, q_across, padded, scores, padded, some, columns, width);
                 product(rows + first * width, width, g_across, padded, grads, padded, some, columns, width);
                 for (Count at = true_rows * padded; at < some * padded; at++) scores[at] = -INFINITY;  // padded keys
                 for (Count row = 0; row < some; row += 2)
                     map_gradient(scores + row * padded, grads + row * padded, top, log, delta, map + row * padded,
                                  changes + row * padded, pairs + row / 2 * padded, padded, columns, scale, factor);
-                memset(pairs + some / 2 * padded, 0, (ROWS - some) / 2 * padded * sizeof(uint32_t));
+                if (PER_WORD<Number> == 2)
+                    memset(pairs + some / 2 * padded, 0, (ROWS - some) / 2 * padded * sizeof(uint32_t));
                 product(map, padded, g_paired, width, sums, width, some, wide, deep);
                 write_rows(result + 2 * whole + first * stride, stride, sums, width, true_rows, head,
                            own_totals + 2 * whole);
                 product(changes, padded, q_paired, width, sums, width, some, wide, deep);
                 write_rows(result + whole + first * stride, stride, sums, width, true_rows, head, own_totals + whole);
-                product(turned + first, padded, pairs, padded, q_changed, padded, wide, columns, up_to(some, INNER),
-                        first > 0);
+                product(turned + first, padded, pairs, padded, q_changed, padded, wide, columns,
+                        up_to(some, INNER_STEP<Number>), first > 0);
             }
             for (Count first = 0; first < tokens; first += 16) {
                 for (Count column = 0; column < wide; column += 16)

@@ -1,11 +1,11 @@
-// Sixteen numbers at once, in the vector extensions of GCC and Clang: AVX-512 has them in one register, every other
-// processor in several. bf16 is the upper half of a float; what is computed in between is float.
+// As many numbers at once as a register of this processor has floats, in the vector extensions of GCC and Clang. In
+// memory they are fp32 or bf16, the upper half of a float; what is computed in between is float.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -17,10 +17,16 @@
 typedef uint16_t bf16;
 typedef int64_t Count;
 
+#if defined(__AVX512F__)
 constexpr Count LANES = 16;
-typedef float Floats __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
+#else
+constexpr Count LANES = 8;
+#endif
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+
+template <class Number> constexpr Count PER_WORD = sizeof(uint32_t) / sizeof(Number);
 
 INLINE Count up_to(Count number, Count multiple) { return (number + multiple - 1) / multiple * multiple; }
 
@@ -46,6 +52,7 @@ INLINE Floats between(float low, Floats x, float high) {  // what is not a numbe
 
 INLINE Floats widen(Halves halves) { return (Floats)(__builtin_convertvector(halves, Words) << 16); }
 INLINE Floats read(const bf16* from) { return widen(load<Halves>(from)); }
+INLINE Floats read(const float* from) { return load<Floats>(from); }
 
 // To the nearest bf16, ties to even. Not-a-number stays one.
 INLINE Halves narrow(Floats value) {
@@ -61,6 +68,7 @@ INLINE Halves narrow(Floats value) {
 #endif
 }
 INLINE void write(bf16* to, Floats value) { store(to, narrow(value)); }
+INLINE void write(float* to, Floats value) { store(to, value); }
 
 // Two numbers, one below the other, in each word.
 INLINE Words pair(Halves upper, Halves lower) {
@@ -107,4 +115,10 @@ INLINE Floats reciprocal(Floats x) {
     Floats guess = (Floats)(0x7EF311C7u - (Words)x);
     for (int step = 0; step < 3; step++) guess = guess * (2.0f - x * guess);
     return guess;
+}
+
+// Work for numbers of so many bytes: is called with one of their type.
+template <class Work> INLINE void for_numbers(Count bytes, Work work) {
+    if (bytes == sizeof(bf16)) work(bf16());
+    else work(float());
 }

@@ -30,7 +30,8 @@ INLINE Gelu gelu_tanh(Floats x) {
 }
 
 // Of x + bias, [rows][width]; the width is a multiple of 16.
-template <Gelu (*gelu)(Floats)> static void forward(const bf16* x, const bf16* bias, bf16* y, Count rows, Count width) {
+template <class Number, Gelu (*gelu)(Floats)>
+static void gelu_forward(const Number* x, const Number* bias, Number* y, Count rows, Count width) {
 #pragma omp parallel for schedule(static)
     for (Count row = 0; row < rows; row++)
         for (Count column = 0; column < width; column += LANES) {
@@ -41,9 +42,9 @@ template <Gelu (*gelu)(Floats)> static void forward(const bf16* x, const bf16* b
 }
 
 // changed: the gradient of x; sums[parts][width]: parts of the bias's
-template <Gelu (*gelu)(Floats)>
-static void backward(const bf16* x, const bf16* bias, const bf16* grad, bf16* changed, float* sums, Count rows,
-                     Count width, Count parts) {
+template <class Number, Gelu (*gelu)(Floats)>
+static void gelu_backward(const Number* x, const Number* bias, const Number* grad, Number* changed, float* sums,
+                          Count rows, Count width, Count parts) {
 #pragma omp parallel for schedule(static)
     for (Count part = 0; part < parts; part++) {
         float* own = sums + part * width;
@@ -59,20 +60,13 @@ static void backward(const bf16* x, const bf16* bias, const bf16* grad, bf16* ch
     }
 }
 
-extern "C" void gelu_forward(const bf16* x, const bf16* bias, bf16* y, Count rows, Count width, int tanh) {
-    (tanh ? forward<gelu_tanh> : forward<gelu_exact>)(x, bias, y, rows, width);
-}
-extern "C" void gelu_backward(const bf16* x, const bf16* bias, const bf16* grad, bf16* changed, float* sums, Count rows,
-                              Count width, Count parts, int tanh) {
-    (tanh ? backward<gelu_tanh> : backward<gelu_exact>)(x, bias, grad, changed, sums, rows, width, parts);
-}
-
 // (x - mean) / deviation * weight + bias over rows whose width is a multiple of 16
-extern "C" void norm_forward(const bf16* x, const bf16* weight, const bf16* bias, bf16* y, float* means,
-                             float* inverses, Count rows, Count width, float epsilon) {
+template <class Number>
+static void norm_forward(const Number* x, const Number* weight, const Number* bias, Number* y, float* means,
+                         float* inverses, Count rows, Count width, float epsilon) {
 #pragma omp parallel for schedule(static)
     for (Count row = 0; row < rows; row++) {
-        const bf16* from = x + row * width;
+        const Number* from = x + row * width;
         Floats total = {}, squares = {};
         for (Count at = 0; at < width; at += LANES) {
             will_read(from + at + AHEAD), will_write(y + row * width + at + AHEAD);
@@ -91,14 +85,15 @@ extern "C" void norm_forward(const bf16* x, const bf16* weight, const bf16* bias
 }
 
 // changed: the gradient of x; sums[parts][weight, bias][width]: parts of theirs, the same for any number of threads
-extern "C" void norm_backward(const bf16* x, const bf16* grad, const bf16* weight, const float* means,
-                              const float* inverses, bf16* changed, float* sums, Count rows, Count width, Count parts) {
+template <class Number>
+static void norm_backward(const Number* x, const Number* grad, const Number* weight, const float* means,
+                          const float* inverses, Number* changed, float* sums, Count rows, Count width, Count parts) {
 #pragma omp parallel for schedule(static)
     for (Count part = 0; part < parts; part++) {
         float *weight_sums = sums + 2 * part * width, *bias_sums = weight_sums + width;
         memset(weight_sums, 0, 2 * width * sizeof(float));
         for (Count row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
-            const bf16 *from = x + row * width, *slope = grad + row * width;
+            const Number *from = x + row * width, *slope = grad + row * width;
             const float mean = means[row], inverse = inverses[row];
             Floats plain = {}, along = {};
             for (Count at = 0; at < width; at += LANES) {

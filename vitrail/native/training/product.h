@@ -119,32 +119,3 @@ static void product(const bf16* left, Count left_stride, const uint32_t* right, 
 }
 
 #endif
-
-// to[column][row] = from[row][column], of 16 by 16 words
-INLINE void transpose(const uint32_t* from, Count from_stride, uint32_t* to, Count to_stride) {
-#if defined(__AVX512F__)
-    __m512i a[16], b[16];
-    for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_si512(from + i * from_stride);
-    for (int i = 0; i < 16; i += 2) {
-        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            a[i + 2 * j] = _mm512_unpacklo_epi64(b[i + j], b[i + 2 + j]);
-            a[i + 2 * j + 1] = _mm512_unpackhi_epi64(b[i + j], b[i + 2 + j]);
-        }
-    for (int i = 0; i < 16; i += 8)
-        for (int j = 0; j < 4; j++) {
-            b[i + j] = _mm512_shuffle_i32x4(a[i + j], a[i + 4 + j], 0x88);
-            b[i + 4 + j] = _mm512_shuffle_i32x4(a[i + j], a[i + 4 + j], 0xdd);
-        }
-    for (int i = 0; i < 8; i++) {
-        _mm512_storeu_si512(to + i * to_stride, _mm512_shuffle_i32x4(b[i], b[8 + i], 0x88));
-        _mm512_storeu_si512(to + (8 + i) * to_stride, _mm512_shuffle_i32x4(b[i], b[8 + i], 0xdd));
-    }
-#else
-    for (int row = 0; row < 16; row++)
-        for (int column = 0; column < 16; column++) to[column * to_stride + row] = from[row * from_stride + column];
-#endif
-}
