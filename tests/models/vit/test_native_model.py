@@ -51,6 +51,9 @@ def test_loss_and_gradients_are_as_near_as_with_torchs_kernels(kind: dict[str, A
     loss, ours = learned(tiny(**kind), torch.bfloat16, "native")
     assert abs(loss - exact_loss) < 0.02
     assert apart(ours, exact) < max(1.3 * apart(torchs, exact), 0.01)
+    loss, ours = learned(tiny(**kind), torch.float32, "native")
+    assert abs(loss - exact_loss) < 1e-6
+    assert apart(ours, exact) < 1e-5
 
 
 def test_the_kernels_are_really_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,14 +62,14 @@ def test_the_kernels_are_really_called(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     call = kernels.call
     monkeypatch.setattr(kernels, "call", lambda name, *rest: (calls.append(name), call(name, *rest)))
-    learned(tiny(), torch.bfloat16, "native")
-    assert {name: calls.count(name) for name in set(calls)} == {
-        "attention_forward": 2, "attention_backward": 2,  # the last block computes the class token alone, by products
-        "gelu_forward": 3, "gelu_backward": 3, "norm_forward": 7, "norm_backward": 7}
-    calls.clear()
-    learned(tiny(), torch.bfloat16, "products")
-    learned(tiny(), torch.float32, "native")
-    assert not calls
+    for dtype in (torch.bfloat16, torch.float32):
+        learned(tiny(), dtype, "native")
+        assert {name: calls.count(name) for name in set(calls)} == {
+            "attention_forward": 2, "attention_backward": 2,  # the last block has the class token alone, by products
+            "gelu_forward": 3, "gelu_backward": 3, "norm_forward": 7, "norm_backward": 7}
+        calls.clear()
+        learned(tiny(), dtype, "products")
+        assert not calls
 
 
 def test_adapters_learn_beside_the_kernels() -> None:
