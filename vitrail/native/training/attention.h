@@ -130,23 +130,23 @@ static void attention_forward(const Number* qkv, const Number* bias, Number* mix
     }
 }
 
-// Of two rows of a transposed map (two keys): the map and the gradient of its scores, the latter also in pairs.
+// Of the rows of a transposed map (keys) that make a row of words: the map and the gradient of its scores, the latter of
+// two keys also in pairs.
 template <class Number>
 INLINE void map_gradient(const float* scores, const float* grads, const float* tops, const float* logs,
                          const float* deltas, Number* map, Number* changes, uint32_t* pairs, Count padded,
                          Count columns, float scale, float factor) {
     for (Count column = 0; column < columns; column += LANES) {
         Floats top = load<Floats>(tops + column), log = load<Floats>(logs + column);
-        Floats delta = load<Floats>(deltas + column);
-        Floats change[2];
-        for (int row = 0; row < 2; row++) {
+        Floats delta = load<Floats>(deltas + column), change[PER_WORD<Number>];
+        for (int row = 0; row < PER_WORD<Number>; row++) {
             const Count at = row * padded + column;
             Floats power = exp2((load<Floats>(scores + at) - top) * scale - log);
             write(map + at, power);
             change[row] = power * (load<Floats>(grads + at) - delta) * factor;
             write(changes + at, change[row]);
         }
-        if (PER_WORD<Number> == 2) store(pairs + column, pair(narrow(change[0]), narrow(change[1])));
+        if constexpr (PER_WORD<Number> == 2) store(pairs + column, pair(narrow(change[0]), narrow(change[1])));
     }
 }
 
@@ -208,12 +208,15 @@ static void attention_backward(const Number* qkv, const Number* bias, const Numb
                 const Count some = up_to(true_rows, ROW_STEP<Number>);
                 product(keys + first * width, width, q_across, padded, scores, padded, some, columns, width);
                 product(rows + first * width, width, g_across, padded, grads, padded, some, columns, width);
-                for (Count at = true_rows * padded; at < some * padded; at++) scores[at] = -INFINITY;  // padded keys
-                for (Count row = 0; row < some; row += 2)
+                const Count last = up_to(true_rows, PER_WORD<Number>);
+                for (Count at = true_rows * padded; at < last * padded; at++) scores[at] = -INFINITY;  // a padded key
+                for (Count row = 0; row < last; row += PER_WORD<Number>)
                     map_gradient(scores + row * padded, grads + row * padded, top, log, delta, map + row * padded,
                                  changes + row * padded, pairs + row / 2 * padded, padded, columns, scale, factor);
+                memset(map + last * padded, 0, (some - last) * padded * sizeof(Number));
+                memset(changes + last * padded, 0, (some - last) * padded * sizeof(Number));
                 if (PER_WORD<Number> == 2)
-                    memset(pairs + some / 2 * padded, 0, (ROWS - some) / 2 * padded * sizeof(uint32_t));
+                    memset(pairs + last / 2 * padded, 0, (ROWS - last) / 2 * padded * sizeof(uint32_t));
                 product(map, padded, g_paired, width, sums, width, some, wide, deep);
                 write_rows(result + 2 * whole + first * stride, stride, sums, width, true_rows, head,
                            own_totals + 2 * whole);

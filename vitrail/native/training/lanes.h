@@ -78,6 +78,17 @@ INLINE Words pair(Halves upper, Halves lower) {
 #if defined(__AVX512F__)
 INLINE float sum(Floats lanes) { return _mm512_reduce_add_ps((__m512)lanes); }
 INLINE float largest(Floats lanes) { return _mm512_reduce_max_ps((__m512)lanes); }
+#elif defined(__AVX2__)
+INLINE float sum(Floats lanes) {
+    const __m128 fours = _mm_add_ps(_mm256_castps256_ps128((__m256)lanes), _mm256_extractf128_ps((__m256)lanes, 1));
+    const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+    return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
+}
+INLINE float largest(Floats lanes) {
+    const __m128 fours = _mm_max_ps(_mm256_castps256_ps128((__m256)lanes), _mm256_extractf128_ps((__m256)lanes, 1));
+    const __m128 twos = _mm_max_ps(fours, _mm_movehl_ps(fours, fours));
+    return _mm_cvtss_f32(_mm_max_ss(twos, _mm_movehdup_ps(twos)));
+}
 #else
 template <class Pick> INLINE float fold(Floats lanes, Pick pick) {
     float each[LANES];

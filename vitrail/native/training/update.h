@@ -25,6 +25,8 @@ struct Rates {
 INLINE Floats root(Floats x) {
 #if defined(__AVX512F__)
     return (Floats)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+    return (Floats)_mm256_sqrt_ps((__m256)x);
 #else
     float each[LANES];
     store(each, x);
