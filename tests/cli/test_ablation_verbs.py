@@ -67,7 +67,7 @@ def test_a_rate_that_is_far_too_high_is_a_result(vitrail_cli):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["positions", "shape", "patch"])
 def test_others_are_planned_without_training(vitrail_cli, name):  # noqa: F811
-    outcome = vitrail_cli("study", name, "fashion:embedded", "--dry-run")
+    outcome = vitrail_cli("study", name, "fashion:embedded", "--dry-run", "--set", "training.batch_size=8")
     assert outcome.code == 0, outcome.err
     assert not Path("studies").exists()
 
