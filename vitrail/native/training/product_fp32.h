@@ -5,7 +5,7 @@
 // Stays in its register: the compiler would read it from memory anew for each use.
 INLINE Floats held(Floats lanes) {
 #if defined(__AVX2__)
-    asm("" : "+x"(lanes));
+    asm("" : "+v"(lanes));
 #endif
     return lanes;
 }
