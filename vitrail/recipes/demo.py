@@ -2,7 +2,7 @@
 
     vitrail demo
 
-Cost: about a minute on two cores. Expect: 82 to 84 % of 1,000 held-out images.
+Cost: about a minute on two cores. Expect: 81 to 84 % of 1,000 held-out images.
 """
 
 from __future__ import annotations
