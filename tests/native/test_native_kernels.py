@@ -68,12 +68,11 @@ def test_attention_is_that_of_torch(dtype: torch.dtype, images: int, tokens: int
     exact = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, heads),
                            [(qkv + bias).double(), torch.zeros(3 * width).double()], grad)
     found = with_gradients(lambda qkv, bias: native.attention(qkv, bias, heads), [qkv, bias], grad)
-    torchs = with_gradients(lambda qkv, bias: plain_attention(qkv, bias, heads), [qkv, bias], grad)
     larger = max(scale, 1) ** 2 if dtype == torch.float32 else 1
-    for mine, truth, other, steps in zip(found, exact, torchs, (1, 4, 8), strict=True):  # sums for the bias may cancel
+    for mine, truth, steps in zip(found, exact, (1, 4, 8), strict=True):  # sums for the bias may cancel
         assert mine.dtype == dtype
         assert mine.shape == truth.shape
-        assert far(mine, truth) < max(larger * steps * STEP[dtype], 2 * far(other, truth) if larger > 1 else 0)
+        assert far(mine, truth) < larger * steps * STEP[dtype]
 
 
 @pytest.mark.parametrize(("tokens", "scale"), [(2, 3.0), (3, 1.0), (20, 3.0), (100, 1.0)])
